@@ -1,0 +1,234 @@
+"""The moves of clusters and requests. Each is one compare-and-set with its audit line in the same transaction.
+
+cluster   building → ready | degraded | failed → deleting → gone
+request   checking → awaiting_approval → approved → running → done | failed | cancelled; also denied, lapsed
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from bot.core import plan
+from bot.core.ports import Tx
+from bot.core.records import (
+    OPEN_STATES,
+    ApprovalRow,
+    AuditRow,
+    ClusterRow,
+    ClusterState,
+    Kind,
+    MessageKind,
+    MessageRow,
+    RequestRow,
+    RequestState,
+    StepRow,
+)
+from bot.core.spec import Preflight, to_json
+
+ENGINE = "engine"
+
+_MOVES: dict[RequestState, frozenset[RequestState]] = {
+    RequestState.CHECKING: frozenset({RequestState.AWAITING_APPROVAL, RequestState.FAILED, RequestState.CANCELLED}),
+    RequestState.AWAITING_APPROVAL: frozenset(
+        {RequestState.APPROVED, RequestState.DENIED, RequestState.LAPSED, RequestState.CANCELLED}
+    ),
+    RequestState.APPROVED: frozenset({RequestState.RUNNING, RequestState.FAILED, RequestState.CANCELLED}),
+    RequestState.RUNNING: frozenset({RequestState.DONE, RequestState.FAILED, RequestState.CANCELLED}),
+}
+
+
+class Impossible(Exception):
+    """A move that the lifecycle does not know: a mistake in the code, never a person's."""
+
+
+def move(
+    tx: Tx, request: RequestRow, to: RequestState, *, actor: str, at: float, detail: str = "", **changes: Any
+) -> RequestRow:
+    """Move a request; raises `Stale` when it has changed meanwhile, `Impossible` for a move there is not."""
+    if to not in _MOVES.get(request.state, frozenset()):
+        raise Impossible(f"{request.id}: {request.state} → {to}")
+    if to not in OPEN_STATES:
+        changes.setdefault("finished_at", at)
+    moved = tx.change(request, state=to, **changes)
+    _audit(tx, moved, actor, f"{request.state} → {to}", detail, at)
+    rerender(tx, moved.id, urgent=True)
+    return moved
+
+
+def move_cluster(
+    tx: Tx, cluster: ClusterRow, to: ClusterState, *, request: RequestRow, at: float, detail: str = "", **changes: Any
+) -> ClusterRow:
+    """Move a cluster, with its audit line."""
+    moved = tx.change(cluster, state=to, **changes)
+    _audit(tx, request, ENGINE, f"cluster {cluster.state} → {to}", detail, at)
+    return moved
+
+
+def open_create(tx: Tx, cluster: ClusterRow, request: RequestRow, *, approvals_channel: str) -> None:
+    """Take the name and write the request down with its message; raises `Taken`."""
+    tx.add(cluster)
+    tx.add(request)
+    _audit(tx, request, request.requester, "asked to create", request.spec, request.asked_at)
+    _announce(tx, request, approvals_channel)
+
+
+def open_delete(tx: Tx, cluster: ClusterRow, request: RequestRow, *, approvals_channel: str, lapses_at: float) -> None:
+    """Write a delete down; it needs no preflight and waits for a lead at once. Raises `Taken`."""
+    tx.add(request)
+    _audit(tx, request, request.requester, "asked to delete", cluster.name, request.asked_at)
+    _announce(tx, request, approvals_channel)
+    move(
+        tx,
+        request,
+        RequestState.AWAITING_APPROVAL,
+        actor=request.requester,
+        at=request.asked_at,
+        envelope_hash=request.cluster_id,
+        lapses_at=lapses_at,
+        next_look_at=lapses_at,
+    )
+
+
+def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_at: float) -> RequestRow:
+    """Preflight has an answer: the request waits for a lead, or fails with what was found."""
+    checks = json.dumps([json.loads(to_json(check)) for check in found.checks])
+    if found.envelope is not None and not found.refusals:
+        return move(
+            tx,
+            request,
+            RequestState.AWAITING_APPROVAL,
+            actor=ENGINE,
+            at=at,
+            detail=found.envelope.digest(),
+            checks=checks,
+            envelope=to_json(found.envelope),
+            envelope_hash=found.envelope.digest(),
+            lapses_at=lapses_at,
+            next_look_at=lapses_at,
+        )
+    blocking = found.refusals or tuple(c for c in found.checks if c.state == "unknown")
+    failed = move(
+        tx,
+        request,
+        RequestState.FAILED,
+        actor=ENGINE,
+        at=at,
+        checks=checks,
+        reason="; ".join(c.detail for c in blocking) or "The checks gave no answer.",
+        remedy=next((c.remedy for c in blocking if c.remedy), "") or "Ask again in a few minutes.",
+    )
+    post(tx, failed, MessageKind.OUTCOME, at)
+    free_name(tx, failed, at)
+    return failed
+
+
+def approve(tx: Tx, request: RequestRow, user: str, because: str, at: float, *, needed: int) -> int:
+    """Count an approval of this very envelope; the last one needed starts the work. Raises `Taken` or `Stale`."""
+    tx.add(ApprovalRow(request.id, request.envelope_hash, user, "approve", at, because))
+    valid = [
+        row
+        for row in tx.approvals(request.id)
+        if row.decision == "approve" and row.envelope_hash == request.envelope_hash
+    ]
+    _audit(tx, request, user, "approved", f"{request.envelope_hash} as {because}", at)
+    if len(valid) < needed:
+        tx.change(request)
+        rerender(tx, request.id, urgent=True)
+        return len(valid)
+    approved = move(
+        tx, request, RequestState.APPROVED, actor=user, at=at, approved_at=at, next_look_at=at, decided_by=user
+    )
+    for position, planned in enumerate(plan.thaw(approved.plan)):
+        tx.add(StepRow(approved.id, position, planned.kind))
+    if approved.kind == Kind.DELETE:
+        _supersede(tx, approved, at)
+    return len(valid)
+
+
+def deny(tx: Tx, request: RequestRow, user: str, because: str, reason: str, at: float) -> RequestRow:
+    """One denial ends the request."""
+    tx.add(ApprovalRow(request.id, request.envelope_hash, user, "deny", at, because, reason))
+    denied = move(tx, request, RequestState.DENIED, actor=user, at=at, detail=reason, decided_by=user, reason=reason)
+    post(tx, denied, MessageKind.OUTCOME, at)
+    free_name(tx, denied, at)
+    return denied
+
+
+def lapse(tx: Tx, request: RequestRow, at: float) -> RequestRow:
+    """Nobody decided in time."""
+    lapsed = move(tx, request, RequestState.LAPSED, actor=ENGINE, at=at)
+    post(tx, lapsed, MessageKind.OUTCOME, at)
+    free_name(tx, lapsed, at)
+    return lapsed
+
+
+def start(tx: Tx, request: RequestRow, at: float) -> RequestRow:
+    """The first look after approval."""
+    running = move(tx, request, RequestState.RUNNING, actor=ENGINE, at=at)
+    if running.kind == Kind.DELETE:
+        cluster = tx.cluster(running.cluster_id)
+        move_cluster(tx, cluster, ClusterState.DELETING, request=running, at=at)
+    return running
+
+
+def fail(
+    tx: Tx, request: RequestRow, *, reason: str, remedy: str, diagnosis: Sequence[str], incident: str, at: float
+) -> RequestRow:
+    """A step gave up. A failed delete leaves the cluster *deleting*: the bill may go on, and it can be asked again."""
+    failed = move(
+        tx,
+        request,
+        RequestState.FAILED,
+        actor=ENGINE,
+        at=at,
+        detail=incident,
+        reason=reason,
+        remedy=remedy,
+        diagnosis=json.dumps(list(diagnosis), ensure_ascii=False),
+        incident=incident,
+    )
+    cluster = tx.cluster(failed.cluster_id)
+    if failed.kind == Kind.CREATE:
+        move_cluster(tx, cluster, ClusterState.FAILED, request=failed, at=at, detail=reason)
+    post(tx, failed, MessageKind.OUTCOME, at)
+    return failed
+
+
+def free_name(tx: Tx, request: RequestRow, at: float) -> None:
+    """A create that ended before anything was made leaves nothing behind."""
+    if request.kind == Kind.CREATE:
+        cluster = tx.cluster(request.cluster_id)
+        move_cluster(tx, cluster, ClusterState.GONE, request=request, at=at, gone_at=at)
+
+
+def rerender(tx: Tx, request_id: str, *, urgent: bool) -> None:
+    """The messages that show the request have something new to show."""
+    for message in tx.messages(request_id):
+        if message.kind in (MessageKind.PARENT, MessageKind.CARD):
+            tx.change(message, wanted_rev=message.wanted_rev + 1, urgent=urgent or message.urgent)
+
+
+def post(tx: Tx, request: RequestRow, kind: MessageKind, at: float, body: str = "") -> None:
+    """One message of the story, posted once, after the parent."""
+    count = len(tx.messages(request.id))
+    tx.add(MessageRow(f"{request.id}-{count:03d}", request.id, kind, request.channel, at, body=body))
+
+
+def _announce(tx: Tx, request: RequestRow, approvals_channel: str) -> None:
+    post(tx, request, MessageKind.PARENT, request.asked_at)
+    if approvals_channel and approvals_channel != request.channel:
+        card = MessageRow(f"{request.id}-001", request.id, MessageKind.CARD, approvals_channel, request.asked_at)
+        tx.add(card)
+
+
+def _supersede(tx: Tx, delete: RequestRow, at: float) -> None:
+    """An approved delete ends what else is open on the cluster; what was made is removed by the delete's own plan."""
+    other = tx.open_request(delete.cluster_id)
+    if other is not None and other.id != delete.id:
+        move(tx, other, RequestState.CANCELLED, actor=delete.requester, at=at, reason="The cluster is being deleted.")
+
+
+def _audit(tx: Tx, request: RequestRow, actor: str, action: str, detail: str, at: float) -> None:
+    tx.add(AuditRow(at, actor, action, request.id, request.cluster_id, detail))

@@ -1,0 +1,124 @@
+"""Who may do what: one table, verb × role, default deny. Enforced here, whatever a button shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from bot.core.records import ClusterRow
+from bot.core.spec import Team
+
+
+class Verb(StrEnum):
+    CREATE = "create"
+    LIST = "list"
+    STATUS = "status"
+    DELETE = "delete"
+    APPROVE = "approve"
+    DENY = "deny"
+    HELP = "help"
+
+
+class Role(StrEnum):
+    OWNER = "owner"
+    TEAMMATE = "teammate"
+    LEAD = "lead"
+    MEMBER = "other member"
+    OUTSIDER = "guest or foreign user"
+
+
+_O, _T, _L, _M = Role.OWNER, Role.TEAMMATE, Role.LEAD, Role.MEMBER
+_ALLOWED: dict[Verb, frozenset[Role]] = {
+    Verb.CREATE: frozenset({_O, _T, _L}),
+    Verb.LIST: frozenset({_O, _T, _L, _M}),
+    Verb.STATUS: frozenset({_O, _T, _L, _M}),
+    Verb.DELETE: frozenset({_O, _T, _L}),
+    Verb.APPROVE: frozenset({_L}),
+    Verb.DENY: frozenset({_L}),
+    Verb.HELP: frozenset({_O, _T, _L, _M}),
+}
+
+
+@dataclass(frozen=True)
+class Person:
+    """A Slack user. `member` is False for guests, the deactivated and people of other workspaces."""
+
+    id: str
+    member: bool
+
+
+class Directory(Protocol):
+    """Who people are. Both may raise `Temporary` when Slack cannot be asked: then nobody has rights (fail closed)."""
+
+    def person(self, user: str) -> Person: ...
+
+    def group(self, group: str, *, fresh: bool = False) -> frozenset[str]:
+        """The user ids of a Slack user group, from a cache of at most 60 s (real) unless `fresh`."""
+
+
+@dataclass(frozen=True)
+class Lead:
+    """Whether somebody is a lead of a team, and what says so (for the audit)."""
+
+    is_lead: bool
+    because: str
+
+
+class Denied(Exception):
+    """Not allowed; `who_can` names those who are, as Slack user and group ids."""
+
+    def __init__(self, verb: Verb, why: str, who_can: tuple[str, ...] = ()) -> None:
+        super().__init__(why)
+        self.verb = verb
+        self.why = why
+        self.who_can = who_can
+
+
+def permitted(verb: Verb, roles: frozenset[Role]) -> bool:
+    """Whether any of these roles may do it; outsiders may do nothing, whatever else they are."""
+    return Role.OUTSIDER not in roles and bool(_ALLOWED.get(verb, frozenset()) & roles)
+
+
+def lead_of(user: str, team: Team, directory: Directory) -> Lead:
+    """Whether `user` is a lead: by name, or by the group, which is asked again before it is denied."""
+    if user in team.leads:
+        return Lead(True, f"named as a lead of team {team.name}")
+    if team.lead_group:
+        for fresh in (False, True):
+            if user in directory.group(team.lead_group, fresh=fresh):
+                return Lead(True, f"member of {team.lead_group}")
+    return Lead(False, "")
+
+
+def roles_of(person: Person, team: Team, cluster: ClusterRow | None, directory: Directory) -> frozenset[Role]:
+    """Every role a person has towards a team and, where there is one, a cluster of it."""
+    if not person.member:
+        return frozenset({Role.OUTSIDER})
+    roles = {Role.MEMBER}
+    if cluster is not None and cluster.owner == person.id:
+        roles.add(Role.OWNER)
+    if not team.members or person.id in team.members:
+        roles.add(Role.TEAMMATE)
+    if lead_of(person.id, team, directory).is_lead:
+        roles.add(Role.LEAD)
+    return frozenset(roles)
+
+
+def who_can(team: Team) -> tuple[str, ...]:
+    """Those who may approve for the team: user ids and the group's id."""
+    return (*team.leads, *((team.lead_group,) if team.lead_group else ()))
+
+
+def require(
+    verb: Verb, person: Person, team: Team, cluster: ClusterRow | None, directory: Directory
+) -> frozenset[Role]:
+    """The person's roles; raises `Denied` when none of them may do this."""
+    roles = roles_of(person, team, cluster, directory)
+    if permitted(verb, roles):
+        return roles
+    if Role.OUTSIDER in roles:
+        raise Denied(verb, "Guests, deactivated accounts and people of other workspaces cannot use this bot.")
+    if verb in (Verb.APPROVE, Verb.DENY):
+        raise Denied(verb, f"Only a lead of team {team.name} can decide this.", who_can(team))
+    raise Denied(verb, f"Only members and leads of team {team.name} can do that.", who_can(team))

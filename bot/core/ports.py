@@ -1,0 +1,454 @@
+"""The seams: what the core needs of the store, of Rancher, of the cloud, of a cluster and of time.
+
+Adapters implement these; the values that cross are frozen dataclasses. Adapters raise only the errors below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from bot.core.records import (
+    ApprovalRow,
+    AuditRow,
+    ClusterRow,
+    InboundRow,
+    MessageRow,
+    RequestRow,
+    StepRow,
+)
+from bot.core.spec import Envelope, Pool
+
+# --- errors ---------------------------------------------------------------------------------------------------
+
+
+class WorldError(Exception):
+    """Something outside said no. `reason` says what happened, `remedy` what a person can do about it."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+class Temporary(WorldError):
+    """It may work a little later: no answer, 429, 5xx, a conflict. The world could not be observed."""
+
+
+class Permanent(WorldError):
+    """It will not work however often it is tried: refused, malformed, not found."""
+
+
+class Refused(Permanent):
+    """Our own credentials may not do this; `remedy` says who can change that."""
+
+
+class Foreign(Permanent):
+    """An object of our name exists and is not ours (no label of this request)."""
+
+
+class Stale(Exception):
+    """The row has changed since it was read; read it again."""
+
+
+class Taken(Exception):
+    """A unique index refused the row; `what` names the index."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+# --- time -----------------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """World time is what steps wait in and people read; real time is what networks and leases live in."""
+
+    def now(self) -> float:
+        """World time, Unix seconds."""
+
+    def real(self) -> float:
+        """Wall time, Unix seconds."""
+
+    def sleep(self, world_seconds: float) -> None:
+        """Wait that long in world time, but never longer than a quarter of a real second at once."""
+
+
+# --- store ----------------------------------------------------------------------------------------------------
+
+Row = TypeVar("Row", ClusterRow, RequestRow, StepRow, MessageRow)
+
+
+class Tx(Protocol):
+    """One transaction. Reads see one state; writes happen together or not at all."""
+
+    def add(self, row: ClusterRow | RequestRow | StepRow | ApprovalRow | MessageRow | InboundRow | AuditRow) -> None:
+        """Insert; raises `Taken` when a unique index says no.
+
+        Indexes: `cluster_name` (living clusters), `open_request` (one open changing request per cluster),
+        `approval` (request, hash, approver), `seen` (key), `message` (id), `cluster`, `request`, `step`.
+        """
+
+    def change(self, row: Row, **changes: Any) -> Row:
+        """Write the row with these fields changed and, where it has one, `rev` + 1; raises `Stale`
+        when the stored `rev` is another than `row.rev`. Rows without `rev` are written unconditionally."""
+
+    def cluster(self, cluster_id: str) -> ClusterRow: ...
+    def living_cluster(self, name: str) -> ClusterRow | None:
+        """The cluster of that name that is not gone."""
+
+    def clusters(self, *, living: bool = True) -> list[ClusterRow]: ...
+    def request(self, request_id: str) -> RequestRow | None: ...
+    def requests_of(self, cluster_id: str) -> list[RequestRow]:
+        """Oldest first."""
+
+    def open_request(self, cluster_id: str) -> RequestRow | None: ...
+    def steps(self, request_id: str) -> list[StepRow]:
+        """In the order of the plan."""
+
+    def approvals(self, request_id: str) -> list[ApprovalRow]: ...
+    def messages(self, request_id: str) -> list[MessageRow]:
+        """Oldest first."""
+
+    def message_at(self, channel: str, ts: str) -> MessageRow | None:
+        """The message of ours that Slack knows by this channel and timestamp."""
+
+    def audit_trail(self, request_id: str) -> list[AuditRow]: ...
+
+    def claim_requests(self, *, now: float, real: float, owner: str, lease_s: float, limit: int) -> list[RequestRow]:
+        """Open requests whose `next_look_at` has come and whose lease is free or over, now leased to `owner`.
+
+        Soonest due first. `awaiting_approval` counts as open: its look is the one that lets it lapse.
+        A lease does not change `rev`.
+        """
+
+    def release_request(self, request_id: str, owner: str) -> None:
+        """Give the lease back, if it is still ours."""
+
+    def claim_inbound(self, *, real: float, lease_s: float, limit: int) -> list[InboundRow]:
+        """Inbound rows not handled and not leased, oldest first, now leased."""
+
+    def finish_inbound(self, key: str, *, real: float) -> None:
+        """Handled: the payload is emptied (it may hold a response_url), the key stays against repeats."""
+
+    def forget_inbound(self, *, before_real: float) -> int:
+        """Drop handled keys older than that; returns how many."""
+
+    def due_messages(self, limit: int) -> list[MessageRow]:
+        """Messages whose `sent_rev` < `wanted_rev` and that have not failed for good; urgent first, oldest first."""
+
+    def take_lease(self, name: str, owner: str, *, real: float, seconds: float) -> bool:
+        """True when `owner` now holds the lease of that name."""
+
+    def next_due_at(self) -> float | None:
+        """The earliest `next_look_at` of an open request."""
+
+
+class Store(Protocol):
+    """Where everything asked is written down before anything is done about it."""
+
+    def transaction(self) -> AbstractContextManager[Tx]:
+        """A write transaction: serialised with all others, committed at the end, rolled back on an exception."""
+
+    def reading(self) -> AbstractContextManager[Tx]:
+        """A read transaction; writing in it is an error."""
+
+    def describe(self) -> str:
+        """Which store this is, without secrets: for the start line and the doctor."""
+
+
+# --- Rancher --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RancherAbout:
+    """`token_expires_at` in Unix seconds, None when it does not expire or is not told."""
+
+    version: str
+    user_id: str
+    token_expires_at: float | None
+
+
+@dataclass(frozen=True)
+class MachineView:
+    """A machine as Rancher sees it. `failure` holds AWS's words where the creation failed, '' otherwise.
+
+    `created` says the EC2 instance runs (infrastructure ready); `node` is the Kubernetes node's name once joined.
+    """
+
+    name: str
+    uid: str
+    pool: str
+    phase: str
+    created: bool
+    node: str
+    failure: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """The provisioning cluster with its machines, from one snapshot. Conditions absent are None, not False."""
+
+    name: str
+    request_label: str
+    management_id: str
+    deleting: bool
+    ready: bool
+    updated: bool | None
+    observed: bool
+    connected: bool | None
+    state: str
+    transitioning: bool
+    error: bool
+    message: str
+    machines: tuple[MachineView, ...]
+
+    def pool(self, name: str) -> tuple[MachineView, ...]:
+        """The machines of one pool."""
+        return tuple(machine for machine in self.machines if machine.pool == name)
+
+
+@dataclass(frozen=True)
+class RepoView:
+    """A cluster repo: `ready` when its index has been downloaded; `message` says why not."""
+
+    ready: bool
+    message: str
+    request_label: str
+
+
+@dataclass(frozen=True)
+class AppView:
+    """An installed Helm release: `status` in Helm's words (deployed, failed, pending-install, …)."""
+
+    status: str
+    version: str
+    revision: int
+
+
+@dataclass(frozen=True)
+class ChartOrder:
+    """What to install: an exact version, and values as Helm takes them."""
+
+    repo: str
+    chart: str
+    version: str
+    release: str
+    namespace: str
+    project: str
+    values: Mapping[str, Any]
+
+
+class Rancher(Protocol):
+    """Rancher's management API, and the catalog API of downstream clusters. Every method may raise `WorldError`s."""
+
+    def about(self) -> RancherAbout: ...
+    def kubernetes_versions(self) -> tuple[str, ...]:
+        """RKE2 versions that this Rancher can install, oldest first; empty when it cannot tell (air gap)."""
+
+    def default_kubernetes(self) -> str:
+        """The version Rancher would choose for RKE2, with its leading v; '' when unknown."""
+
+    def has_credential(self, credential: str) -> bool:
+        """Whether the cloud credential (cattle-global-data:cc-…) exists and is visible to us."""
+
+    def ensure_machine_config(self, envelope: Envelope, pool: Pool, request_id: str) -> None:
+        """Create the pool's Amazonec2Config or find it there; raises `Foreign` when it is another's."""
+
+    def ensure_cluster(self, envelope: Envelope, request_id: str) -> None:
+        """Create the provisioning cluster or find it there; raises `Foreign` when it is another's."""
+
+    def observe(self, name: str, *, newer_than: float) -> ClusterView | None:
+        """The cluster from a snapshot whose request started after `newer_than` (real time).
+
+        None when it is not there, which is believed only from a GET by id.
+        """
+
+    def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
+        """Ask for its removal; nothing happens when it is gone or already going.
+        Raises `Foreign` when its request label is none of `request_ids`."""
+
+    def management_cluster_gone(self, management_id: str) -> bool: ...
+    def system_project(self, management_id: str) -> str | None:
+        """The id (c-m-…:p-…) of the System project, None while it does not exist yet."""
+
+    def ensure_repo(self, management_id: str, name: str, url: str, request_id: str) -> RepoView:
+        """Create the cluster repo or look at it; a failed download is asked for again."""
+
+    def chart_versions(self, management_id: str, repo: str, chart: str) -> tuple[str, ...]: ...
+    def install_chart(self, management_id: str, order: ChartOrder) -> str:
+        """Start install-or-upgrade; returns the operation's name. The verdict comes from `app`."""
+
+    def operation_log(self, management_id: str, namespace: str, operation: str) -> str:
+        """The last lines of Helm's own output; '' when it is gone."""
+
+    def app(self, management_id: str, namespace: str, release: str) -> AppView | None: ...
+    def bind_role(self, management_id: str, principal: str, role: str) -> None:
+        """Give a Rancher principal a role in that cluster; nothing happens when it has it."""
+
+
+# --- cloud ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Identity:
+    account: str
+    arn: str
+
+
+@dataclass(frozen=True)
+class InstanceType:
+    """From DescribeInstanceTypes. `gpu_memory_mib` per GPU; `architecture` is x86_64 or arm64."""
+
+    name: str
+    vcpus: int
+    memory_mib: int
+    architecture: str
+    gpus: int = 0
+    gpu_name: str = ""
+    gpu_manufacturer: str = ""
+    gpu_memory_mib: int = 0
+
+
+@dataclass(frozen=True)
+class Subnet:
+    id: str
+    vpc: str
+    zone: str
+    free_addresses: int
+
+
+@dataclass(frozen=True)
+class MachineImage:
+    """`root_gib` the size of its root snapshot in GiB, 0 where unknown."""
+
+    id: str
+    name: str
+    architecture: str
+    owner: str
+    root_gib: int
+    deprecated: bool
+
+
+@dataclass(frozen=True)
+class Instance:
+    """`state` in EC2's words: pending, running, stopping, stopped, shutting-down (terminated ones are not listed)."""
+
+    id: str
+    name: str
+    type: str
+    state: str
+    zone: str
+
+
+class Cloud(Protocol):
+    """EC2 and its friends in one region, read only. `Permanent` when it is not there, `Refused` when denied."""
+
+    def identity(self) -> Identity: ...
+    def instance_types(self, names: tuple[str, ...]) -> dict[str, InstanceType]:
+        """Those of `names` that AWS lists in this region; unknown and withdrawn ones are simply missing."""
+
+    def gpu_types(self) -> tuple[InstanceType, ...]:
+        """Every listed type with whole NVIDIA GPUs in this region (cached for the process)."""
+
+    def zones_offering(self, name: str) -> tuple[str, ...]:
+        """Availability zones (eu-west-1a, …) that offer the type, sorted."""
+
+    def subnets(self, vpc: str, ids: tuple[str, ...]) -> tuple[Subnet, ...]:
+        """The subnets named, or all of the VPC (the account's default VPC where `vpc` is empty)."""
+
+    def image(self, reference: str) -> MachineImage:
+        """By AMI id, or by SSM parameter name (starts with /)."""
+
+    def security_group_id(self, vpc: str, name: str) -> str | None: ...
+    def instances(self, tag: str, value: str) -> tuple[Instance, ...]:
+        """Instances with that tag that are not terminated."""
+
+
+# --- a downstream cluster -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Node:
+    """`gpus` is what the scheduler can hand out (allocatable), `gpu_capacity` what the device plugin registered."""
+
+    name: str
+    uid: str
+    ready: bool
+    labels: Mapping[str, str]
+    taints: tuple[tuple[str, str, str], ...]
+    gpus: int
+    gpu_capacity: int
+
+
+@dataclass(frozen=True)
+class PolicyView:
+    """ClusterPolicy: `state` (ready, notReady, …), and the Ready condition's `reason` and `message`."""
+
+    state: str
+    ready: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class PodTrouble:
+    """A pod that does not run: what Kubernetes says (`reason`, `message`) and the end of its log."""
+
+    pod: str
+    app: str
+    node: str
+    reason: str
+    message: str
+    log: str
+
+
+@dataclass(frozen=True)
+class JobOrder:
+    """The verification Job of one node. `script` goes into a ConfigMap; `deadline_s` world seconds."""
+
+    name: str
+    namespace: str
+    node: str
+    image: str
+    gpus: int
+    script: str
+    arguments: tuple[str, ...]
+    tolerations: tuple[tuple[str, str, str], ...]
+    labels: Mapping[str, str]
+    deadline_s: int
+
+
+@dataclass(frozen=True)
+class JobView:
+    """`finished` is '', succeeded or failed; `reason` the Job's or the pod's own word; `log` the pod's output."""
+
+    finished: str
+    reason: str
+    message: str
+    log: str
+
+
+class Cluster(Protocol):
+    """The Kubernetes API of one downstream cluster. Every method may raise `WorldError`s."""
+
+    def version(self) -> str: ...
+    def nodes(self) -> tuple[Node, ...]: ...
+    def ensure_namespace(self, name: str, *, project: str, privileged: bool, labels: Mapping[str, str]) -> None: ...
+    def policy(self) -> PolicyView | None:
+        """The ClusterPolicy `cluster-policy`, None while it (or its CRD) is not there."""
+
+    def pod_troubles(self, namespace: str) -> tuple[PodTrouble, ...]: ...
+    def ensure_job(self, order: JobOrder) -> None:
+        """Create ConfigMap and Job, or find them there."""
+
+    def job(self, namespace: str, name: str) -> JobView | None: ...
+    def remove_taint(self, node: str, key: str) -> None:
+        """Take the taint off; nothing happens when it is not there."""
+
+    def storage_class(self) -> str:
+        """The default StorageClass's name, '' when there is none."""

@@ -1,0 +1,201 @@
+"""The rows of the store, as values. Times ending in `_at` are world time, in `_real` wall time; Unix seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ClusterState(StrEnum):
+    BUILDING = "building"
+    READY = "ready"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    DELETING = "deleting"
+    GONE = "gone"
+
+
+class RequestState(StrEnum):
+    CHECKING = "checking"
+    AWAITING_APPROVAL = "awaiting_approval"
+    APPROVED = "approved"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DENIED = "denied"
+    LAPSED = "lapsed"
+
+
+OPEN_STATES = (
+    RequestState.CHECKING,
+    RequestState.AWAITING_APPROVAL,
+    RequestState.APPROVED,
+    RequestState.RUNNING,
+)
+"""States in which a request still wants something; at most one such changing request per cluster."""
+
+
+class Kind(StrEnum):
+    CREATE = "create"
+    DELETE = "delete"
+
+
+class StepState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class MessageKind(StrEnum):
+    PARENT = "parent"
+    """The one message of a request in its channel, edited in place."""
+    CARD = "card"
+    """A copy with the buttons in the approvals channel, where that is another channel."""
+    LINE = "line"
+    """One line of the story, in the thread."""
+    RESULTS = "results"
+    """The verification table, in the thread."""
+    OUTCOME = "outcome"
+    """The end of the request, in the thread and broadcast to the channel."""
+    NOTICE = "notice"
+    """An answer to one person: ephemeral, never edited."""
+
+
+@dataclass(frozen=True)
+class ClusterRow:
+    """The thing people have. `management_id` is Rancher's c-m-…, once known; `verdict` '' until measured."""
+
+    id: str
+    name: str
+    team: str
+    target: str
+    owner: str
+    channel: str
+    state: ClusterState
+    created_at: float
+    management_id: str = ""
+    verdict: str = ""
+    ready_at: float | None = None
+    expires_at: float | None = None
+    gone_at: float | None = None
+    rev: int = 0
+
+
+@dataclass(frozen=True)
+class RequestRow:
+    """Somebody wants something done. `spec`, `envelope`, `checks`, `plan`, `diagnosis` are JSON text.
+
+    `envelope_hash` is what approvals bind; `wish` is '' or 'cancel'; `hold` is the lease of the process that looks.
+    """
+
+    id: str
+    cluster_id: str
+    kind: Kind
+    state: RequestState
+    requester: str
+    team: str
+    target: str
+    channel: str
+    spec: str
+    asked_at: float
+    next_look_at: float
+    envelope: str = ""
+    envelope_hash: str = ""
+    checks: str = "[]"
+    plan: str = "[]"
+    lapses_at: float | None = None
+    approved_at: float | None = None
+    finished_at: float | None = None
+    decided_by: str = ""
+    wish: str = ""
+    reason: str = ""
+    remedy: str = ""
+    diagnosis: str = "[]"
+    incident: str = ""
+    lease_owner: str = ""
+    lease_until_real: float = 0.0
+    rev: int = 0
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One thing that must be true. `kind` is name@version; `facts` a JSON object of strings.
+
+    `observed_s` counts world seconds in which the outside world could be seen: stall and give-up clocks use it.
+    """
+
+    request_id: str
+    position: int
+    kind: str
+    state: StepState = StepState.PENDING
+    started_at: float | None = None
+    looked_at: float | None = None
+    done_at: float | None = None
+    observed_s: float = 0.0
+    why: str = ""
+    progress: str = ""
+    facts: str = "{}"
+    errors: int = 0
+
+
+@dataclass(frozen=True)
+class ApprovalRow:
+    """One decision. `decision` is approve or deny; `as_lead` says what made the person a lead at that moment."""
+
+    request_id: str
+    envelope_hash: str
+    approver: str
+    decision: str
+    at: float
+    as_lead: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class MessageRow:
+    """A message that must exist, at revision `wanted_rev`; what Slack has is `sent_rev`.
+
+    `body` is JSON text: the facts of a one-shot message; '' for those rendered from the request.
+    `sending` names the attempt under way, so that a crash between post and commit is seen.
+    `urgent`: the newest revision is a change of state and goes before mere progress.
+    """
+
+    id: str
+    request_id: str
+    kind: MessageKind
+    channel: str
+    created_at: float
+    user: str = ""
+    body: str = ""
+    ts: str = ""
+    wanted_rev: int = 1
+    sent_rev: int = 0
+    sending: str = ""
+    urgent: bool = True
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class InboundRow:
+    """Something Slack delivered, written down before anything is done about it. `key` makes repeats visible."""
+
+    key: str
+    kind: str
+    payload: str
+    received_real: float
+    lease_until_real: float = 0.0
+    handled_real: float | None = None
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """Append-only. `actor` is a Slack user id, or `engine`."""
+
+    at: float
+    actor: str
+    action: str
+    request_id: str
+    cluster_id: str
+    detail: str

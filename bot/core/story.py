@@ -1,0 +1,141 @@
+"""Everything there is to say about one request, as facts; `handlers/views` turns them into words and blocks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from bot.core import plan
+from bot.core.ports import Tx
+from bot.core.records import ClusterState, Kind, RequestState, StepRow, StepState
+from bot.core.spec import Check, ClusterSpec, Envelope, checks_from_json, envelope_from_json, spec_from_json
+from bot.core.verdict import Report, report_from_json
+
+
+@dataclass(frozen=True)
+class StepFacts:
+    """One step. `name` is the key of its title; `stalled` when it takes longer than it should; times world."""
+
+    name: str
+    state: StepState
+    started_at: float | None
+    done_at: float | None
+    why: str
+    progress: str
+    stalled: bool
+    usual_s: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    approver: str
+    decision: str
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to get in. `bound_to` the Rancher principal that was given `role`; '' when none is known."""
+
+    rancher_url: str
+    management_id: str
+    bound_to: str
+    role: str
+    storage_class: str
+
+
+@dataclass(frozen=True)
+class Story:
+    """A request with its cluster, as it stands. Times are world time."""
+
+    request_id: str
+    kind: Kind
+    state: RequestState
+    cluster: str
+    cluster_state: ClusterState
+    requester: str
+    team: str
+    channel: str
+    asked_at: float
+    approvals_needed: int
+    spec: ClusterSpec | None
+    envelope: Envelope | None
+    checks: tuple[Check, ...]
+    decisions: tuple[Decision, ...]
+    steps: tuple[StepFacts, ...]
+    lapses_at: float | None
+    approved_at: float | None
+    finished_at: float | None
+    ready_at: float | None
+    expires_at: float | None
+    reason: str
+    remedy: str
+    diagnosis: tuple[str, ...]
+    incident: str
+    report: Report | None
+    access: Access | None
+
+    @property
+    def current(self) -> StepFacts | None:
+        """The first step that is under way, else None."""
+        return next((step for step in self.steps if step.state == StepState.RUNNING), None)
+
+    @property
+    def done_steps(self) -> int:
+        return sum(step.state == StepState.DONE for step in self.steps)
+
+
+def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
+    """Read everything about a request in one transaction; None when there is no such request."""
+    request = tx.request(request_id)
+    if request is None:
+        return None
+    cluster = tx.cluster(request.cluster_id)
+    steps = tx.steps(request_id)
+    facts = {row.kind.partition("@")[0]: json.loads(row.facts) for row in steps}
+    access = facts.get("access") or {}
+    report = (facts.get("verify") or {}).get("report")
+    return Story(
+        request_id=request.id,
+        kind=request.kind,
+        state=request.state,
+        cluster=cluster.name,
+        cluster_state=cluster.state,
+        requester=request.requester,
+        team=request.team,
+        channel=request.channel,
+        asked_at=request.asked_at,
+        approvals_needed=approvals_needed,
+        spec=spec_from_json(request.spec) if request.kind == Kind.CREATE else None,
+        envelope=envelope_from_json(request.envelope) if request.envelope else None,
+        checks=checks_from_json(request.checks),
+        decisions=tuple(Decision(row.approver, row.decision, row.at, row.reason) for row in tx.approvals(request_id)),
+        steps=tuple(_step(row) for row in steps),
+        lapses_at=request.lapses_at,
+        approved_at=request.approved_at,
+        finished_at=request.finished_at,
+        ready_at=cluster.ready_at,
+        expires_at=cluster.expires_at,
+        reason=request.reason,
+        remedy=request.remedy,
+        diagnosis=tuple(json.loads(request.diagnosis)),
+        incident=request.incident,
+        report=report_from_json(report) if report else None,
+        access=Access(**access) if access else None,
+    )
+
+
+def _step(row: StepRow) -> StepFacts:
+    name = row.kind.partition("@")[0]
+    clocks = plan.clocks(row.kind)
+    return StepFacts(
+        name=name,
+        state=row.state,
+        started_at=row.started_at,
+        done_at=row.done_at,
+        why=row.why,
+        progress=row.progress,
+        stalled=row.state == StepState.RUNNING and row.observed_s > clocks.stalled_s,
+        usual_s=clocks.usual_s,
+    )
