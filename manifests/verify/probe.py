@@ -287,6 +287,9 @@ done:
 """
 
 
+KERNELS = ("fill", "vector_add", "check_sum", "matmul", "check_product", "pattern_write", "pattern_check")
+
+
 def small_integer(index: int, seed: int, shift: int) -> int:
     """The kernels' input at ``index``: ``32 - shift`` well-mixed bits."""
     mixed = ((index ^ seed) * 0x9E3779B1) & 0xFFFFFFFF
@@ -402,7 +405,7 @@ class Gpu:
         self.multiprocessors = cuda.integer("cuDeviceGetAttribute", self._MULTIPROCESSORS, self.device)
         self._functions: dict[str, c_void_p] = {}
 
-    def load(self, ptx: str, *kernels: str) -> None:
+    def load(self, ptx: str, kernels: tuple[str, ...]) -> None:
         """Have the driver compile ``ptx``; raises CudaError with the compiler's log."""
         log = ctypes.create_string_buffer(4096)
         options = (c_int * 2)(self._JIT_ERROR_LOG, self._JIT_ERROR_LOG_SIZE)
@@ -529,8 +532,9 @@ class Nvml:
     Any other failure (the GPU is lost, for one) reads as None too and is kept in ``errors``, in NVML's words.
     """
 
-    # invalid argument (a field newer than the driver), not supported, no permission, function not found
-    _ABSENT = frozenset((2, 3, 4, 13))
+    # Invalid argument (a field newer than the driver), not supported, no permission, not found, function not
+    # found, no data, no ECC on a virtual GPU, argument version mismatch, deprecated.
+    _ABSENT = frozenset((2, 3, 4, 6, 13, 21, 22, 25, 26))
 
     def __init__(self, pci_bus_id: str) -> None:
         self._library = load_library("libnvidia-ml.so.1")
@@ -643,7 +647,7 @@ def thousandths(value: int | None) -> float | None:
 
 
 def read_state(nvml: Nvml) -> dict[str, Any]:
-    """What does not depend on load. Read after the checks, so that errors they provoked are in it."""
+    """What does not depend on load."""
     ecc = nvml.numbers("nvmlDeviceGetEccMode", count=2)
     mig = nvml.numbers("nvmlDeviceGetMigMode", count=2)
     rows = nvml.numbers("nvmlDeviceGetRemappedRows", count=4)
@@ -928,21 +932,33 @@ def list_gpus() -> dict[str, Any]:
 
 
 def measure_gpu(index: int, level: Level) -> dict[str, Any]:
-    """Everything about one GPU. Raises ProbeError where no context can be had on it."""
+    """Everything about one GPU; raises ProbeError where CUDA does not even show it."""
     cuda = Cuda()
     record = blank_gpu(identify(cuda, index))
-    errors: list[str] = record["errors"]
     nvml = None
     try:
         nvml = Nvml(record["pci_bus_id"])
     except ProbeError as error:
-        errors.append(str(error))
-    gpu = Gpu(cuda, index)
-    gpu.load(PTX, "fill", "vector_add", "check_sum", "matmul", "check_product", "pattern_write", "pattern_check")
+        record["errors"].append(str(error))
+    started = time.perf_counter()
+    try:
+        gpu = Gpu(cuda, index)
+        gpu.load(PTX, KERNELS)
+    except ProbeError as error:
+        mark_unusable(record, str(error), time.perf_counter() - started)
+    else:
+        exercise(gpu, nvml, level, record)
+    if nvml:  # last, so that errors that the checks provoked are in it; and also where nothing else works
+        record.update(read_state(nvml), memory_mib=nvml.memory_mib() or record["memory_mib"])
+        record["errors"].extend(nvml.errors)
+    return record
 
+
+def exercise(gpu: Gpu, nvml: Nvml | None, level: Level, record: dict[str, Any]) -> None:
+    """Check and time a GPU that can be used; each failure costs its own part of the record."""
     checks = [run_check(name, gpu, level) for name in CHECKS]
     record["checks"] = [asdict(check) for check in checks]
-    errors.extend(f"{check.name}: {check.detail}" for check in checks if not check.ok)
+    record["errors"].extend(f"{check.name}: {check.detail}" for check in checks if not check.ok)
 
     def look(read: Callable[[Nvml], dict[str, Any]]) -> None:
         if nvml:
@@ -952,11 +968,13 @@ def measure_gpu(index: int, level: Level) -> dict[str, Any]:
         try:
             record["bandwidth_gbs"].update(measure(gpu, level, partial(look, read)))
         except ProbeError as error:
-            errors.append(f"{measure.__name__}: {error}")
-    if nvml:
-        record.update(read_state(nvml), memory_mib=nvml.memory_mib() or record["memory_mib"])
-        errors.extend(nvml.errors)
-    return record
+            record["errors"].append(f"{measure.__name__}: {error}")
+
+
+def mark_unusable(record: dict[str, Any], problem: str, seconds: float) -> None:
+    """Note that a GPU does not answer, as the failed check ``answers``."""
+    record["checks"] = [asdict(Check("answers", ok=False, seconds=round(seconds, 3), detail=problem))]
+    record["errors"].append(f"answers: {problem}")
 
 
 # --- all GPUs, from the outside -------------------------------------------------------------------------------
@@ -1079,8 +1097,9 @@ def gpu_record(identity: dict[str, Any], answer: Answer) -> dict[str, Any]:
     problem = document.get("error")
     if problem is None:
         return document
-    failed = Check("answers", ok=False, seconds=round(answer.seconds, 3), detail=problem)
-    return {**blank_gpu(identity), "checks": [asdict(failed)], "errors": [problem]}
+    record = blank_gpu(identity)
+    mark_unusable(record, problem, answer.seconds)
+    return record
 
 
 def exit_status(document: dict[str, Any]) -> int:
@@ -1098,8 +1117,7 @@ def summary(document: dict[str, Any]) -> str:
 
 
 def gpu_line(gpu: dict[str, Any]) -> str:
-    failed = [f"{check['name']} ({check['detail']})" for check in gpu["checks"] if not check["ok"]]
-    verdict = "FAILED " + ", ".join(failed) if failed else "correct"
+    verdict = "FAILED " + ", ".join(gpu["errors"]) if gpu["errors"] else "correct"
     rates = [f"{name.replace('_', ' ')} {rate} GB/s" for name, rate in gpu["bandwidth_gbs"].items() if rate is not None]
     return "; ".join([f"GPU {gpu['index']} {gpu['name']} {gpu['uuid']}: {verdict}", *rates])
 
