@@ -1,8 +1,10 @@
 """The document's shape, and what becomes of a GPU that hangs, crashes or talks nonsense."""
 
 import ast
+import ctypes
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +145,7 @@ def test_enumerations_become_words() -> None:
 
 
 def test_field_value_has_the_size_of_nvmls_structure() -> None:
-    assert probe.ctypes.sizeof(probe.FieldValue) == 40
+    assert ctypes.sizeof(probe.FieldValue) == 40
     assert (probe.FieldValue.status.offset, probe.FieldValue.value.offset) == (28, 32)
 
 
@@ -156,4 +158,4 @@ def test_the_file_is_plain_python_38_on_the_standard_library() -> None:
     tree = ast.parse(PROBE.read_text(), feature_version=(3, 8))
     modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {module.split(".")[0] for module in modules} <= probe.sys.stdlib_module_names
+    assert {module.split(".")[0] for module in modules} <= sys.stdlib_module_names
