@@ -18,8 +18,8 @@ class WallClock:
     def real(self) -> float:
         return time.time()
 
-    def sleep(self, world_seconds: float) -> None:
-        time.sleep(max(0.0, min(world_seconds, 0.25)))
+    def real_seconds(self, world_seconds: float) -> float:
+        return world_seconds
 
 
 class FileClock:
@@ -43,8 +43,9 @@ class FileClock:
     def real(self) -> float:
         return time.time()
 
-    def sleep(self, world_seconds: float) -> None:
-        time.sleep(max(0.0, min(world_seconds / self._speed, 0.25)))
+    def real_seconds(self, world_seconds: float) -> float:
+        self._read()
+        return world_seconds / self._speed
 
     def _read(self) -> None:
         stat = self._path.stat()

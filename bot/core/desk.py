@@ -139,10 +139,11 @@ class Desk:
 
     # --- deciding -----------------------------------------------------------------------------------------
 
-    def decide(self, user: str, request_id: str, *, approve: bool, reason: str = "") -> Decided:
+    def decide(self, user: str, request_id: str, *, approve: bool, reason: str = "", seen: str = "") -> Decided:
         """One person's decision. Raises `Denied` (rights, own request) or `Conflict` (decided, lapsed, changed).
 
-        Rights are looked up now, whatever the card showed; one winner by compare-and-set.
+        Rights are looked up now, whatever the card showed; one winner by compare-and-set. `seen` is the beginning
+        of the envelope's hash on the card that was clicked: a decision is about what the person saw.
         """
         verb = Verb.APPROVE if approve else Verb.DENY
         with self._store.reading() as tx:
@@ -161,6 +162,8 @@ class Desk:
             if request is None:
                 raise Conflict("This request is not known here any more.", "/gpu-cluster list")
             _must_be_open(request, now)
+            if not request.envelope_hash.startswith(seen):
+                raise Conflict("The request has changed since this card was drawn.", "Look at it again, then decide.")
             if approve:
                 try:
                     count = lifecycle.approve(tx, request, user, because, now, needed=self._needed(request))

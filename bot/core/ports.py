@@ -73,8 +73,8 @@ class Clock(Protocol):
     def real(self) -> float:
         """Wall time, Unix seconds."""
 
-    def sleep(self, world_seconds: float) -> None:
-        """Wait that long in world time, but never longer than a quarter of a real second at once."""
+    def real_seconds(self, world_seconds: float) -> float:
+        """How long that much world time takes on the wall."""
 
 
 # --- store ----------------------------------------------------------------------------------------------------
@@ -267,6 +267,9 @@ class Rancher(Protocol):
 
         None when it is not there, which is believed only from a GET by id.
         """
+
+    def hold_pool(self, name: str, pool: str, *, empty: bool) -> None:
+        """Stop Rancher's endless attempts to make a pool's machines: size 0 when `empty`, else paused as it is."""
 
     def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
         """Ask for its removal; nothing happens when it is gone or already going.

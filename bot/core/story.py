@@ -61,6 +61,7 @@ class Story:
     approvals_needed: int
     spec: ClusterSpec | None
     envelope: Envelope | None
+    envelope_hash: str
     checks: tuple[Check, ...]
     decisions: tuple[Decision, ...]
     steps: tuple[StepFacts, ...]
@@ -109,6 +110,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         approvals_needed=approvals_needed,
         spec=spec_from_json(request.spec) if request.kind == Kind.CREATE else None,
         envelope=envelope_from_json(request.envelope) if request.envelope else None,
+        envelope_hash=request.envelope_hash,
         checks=checks_from_json(request.checks),
         decisions=tuple(Decision(row.approver, row.decision, row.at, row.reason) for row in tx.approvals(request_id)),
         steps=tuple(_step(row) for row in steps),

@@ -1,0 +1,38 @@
+"""The steps, by kind. A process claims only plans whose kinds it knows."""
+
+from bot.core.steps.access import Access
+from bot.core.steps.allocatable import Allocatable
+from bot.core.steps.base import Step
+from bot.core.steps.catalog import Catalog
+from bot.core.steps.cluster_object import ClusterObject
+from bot.core.steps.control_plane import ControlPlane
+from bot.core.steps.gate import Gate
+from bot.core.steps.gpu_labels import GpuLabels
+from bot.core.steps.machine_configs import MachineConfigs
+from bot.core.steps.machines import Machines
+from bot.core.steps.no_instances import NoInstances
+from bot.core.steps.operator import Operator
+from bot.core.steps.policy_ready import PolicyReady
+from bot.core.steps.preflight import Preflight
+from bot.core.steps.remove_cluster import RemoveCluster
+from bot.core.steps.verify import Verify
+
+_ALL: tuple[Step, ...] = (
+    Preflight(),
+    MachineConfigs(),
+    ClusterObject(),
+    ControlPlane(),
+    Catalog(),
+    Operator(),
+    Machines(),
+    GpuLabels(),
+    PolicyReady(),
+    Allocatable(),
+    Verify(),
+    Gate(),
+    Access(),
+    RemoveCluster(),
+    NoInstances(),
+)
+
+STEPS: dict[str, Step] = {step.kind: step for step in _ALL}

@@ -1,0 +1,146 @@
+"""Claims what is due, looks at it, writes down what it saw. Level-triggered: a crash anywhere loses nothing,
+because the next look observes again.
+
+A look is one short visit to one request: the steps whose predecessors hold run one after another in one thread, at
+most `LOOK_S` in all, under a lease of `LEASE_S` (both real). What a look found is written in one transaction, and
+dropped when the request's row has changed meanwhile: a cancel or a delete came first.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from bot.core import lifecycle, looking
+from bot.core.ports import Clock, Stale, Store, Temporary
+from bot.core.preflight import preflight
+from bot.core.records import RequestRow, RequestState
+from bot.core.spec import Catalogue, spec_from_json
+from bot.core.steps.base import Outside
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 30.0
+IDLE_S = 1.0
+"""Longest real time between two claims: another process may have written something due."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What looks need beside the store: targets' outside worlds by name, and what the configuration says."""
+
+    outside: Callable[[str], Outside]
+    catalogue: Catalogue
+    principals: Mapping[str, str]
+    probe_script: str
+
+
+class Engine:
+    """Runs looks until told to stop. `wake` it when something became due."""
+
+    def __init__(self, *, store: Store, clock: Clock, around: Surroundings, threads: int = 16) -> None:
+        self._store = store
+        self._clock = clock
+        self._around = around
+        self._threads = threads
+        self._owner = f"engine-{uuid.uuid4().hex[:8]}"
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._busy: set[Future[None]] = set()
+
+    def wake(self) -> None:
+        """Look at once for what is due."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Start no new look; those under way end by themselves within their time."""
+        self._stop.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Until `stop`: claim no more than there are free threads, look, wait for the next thing due."""
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="look") as pool:
+            while not self._stop.is_set():
+                self._wake.clear()
+                self._busy = {future for future in self._busy if not future.done()}
+                for request in self._claim(self._threads - len(self._busy)):
+                    future = pool.submit(self._look, request)
+                    future.add_done_callback(lambda _: self._wake.set())
+                    self._busy.add(future)
+                self._wake.wait(self._pause())
+
+    def look_once(self) -> int:
+        """Look at everything due, in this thread; returns how many. For tests and the command line."""
+        claimed = self._claim(self._threads)
+        for request in claimed:
+            self._look(request)
+        return len(claimed)
+
+    def _claim(self, limit: int) -> list[RequestRow]:
+        if limit <= 0:
+            return []
+        try:
+            with self._store.transaction() as tx:
+                return tx.claim_requests(
+                    now=self._clock.now(), real=self._clock.real(), owner=self._owner, lease_s=LEASE_S, limit=limit
+                )
+        except Temporary as error:
+            log.warning("the store does not answer: %s", error.reason)
+            return []
+
+    def _pause(self) -> float:
+        """Real seconds until the next look is due, as far as this process knows."""
+        if len(self._busy) >= self._threads:
+            return IDLE_S
+        with self._store.reading() as tx:
+            due = tx.next_due_at()
+        if due is None:
+            return IDLE_S
+        return min(max(self._clock.real_seconds(due - self._clock.now()), 0.01), IDLE_S)
+
+    def _look(self, request: RequestRow) -> None:
+        try:
+            match request.state:
+                case RequestState.CHECKING:
+                    self._check(request)
+                case RequestState.AWAITING_APPROVAL:
+                    self._maybe_lapse(request)
+                case _:
+                    looking.visit(request, self._store, self._clock, self._around)
+        except Stale:
+            log.info("%s changed while it was looked at; what was seen is dropped", request.id)
+        except Exception:
+            incident = f"i-{uuid.uuid4().hex[:8]}"
+            log.exception("incident %s: the look at %s broke", incident, request.id)
+            self._postpone(request)
+        finally:
+            with self._store.transaction() as tx:
+                tx.release_request(request.id, self._owner)
+
+    def _check(self, request: RequestRow) -> None:
+        """Preflight: nothing is made, so nothing can be doubled."""
+        outside = self._around.outside(request.target)
+        spec = spec_from_json(request.spec)
+        found = preflight(spec, self._around.catalogue, cloud=outside.cloud, rancher=outside.rancher)
+        now = self._clock.now()
+        hours = self._around.catalogue.policy.approval_hours
+        with self._store.transaction() as tx:
+            lifecycle.checked(tx, request, found, at=now, lapses_at=now + hours * 3600)
+
+    def _maybe_lapse(self, request: RequestRow) -> None:
+        now = self._clock.now()
+        if request.lapses_at is not None and now >= request.lapses_at:
+            with self._store.transaction() as tx:
+                lifecycle.lapse(tx, request, now)
+
+    def _postpone(self, request: RequestRow) -> None:
+        """A look that broke is tried again a little later, so that it does not spin."""
+        with self._store.transaction() as tx:
+            current = tx.request(request.id)
+            if current is not None and current.rev == request.rev:
+                tx.change(current, next_look_at=self._clock.now() + random.uniform(20, 40))  # noqa: S311

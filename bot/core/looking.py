@@ -1,0 +1,286 @@
+"""One look at one running request: which steps run, what came of them, and how that is written down."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import random
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bot.core import lifecycle, plan
+from bot.core.ports import Clock, Stale, Store, Temporary, Tx, WorldError
+from bot.core.records import (
+    ClusterRow,
+    ClusterState,
+    Kind,
+    MessageKind,
+    RequestRow,
+    RequestState,
+    StepRow,
+    StepState,
+)
+from bot.core.spec import Envelope, envelope_from_json
+from bot.core.steps import STEPS
+from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
+from bot.core.verdict import VERIFIED, report_from_json
+
+if TYPE_CHECKING:
+    from bot.core.engine import Surroundings
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 20.0
+"""Real seconds after which a look starts no further step."""
+_LONGEST_GAP_S = 60.0
+"""World seconds that one look can add to a step's clock: time in which nobody looked proves nothing."""
+_BROKEN_TRIES = 5
+_NOTEWORTHY = frozenset({"control_plane", "operator", "machines", "allocatable"})
+"""Steps whose end is told in the thread; the rest shows on the parent message only."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look found about one step: its new row, and when it wants to be looked at again (world)."""
+
+    before: StepRow
+    after: StepRow
+    outcome: Outcome
+    next_at: float
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    request: RequestRow
+    cluster: ClusterRow
+    requests: tuple[RequestRow, ...]
+    steps: tuple[StepRow, ...]
+    envelope: Envelope | None
+
+
+def visit(claimed: RequestRow, store: Store, clock: Clock, around: Surroundings) -> None:
+    """Look at an approved or running request. Raises `Stale` when it changed meanwhile."""
+    request = claimed
+    if request.state == RequestState.APPROVED:
+        with store.transaction() as tx:
+            if (refusal := _not_what_was_approved(tx, request)) is not None:
+                _fail(tx, request, Fail(refusal, "Ask again, and have it approved again."), clock.now())
+                return
+            request = lifecycle.start(tx, request, clock.now())
+    with store.reading() as tx:
+        loaded = _load(tx, request)
+    seen = _run_steps(loaded, clock, around)
+    with store.transaction() as tx:
+        _write_down(tx, loaded, seen, clock.now())
+
+
+def _load(tx: Tx, request: RequestRow) -> _Loaded:
+    return _Loaded(
+        request=request,
+        cluster=tx.cluster(request.cluster_id),
+        requests=tuple(tx.requests_of(request.cluster_id)),
+        steps=tuple(tx.steps(request.id)),
+        envelope=envelope_from_json(request.envelope) if request.envelope else None,
+    )
+
+
+def _not_what_was_approved(tx: Tx, request: RequestRow) -> str | None:
+    """Why the engine must refuse: approvals bind one envelope, by its hash."""
+    if request.kind == Kind.CREATE and envelope_from_json(request.envelope).digest() != request.envelope_hash:
+        return "What would be made is not what was approved."
+    approved = [a for a in tx.approvals(request.id) if a.decision == "approve"]
+    if not any(a.envelope_hash == request.envelope_hash for a in approved):
+        return "The approval is for something else than what would be made."
+    return None
+
+
+def _run_steps(loaded: _Loaded, clock: Clock, around: Surroundings) -> list[Seen]:
+    """Run what may run, in the plan's order; a step that is done lets its followers run in the same look."""
+    rows = {row.kind: row for row in loaded.steps}
+    facts: dict[str, Facts] = {_name(row.kind): json.loads(row.facts) for row in loaded.steps}
+    until = clock.real() + LOOK_S
+    seen: list[Seen] = []
+    for planned in plan.thaw(loaded.request.plan):
+        row = rows[planned.kind]
+        ready = all(rows[kind].state == StepState.DONE for kind in planned.after)
+        if row.state == StepState.DONE or not ready:
+            continue
+        if clock.real() > until:
+            break
+        found = _run_step(row, loaded, facts, clock, around)
+        seen.append(found)
+        rows[planned.kind] = found.after
+        facts[_name(planned.kind)] = json.loads(found.after.facts)
+        if isinstance(found.outcome, Fail):
+            break
+    return seen
+
+
+def _run_step(row: StepRow, loaded: _Loaded, facts: dict[str, Facts], clock: Clock, around: Surroundings) -> Seen:
+    now = clock.now()
+    started = row if row.started_at is not None else dataclasses.replace(row, started_at=now, looked_at=now)
+    gap = min(now - (started.looked_at or now), _LONGEST_GAP_S)
+    counted = started.observed_s + (gap if started.errors == 0 else 0.0)
+    look = Look(
+        request=loaded.request,
+        cluster=loaded.cluster,
+        requests=loaded.requests,
+        envelope=loaded.envelope,
+        catalogue=around.catalogue,
+        principals=around.principals,
+        probe_script=around.probe_script,
+        outside=around.outside(loaded.request.target),
+        clock=clock,
+        facts=facts,
+        row=dataclasses.replace(started, observed_s=counted),
+    )
+    step = STEPS[row.kind]
+    outcome: Outcome
+    try:
+        outcome = step.ensure(look)
+        if isinstance(outcome, Wait) and counted > plan.clocks(row.kind).give_up_s:
+            outcome = step.give_up(look)
+        errors = 0
+    except Temporary as error:
+        outcome, errors, counted = _again(error, row.errors), row.errors + 1, started.observed_s
+    except WorldError as error:
+        outcome, errors = Fail(error.reason, error.remedy or "Run gpu-cluster doctor."), row.errors
+    except Exception as error:
+        outcome, errors = _broken(loaded.request, row, error), row.errors + 1
+    return _seen(row, started, outcome, now=clock.now(), observed_s=counted, errors=errors)
+
+
+def _again(error: Temporary, errors: int) -> Wait:
+    """Back off, with jitter: 2, 4, 8 … at most 30 world seconds."""
+    return Wait(error.reason, min(2.0 * 2**errors, 30.0) * random.uniform(0.8, 1.2))  # noqa: S311
+
+
+def _broken(request: RequestRow, row: StepRow, error: Exception) -> Outcome:
+    """A mistake of ours: tried a few times, then given up with an incident id; the trace is in the log."""
+    incident = f"i-{uuid.uuid4().hex[:8]}"
+    log.error("incident %s: step %s of %s broke", incident, row.kind, request.id, exc_info=error)
+    if row.errors + 1 < _BROKEN_TRIES:
+        return Wait(f"something in the bot broke ({incident}); trying again", 10.0)
+    return Fail(f"Something in the bot broke ({incident}).", "Give the incident id to whoever runs the bot.")
+
+
+def _seen(before: StepRow, started: StepRow, outcome: Outcome, *, now: float, observed_s: float, errors: int) -> Seen:
+    kept = json.dumps({**json.loads(before.facts), **(outcome.facts or {})}, sort_keys=True)
+    row = dataclasses.replace(started, looked_at=now, observed_s=observed_s, errors=errors, facts=kept)
+    match outcome:
+        case Done():
+            after = dataclasses.replace(row, state=StepState.DONE, done_at=now, why=outcome.short, progress="")
+            next_at = now
+        case Wait():
+            after = dataclasses.replace(row, state=StepState.RUNNING, why=outcome.why, progress=outcome.progress)
+            next_at = now + outcome.look_in
+        case Fail():
+            after = dataclasses.replace(row, state=StepState.FAILED, why=outcome.reason)
+            next_at = now
+    return Seen(before, after, outcome, next_at)
+
+
+def _write_down(tx: Tx, loaded: _Loaded, seen: list[Seen], now: float) -> None:
+    """Everything one look found, in one transaction; dropped as a whole when the request changed meanwhile."""
+    request = tx.request(loaded.request.id)
+    if request is None or request.rev != loaded.request.rev:
+        raise Stale(loaded.request.id)
+    for one in seen:
+        tx.change(one.before, **_changes(one.before, one.after))
+        _tell(tx, request, one, now)
+    _keep_management_id(tx, loaded.cluster, seen)
+    failed = next((one for one in seen if isinstance(one.outcome, Fail)), None)
+    if failed is not None and isinstance(failed.outcome, Fail):
+        _post_results(tx, request, [failed], now)
+        _fail(tx, request, failed.outcome, now)
+        return
+    _post_results(tx, request, seen, now)
+    if all(row.state == StepState.DONE for row in tx.steps(request.id)):
+        _finish(tx, request, now)
+        return
+    tx.change(request, next_look_at=min((one.next_at for one in seen), default=now))
+    if any(_visible(one.before) != _visible(one.after) for one in seen):
+        lifecycle.rerender(tx, request.id, urgent=False)
+
+
+def _finish(tx: Tx, request: RequestRow, now: float) -> None:
+    """Every step holds: the cluster is ready (or degraded), or gone."""
+    done = lifecycle.move(tx, request, RequestState.DONE, actor=lifecycle.ENGINE, at=now)
+    cluster = tx.cluster(done.cluster_id)
+    if done.kind == Kind.DELETE:
+        lifecycle.move_cluster(tx, cluster, ClusterState.GONE, request=done, at=now, gone_at=now)
+    else:
+        facts = {_name(row.kind): json.loads(row.facts) for row in tx.steps(done.id)}
+        report = report_from_json(facts["verify"]["report"])
+        state = ClusterState.READY if report.verdict == VERIFIED else ClusterState.DEGRADED
+        hours = envelope_from_json(done.envelope).hours
+        lifecycle.move_cluster(
+            tx, cluster, state, request=done, at=now, detail=report.verdict,
+            verdict=report.verdict, ready_at=now, expires_at=now + hours * 3600,
+        )  # fmt: skip
+        if state == ClusterState.DEGRADED:
+            _explain_degraded(tx, done)
+    lifecycle.post(tx, done, MessageKind.OUTCOME, now)
+
+
+def _explain_degraded(tx: Tx, request: RequestRow) -> None:
+    """What is short, in the order in which it was found, onto the request's row."""
+    shorts = [row.why for row in tx.steps(request.id) if row.why]
+    tx.change(
+        request,
+        reason=shorts[0] if shorts else "Not every GPU passed verification.",
+        remedy="Use the GPUs that passed, or delete the cluster and ask again for others.",
+        diagnosis=json.dumps(shorts, ensure_ascii=False),
+    )
+
+
+def _fail(tx: Tx, request: RequestRow, failure: Fail, now: float) -> None:
+    lifecycle.fail(
+        tx, request, reason=failure.reason, remedy=failure.remedy, diagnosis=failure.diagnosis,
+        incident=f"i-{uuid.uuid4().hex[:8]}", at=now,
+    )  # fmt: skip
+
+
+def _post_results(tx: Tx, request: RequestRow, seen: list[Seen], now: float) -> None:
+    if any(_name(one.after.kind) == "verify" and "report" in json.loads(one.after.facts) for one in seen):
+        lifecycle.post(tx, request, MessageKind.RESULTS, now)
+
+
+def _keep_management_id(tx: Tx, cluster: ClusterRow, seen: list[Seen]) -> None:
+    """Rancher's own id outlives the request: the delete needs it, and EC2's tags carry it."""
+    for one in seen:
+        mid = json.loads(one.after.facts).get("management_id")
+        if mid and _name(one.after.kind) == "cluster_object" and cluster.management_id != mid:
+            tx.change(cluster, management_id=mid)
+
+
+def _tell(tx: Tx, request: RequestRow, one: Seen, now: float) -> None:
+    """A line in the thread for what is worth one: a long step's end, and the moment a step is late."""
+    name = _name(one.after.kind)
+    stalled_s = plan.clocks(one.after.kind).stalled_s
+    if one.after.state == StepState.DONE and (name in _NOTEWORTHY or one.after.why):
+        what, text = "done", one.after.why
+    elif one.before.observed_s <= stalled_s < one.after.observed_s and one.after.state == StepState.RUNNING:
+        what, text = "stalled", one.after.why
+    else:
+        return
+    body = json.dumps({"step": name, "what": what, "text": text, "at": now}, ensure_ascii=False)
+    lifecycle.post(tx, request, MessageKind.LINE, now, body)
+
+
+def _changes(before: StepRow, after: StepRow) -> dict[str, object]:
+    return {
+        field.name: getattr(after, field.name)
+        for field in dataclasses.fields(StepRow)
+        if getattr(after, field.name) != getattr(before, field.name)
+    }
+
+
+def _visible(row: StepRow) -> tuple[object, ...]:
+    return (row.state, row.why, row.progress, row.observed_s > plan.clocks(row.kind).stalled_s)
+
+
+def _name(kind: str) -> str:
+    return kind.partition("@")[0]

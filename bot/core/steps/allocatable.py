@@ -1,0 +1,40 @@
+"""Kubernetes can hand out as many GPUs as were ordered; fewer, after a while, are borne and show in the verdict."""
+
+from __future__ import annotations
+
+from bot.core.diagnosis import operand_causes, pod_lines
+from bot.core.operator_values import NAMESPACE
+from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+
+_SETTLED_S = 180.0
+
+
+class Allocatable:
+    kind = "allocatable@1"
+
+    def ensure(self, look: Look) -> Outcome:
+        nodes = look.gpu_nodes()
+        there, wanted = sum(node.gpus for node in nodes), look.order.gpus
+        waking = [node.name for node in nodes if node.gpus and not node.ready]
+        if there >= wanted and not waking:
+            return Done()
+        if there and not waking and look.observed_s > _SETTLED_S:
+            return Done(short=f"{there} of {wanted} GPUs can be handed out")
+        if waking:
+            return Wait(f"{', '.join(waking)} is not Ready: the container runtime is being restarted")
+        return Wait(f"{there} of {wanted} GPUs can be handed out", progress=f"{there} of {wanted} GPUs")
+
+    def give_up(self, look: Look) -> Fail:
+        troubles = look.downstream.pod_troubles(NAMESPACE)
+        causes = operand_causes(troubles)
+        lost = [
+            f"{n.name}: {n.gpu_capacity - n.gpus} GPU(s) marked unhealthy"
+            for n in look.gpu_nodes()
+            if n.gpu_capacity > n.gpus
+        ]
+        return Fail(
+            f"None of the {look.order.gpus} GPUs can be handed out by Kubernetes"
+            + (f": {causes[0].what}." if causes else "."),
+            causes[0].remedy if causes else "Look at the device plugin's log in namespace gpu-operator.",
+            (*lost, *pod_lines(troubles)),
+        )

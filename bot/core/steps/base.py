@@ -1,0 +1,132 @@
+"""What every step has: a look at the world, and three ways it can come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bot.core.ports import Clock, Cloud, Cluster, ClusterView, Node, Rancher
+from bot.core.records import ClusterRow, RequestRow, StepRow
+from bot.core.spec import LABEL_POOL, Catalogue, Envelope, Pool
+
+Facts = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Done:
+    """The condition holds. `facts` are for later steps and for people; `short` says what is missing and borne."""
+
+    facts: Facts = field(default_factory=dict)
+    short: str = ""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Not yet. `look_in` world seconds; `facts` are kept, so that a step can remember across looks and restarts."""
+
+    why: str
+    look_in: float = 5.0
+    facts: Facts | None = None
+    progress: str = ""
+
+
+@dataclass(frozen=True)
+class Fail:
+    """It will not come true. `reason` the true cause, `remedy` what to do, `diagnosis` the evidence, a line each."""
+
+    reason: str
+    remedy: str
+    diagnosis: tuple[str, ...] = ()
+    facts: Facts | None = None
+
+
+Outcome = Done | Wait | Fail
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The outside world of one target."""
+
+    rancher: Rancher
+    cloud: Cloud
+    cluster: Callable[[str], Cluster]
+    rancher_url: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """All that a step may look at. `facts` by step name; `row` is the step's own row.
+
+    `observed_s` is the world time this step has been under way while the world could be seen.
+    """
+
+    request: RequestRow
+    cluster: ClusterRow
+    requests: tuple[RequestRow, ...]
+    envelope: Envelope | None
+    catalogue: Catalogue
+    principals: Mapping[str, str]
+    probe_script: str
+    outside: Outside
+    clock: Clock
+    facts: Mapping[str, Facts]
+    row: StepRow
+
+    @property
+    def order(self) -> Envelope:
+        """The approved envelope. Raises ValueError in a request that has none (delete)."""
+        if self.envelope is None:
+            raise ValueError(f"{self.request.id} has no envelope")
+        return self.envelope
+
+    @property
+    def own(self) -> Facts:
+        """What this step remembered at earlier looks."""
+        return self.facts.get(self.row.kind.partition("@")[0], {})
+
+    @property
+    def observed_s(self) -> float:
+        return self.row.observed_s
+
+    @property
+    def downstream(self) -> Cluster:
+        """The Kubernetes API of the cluster being made."""
+        return self.outside.cluster(self.management_id)
+
+    @property
+    def management_id(self) -> str:
+        return self.facts["cluster_object"]["management_id"]
+
+    def view(self) -> ClusterView | None:
+        """The cluster as Rancher sees it, never older than our last write."""
+        written = float(self.facts.get("cluster_object", {}).get("written_real", "0"))
+        return self.outside.rancher.observe(self.order.name, newer_than=written)
+
+    def gpu_nodes(self) -> list[Node]:
+        """The nodes of the GPU pools, by name."""
+        pools = {pool.name for pool in self.order.gpu_pools}
+        nodes = [n for n in self.downstream.nodes() if n.labels.get(LABEL_POOL) in pools]
+        return sorted(nodes, key=lambda node: node.name)
+
+    @property
+    def gpu_pool(self) -> Pool:
+        return self.order.gpu_pools[0]
+
+
+class Step(Protocol):
+    """One thing that must be true. Steps hold no state: what they remember is in `facts`."""
+
+    kind: str
+
+    def ensure(self, look: Look) -> Outcome:
+        """Observe; return Done when the condition holds, else create what is missing and Wait.
+
+        May raise `WorldError`s: Temporary ones are looked at again, Permanent ones fail the step.
+        """
+
+    def give_up(self, look: Look) -> Done | Fail:
+        """The step's time is over: say why, from what can be seen now; or go on with what is there."""
+
+
+__all__ = ["Done", "Facts", "Fail", "Look", "Outcome", "Outside", "Step", "Wait"]

@@ -1,0 +1,29 @@
+"""The GPU Operator's Helm repo as a cluster repo of the new cluster, with the wanted version in its index."""
+
+from __future__ import annotations
+
+from bot.core.operator_values import CHART, REPO_NAME, REPO_URL
+from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+
+
+class Catalog:
+    kind = "catalog@1"
+
+    def ensure(self, look: Look) -> Outcome:
+        rancher, mid = look.outside.rancher, look.management_id
+        repo = rancher.ensure_repo(mid, REPO_NAME, REPO_URL, look.request.id)
+        if not repo.ready:
+            return Wait(repo.message or "the index of NVIDIA's chart repository is being downloaded", 3.0)
+        versions = rancher.chart_versions(mid, REPO_NAME, CHART)
+        if look.order.operator in versions:
+            return Done()
+        return Fail(
+            f"The chart {CHART} {look.order.operator} is not in {REPO_URL} for this Kubernetes.",
+            f"Put one of these into the preset: {', '.join(versions[:6]) or 'none is offered'}.",
+        )
+
+    def give_up(self, look: Look) -> Fail:
+        return Fail(
+            f"The chart repository {REPO_URL} could not be downloaded: {look.row.why}.",
+            "The cluster's nodes must reach it: check the route out, DNS and proxy.",
+        )

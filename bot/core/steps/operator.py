@@ -1,0 +1,70 @@
+"""The GPU Operator, installed through Rancher's catalog into a namespace of the System project."""
+
+from __future__ import annotations
+
+from bot.core.operator_values import CHART, NAMESPACE, RELEASE, REPO_NAME, operator_values
+from bot.core.ports import ChartOrder
+from bot.core.spec import LABEL_MANAGED, LABEL_REQUEST
+from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+
+_RETRY_AFTER_S = 120.0
+"""An operation that left no release behind after this long (world seconds) is asked for again."""
+
+_FRESH_S = 15.0
+"""An intent older than this without an operation's name: a crash came between, and Helm may be at work already."""
+
+
+class Operator:
+    """The verdict comes from the app, never from the operation: that one can vanish and still count as finished
+    (rancher/rancher: pkg/controllers/dashboard/helm/operations.go)."""
+
+    kind = "operator@1"
+
+    def ensure(self, look: Look) -> Outcome:
+        rancher, mid = look.outside.rancher, look.management_id
+        project = rancher.system_project(mid)
+        if project is None:
+            return Wait("Rancher has not made the System project yet", 3.0)
+        look.downstream.ensure_namespace(
+            NAMESPACE,
+            project=project,
+            privileged=True,
+            labels={LABEL_MANAGED: "true", LABEL_REQUEST: look.request.id},
+        )
+        app = rancher.app(mid, NAMESPACE, RELEASE)
+        if app is not None and app.status == "deployed" and app.version == look.order.operator:
+            return Done({"version": app.version})
+        if app is not None and app.status == "failed":
+            return self._failed(look)
+        if app is not None:
+            return Wait(f"Helm: {app.status}", 3.0)
+        return self._install(look, project)
+
+    def _install(self, look: Look, project: str) -> Outcome:
+        """The operation gets no name of ours, so the intent is stored one look before it is started."""
+        now = look.clock.now()
+        intent = float(look.own.get("intent_at", "-inf"))
+        if now - intent > _RETRY_AFTER_S:
+            return Wait("about to install the chart", 0.0, {"intent_at": repr(now), "operation": ""})
+        if look.own.get("operation") or now - intent > _FRESH_S:
+            return Wait("Helm is installing the chart", 3.0)
+        operation = look.outside.rancher.install_chart(
+            look.management_id,
+            ChartOrder(REPO_NAME, CHART, look.order.operator, RELEASE, NAMESPACE, project, operator_values(look.order)),
+        )
+        return Wait("Helm is installing the chart", 3.0, {"intent_at": repr(intent), "operation": operation})
+
+    def _failed(self, look: Look) -> Fail:
+        log = look.outside.rancher.operation_log(look.management_id, NAMESPACE, look.own.get("operation", ""))
+        return Fail(
+            "Helm could not install the GPU Operator.",
+            "See Helm's last lines; after mending the cause, delete the cluster and ask again.",
+            tuple(log.strip().splitlines()[-5:]),
+        )
+
+    def give_up(self, look: Look) -> Fail:
+        return Fail(
+            f"The GPU Operator was not installed in {look.observed_s / 60:.0f} minutes: {look.row.why}.",
+            "Look at Apps → Recent Operations of the cluster in Rancher.",
+            self._failed(look).diagnosis,
+        )
