@@ -163,7 +163,7 @@ async def _act(workspace: Workspace, request: web.Request) -> web.Response:
     try:
         outcome = await gesture(workspace, user, body)
     except Refused as refused:
-        return web.json_response({"ok": False, "error": str(refused)})
+        return web.json_response({"ok": False, "refused": True, "error": str(refused)})
     error = outcome.error if isinstance(outcome, Delivery) else None
     return web.json_response({"ok": error is None, "error": error})
 
