@@ -4,6 +4,7 @@ from bot.sandbox.slack.delivery import Delivery
 from bot.sandbox.slack.errors import Refused
 from bot.sandbox.slack.events import Event, Kind, Subscription
 from bot.sandbox.slack.server import SlackServer, make_app, routes
+from bot.sandbox.slack.threaded import ThreadedSlack
 from bot.sandbox.slack.workspace import Workspace
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Refused",
     "SlackServer",
     "Subscription",
+    "ThreadedSlack",
     "Workspace",
     "make_app",
     "routes",
