@@ -90,18 +90,14 @@ class Ec2Cloud:
             pages = self._ec2.get_paginator("describe_instance_type_offerings").paginate(
                 LocationType="region", Filters=[_filter("instance-type", *names)]
             )
-            return frozenset(
-                offer["InstanceType"] for page in pages for offer in page["InstanceTypeOfferings"]
-            )
+            return frozenset(offer["InstanceType"] for page in pages for offer in page["InstanceTypeOfferings"])
 
     def zones_offering(self, name: str) -> tuple[str, ...]:
         with translated("ec2"):
             pages = self._ec2.get_paginator("describe_instance_type_offerings").paginate(
                 LocationType="availability-zone", Filters=[_filter("instance-type", name)]
             )
-            return tuple(
-                sorted(offer["Location"] for page in pages for offer in page["InstanceTypeOfferings"])
-            )
+            return tuple(sorted(offer["Location"] for page in pages for offer in page["InstanceTypeOfferings"]))
 
     def subnets(self, vpc: str, ids: tuple[str, ...]) -> tuple[Subnet, ...]:
         where = [_filter("subnet-id", *ids)] if ids else [_filter("vpc-id", vpc or self._default_vpc())]
@@ -129,9 +125,7 @@ class Ec2Cloud:
         with translated("ec2"):
             images = self._ec2.describe_images(ImageIds=[ami], IncludeDeprecated=True)["Images"]
         if not images:
-            raise Permanent(
-                f"InvalidAMIID.NotFound: {ami} not in {self.region}", "An AMI belongs to one region."
-            )
+            raise Permanent(f"InvalidAMIID.NotFound: {ami} not in {self.region}", "An AMI belongs to one region.")
         if (state := images[0]["State"]) != "available":
             raise Permanent(f"InvalidAMIID.Unavailable: {ami} is {state}", "Choose an AMI that is available.")
         return _image(images[0])
@@ -143,9 +137,7 @@ class Ec2Cloud:
         except Permanent as error:
             if "ParameterNotFound" not in error.reason:
                 raise
-            remedy = (
-                "Correct the name; Canonical publishes some releases under ebs-gp2, others under ebs-gp3."
-            )
+            remedy = "Correct the name; Canonical publishes some releases under ebs-gp2, others under ebs-gp3."
             raise Permanent(f"ParameterNotFound: {name} in {self.region}", remedy) from error
 
     def security_group_id(self, vpc: str, name: str) -> str | None:

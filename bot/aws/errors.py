@@ -104,25 +104,17 @@ def from_code(error: ClientError, service: str) -> WorldError:
     if code in _DENIED:
         return Refused(reason, _allow(said, action))
     if code in _EXPIRED:
-        return Refused(
-            reason, "The bot's AWS session has expired: renew its credentials (aws sso login, or new keys)."
-        )
+        return Refused(reason, "The bot's AWS session has expired: renew its credentials (aws sso login, or new keys).")
     if code in _CLOCK or "Signature expired" in said or "not yet current" in said:
-        return Refused(
-            reason, "The bot's clock and AWS's differ: set the clock right (NTP), or renew expired keys."
-        )
+        return Refused(reason, "The bot's clock and AWS's differ: set the clock right (NTP), or renew expired keys.")
     if code in _WRONG_KEYS:
         return Refused(
             reason, "AWS does not accept the bot's keys: check AWS_ACCESS_KEY_ID and its secret. " + _GET_KEYS
         )
     if code in _ACCOUNT:
-        return Refused(
-            reason, "An administrator of the AWS account must finish its set-up or enable the region."
-        )
+        return Refused(reason, "An administrator of the AWS account must finish its set-up or enable the region.")
     if code in _SERVER or status >= 500:
-        return Temporary(
-            reason, "AWS has trouble of its own; see https://health.aws.amazon.com/ if it lasts."
-        )
+        return Temporary(reason, "AWS has trouble of its own; see https://health.aws.amazon.com/ if it lasts.")
     return Permanent(reason)
 
 
@@ -140,20 +132,12 @@ def _from_botocore(error: Exception) -> WorldError:
         case CredentialRetrievalError() | TokenRetrievalError() | SSOError() | LoginError():
             return Refused(said, "The bot's credentials could not be fetched: sign in again (aws sso login).")
         case NoRegionError() | InvalidRegionError():
-            return Permanent(
-                said, 'Name the region in the target of gpu-cluster.toml, such as region = "us-east-1".'
-            )
+            return Permanent(said, 'Name the region in the target of gpu-cluster.toml, such as region = "us-east-1".')
         case SSLError():
-            return Temporary(
-                said, "The TLS connection failed; behind a proxy of your own, set AWS_CA_BUNDLE."
-            )
+            return Temporary(said, "The TLS connection failed; behind a proxy of your own, set AWS_CA_BUNDLE.")
         case ResponseParserError():
-            return Temporary(
-                said, "What answered does not speak AWS's language: check AWS_ENDPOINT_URL and proxies."
-            )
+            return Temporary(said, "What answered does not speak AWS's language: check AWS_ENDPOINT_URL and proxies.")
         case NotConnected() | HTTPClientError():
-            return Temporary(
-                said, "AWS cannot be reached: check the network, the region's name and AWS_ENDPOINT_URL."
-            )
+            return Temporary(said, "AWS cannot be reached: check the network, the region's name and AWS_ENDPOINT_URL.")
         case _:
             return Permanent(said)

@@ -162,9 +162,7 @@ def _list_p3(*, listed: bool) -> None:
         offerings[REGION] = kept + (new if listed else [])
     if listed:
         catalogue.INSTANCE_TYPES.update({record["InstanceType"]: record for record in _P3})
-        backend.instance_types = backend.instance_types + [
-            catalogue.InstanceType(name) for name in sorted(names)
-        ]
+        backend.instance_types = backend.instance_types + [catalogue.InstanceType(name) for name in sorted(names)]
 
 
 def _publish_images(ec2: Any, ssm: Any) -> None:
@@ -203,9 +201,7 @@ def _network(ec2: Any) -> tuple[str, tuple[str, ...]]:
     main = next(table for table in ec2.route_tables.values() if table.vpc_id == vpc.id)
     ec2.create_route(main.id, "0.0.0.0/0", gateway_id=gateway.id)
     _nodes_group(ec2, vpc)
-    subnets = sorted(
-        ec2.describe_subnets(filters={"vpc-id": [vpc.id]}), key=lambda net: net.availability_zone
-    )
+    subnets = sorted(ec2.describe_subnets(filters={"vpc-id": [vpc.id]}), key=lambda net: net.availability_zone)
     return vpc.id, tuple(net.id for net in subnets)
 
 
