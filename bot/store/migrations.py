@@ -1,0 +1,242 @@
+"""The schema, as sqlite-utils migrations. One that has been released is never edited; the next one changes it.
+
+What stands here is the schema of its day: it does not follow the dataclasses of `bot.core.records`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+from sqlite_utils.db import Table
+from sqlite_utils.migrations import Migrations
+
+from bot.store.errors import StoreError
+
+migrations = Migrations("gpu-cluster")
+
+
+def migrate(db: Database, path: Path) -> int:
+    """Bring a database up to date and return its schema number: how many migrations it has had.
+
+    Safe when several processes do it at once. Raises `StoreError` for a database of a newer release, and for
+    one of another program.
+    """
+    # apply() opens deferred transactions, in which two processes can both believe that a migration is pending.
+    # Inside this one they are savepoints, and what is pending is decided under the write lock.
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        _must_be_ours(db, path)
+        migrations.apply(db)
+        db.commit()
+    except BaseException:
+        db.rollback()
+        raise
+    return len(migrations.applied(db))
+
+
+def _must_be_ours(db: Database, path: Path) -> None:
+    applied = {migration.name for migration in migrations.applied(db)}
+    newer = sorted(applied - _known())
+    if newer:
+        raise StoreError(
+            f"{path} was made by a newer release of gpu-cluster: this one does not know {', '.join(newer)}.",
+            "Install that release or a later one, or point DATABASE_URL at another file.",
+        )
+    if not applied and db.table_names():
+        raise StoreError(f"{path} is the database of another program.", "Point DATABASE_URL at a file of its own.")
+
+
+def _known() -> set[str]:
+    empty = Database(memory=True, execute_plugins=False)
+    try:
+        return {migration.name for migration in migrations.pending(empty)}
+    finally:
+        empty.close()
+
+
+def _create(
+    db: Database, name: str, columns: dict[str, type], *, optional: Iterable[str] = (), **options: Any
+) -> Table:
+    """A STRICT table whose columns are NOT NULL but for the `optional` ones."""
+    required = set(columns) - set(optional)
+    return Table(db, name, strict=True).create(columns, not_null=required, strict=True, **options)
+
+
+@migrations()
+def m001_clusters_and_requests(db: Database) -> None:
+    """What people have, what they asked for, and the steps towards it."""
+    _create(
+        db,
+        "clusters",
+        {
+            "id": str,
+            "name": str,
+            "team": str,
+            "target": str,
+            "owner": str,
+            "channel": str,
+            "state": str,
+            "created_at": float,
+            "management_id": str,
+            "verdict": str,
+            "ready_at": float,
+            "expires_at": float,
+            "gone_at": float,
+            "rev": int,
+        },
+        pk="id",
+        optional=("ready_at", "expires_at", "gone_at"),
+    )
+    db.execute("CREATE UNIQUE INDEX cluster_name ON clusters (name) WHERE state <> 'gone'")
+    _create(
+        db,
+        "requests",
+        {
+            "id": str,
+            "cluster_id": str,
+            "kind": str,
+            "state": str,
+            "requester": str,
+            "team": str,
+            "target": str,
+            "channel": str,
+            "spec": str,
+            "asked_at": float,
+            "next_look_at": float,
+            "envelope": str,
+            "envelope_hash": str,
+            "checks": str,
+            "plan": str,
+            "lapses_at": float,
+            "approved_at": float,
+            "finished_at": float,
+            "decided_by": str,
+            "wish": str,
+            "reason": str,
+            "remedy": str,
+            "diagnosis": str,
+            "incident": str,
+            "lease_owner": str,
+            "lease_until_real": float,
+            "rev": int,
+        },
+        pk="id",
+        optional=("lapses_at", "approved_at", "finished_at"),
+        foreign_keys=[("cluster_id", "clusters", "id")],
+    )
+    is_open = "state IN ('checking', 'awaiting_approval', 'approved', 'running')"
+    # A delete waits for its lead beside the request that it will supersede; hence two slots a cluster, not one.
+    db.execute(f"CREATE UNIQUE INDEX open_request ON requests (cluster_id, kind = 'delete') WHERE {is_open}")
+    db.execute(f"CREATE INDEX request_due ON requests (next_look_at) WHERE {is_open}")
+    db.execute("CREATE INDEX request_of_cluster ON requests (cluster_id, asked_at)")
+    _create(
+        db,
+        "steps",
+        {
+            "request_id": str,
+            "position": int,
+            "kind": str,
+            "state": str,
+            "started_at": float,
+            "looked_at": float,
+            "done_at": float,
+            "observed_s": float,
+            "why": str,
+            "progress": str,
+            "facts": str,
+            "errors": int,
+        },
+        pk=("request_id", "position"),
+        optional=("started_at", "looked_at", "done_at"),
+        foreign_keys=[("request_id", "requests", "id")],
+    )
+
+
+@migrations()
+def m002_approvals_and_audit(db: Database) -> None:
+    """Who decided, and everything that was done: the second is only ever added to."""
+    _create(
+        db,
+        "approvals",
+        {
+            "request_id": str,
+            "envelope_hash": str,
+            "approver": str,
+            "decision": str,
+            "at": float,
+            "as_lead": str,
+            "reason": str,
+        },
+        pk=("request_id", "envelope_hash", "approver"),
+        foreign_keys=[("request_id", "requests", "id")],
+    )
+    _create(
+        db,
+        "audit",
+        {
+            "id": int,
+            "at": float,
+            "actor": str,
+            "action": str,
+            "request_id": str,
+            "cluster_id": str,
+            "detail": str,
+        },
+        pk="id",
+    )
+    db.execute("CREATE INDEX audit_of_request ON audit (request_id)")
+    for event in ("UPDATE", "DELETE"):
+        db.execute(
+            f"CREATE TRIGGER audit_no_{event.lower()} BEFORE {event} ON audit "
+            "BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END"
+        )
+
+
+@migrations()
+def m003_messages_and_inbound(db: Database) -> None:
+    """What must be said, what was heard, and who may act for everybody."""
+    _create(
+        db,
+        "messages",
+        {
+            "id": str,
+            "request_id": str,
+            "kind": str,
+            "channel": str,
+            "created_at": float,
+            "user": str,
+            "body": str,
+            "ts": str,
+            "wanted_rev": int,
+            "sent_rev": int,
+            "sending": str,
+            "urgent": int,
+            "failed": str,
+        },
+        pk="id",
+    )
+    db.execute(
+        "CREATE INDEX message_due ON messages (urgent DESC, created_at) WHERE sent_rev < wanted_rev AND failed = ''"
+    )
+    db.execute("CREATE INDEX message_of_request ON messages (request_id, created_at)")
+    db.execute("CREATE INDEX message_at ON messages (channel, ts) WHERE ts <> ''")
+    _create(
+        db,
+        "seen",
+        {
+            "key": str,
+            "kind": str,
+            "payload": str,
+            "received_real": float,
+            "lease_until_real": float,
+            "handled_real": float,
+        },
+        pk="key",
+        optional=("handled_real",),
+    )
+    db.execute("CREATE INDEX inbound_due ON seen (received_real) WHERE handled_real IS NULL")
+    db.execute("CREATE INDEX inbound_old ON seen (handled_real) WHERE handled_real IS NOT NULL")
+    _create(db, "leases", {"name": str, "owner": str, "until_real": float}, pk="name")

@@ -1,0 +1,222 @@
+"""What is asked of the store within one transaction, in SQLite's SQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from bot.core.ports import Row, Stale, Taken
+from bot.core.records import (
+    OPEN_STATES,
+    ApprovalRow,
+    AuditRow,
+    ClusterRow,
+    ClusterState,
+    InboundRow,
+    Kind,
+    MessageRow,
+    RequestRow,
+    StepRow,
+)
+from bot.store.rows import Table, columns_of, table_of, written
+
+R = TypeVar("R")
+
+# Literals, not parameters: SQLite uses a partial index only where the query repeats its condition word for word.
+_OPEN = f"state IN ({', '.join(repr(state.value) for state in OPEN_STATES)})"
+_LIVING = f"state <> '{ClusterState.GONE}'"
+_UNSENT = "sent_rev < wanted_rev AND failed = ''"
+
+_UNIQUE = {
+    "clusters.name": "cluster_name",
+    "index 'open_request'": "open_request",
+    "clusters.id": "cluster",
+    "requests.id": "request",
+    "steps.request_id, steps.position": "step",
+    "approvals.request_id, approvals.envelope_hash, approvals.approver": "approval",
+    "messages.id": "message",
+    "seen.key": "seen",
+}
+"""SQLite's words for the columns of a unique index, and the index's name in `bot.core.ports.Tx`."""
+
+
+class SqliteTx:
+    """A `bot.core.ports.Tx` on a connection that is in a transaction; of no use after it has ended."""
+
+    def __init__(self, connection: sqlite3.Connection, *, writable: bool) -> None:
+        self._connection = connection
+        self._writable = writable
+
+    # --- rows ---------------------------------------------------------------------------------------------
+
+    def add(self, row: ClusterRow | RequestRow | StepRow | ApprovalRow | MessageRow | InboundRow | AuditRow) -> None:
+        """Insert; raises `Taken` when a unique index says no."""
+        table = table_of(type(row))
+        marks = ", ".join("?" * len(table.columns))
+        self._write(f"INSERT INTO {table.name} ({_names(table)}) VALUES ({marks})", columns_of(row))  # noqa: S608
+
+    def change(self, row: Row, **changes: Any) -> Row:
+        """Write these fields and nothing else; returns the row as it is stored now. Raises `Stale` where the
+        stored `rev` is another, or the row is gone; `TypeError` for a field that there is not."""
+        table: Table[Row] = table_of(type(row))
+        replace(row, **changes)  # the TypeError for an unknown field
+        if unchangeable := {"rev", *table.key} & changes.keys():
+            raise TypeError(f"{', '.join(sorted(unchangeable))} of {table.name} cannot be changed")
+        assignments = [f"{_quoted(name)} = ?" for name in changes]
+        condition = " AND ".join(f"{name} = ?" for name in table.key)
+        values = [*written(tuple(changes.values())), *table.key_of(row)]
+        if table.has_rev:
+            assignments.append("rev = rev + 1")
+            condition += " AND rev = ?"
+            values.append(table.rev_of(row))
+        if not assignments:
+            return row
+        sql = f"UPDATE {table.name} SET {', '.join(assignments)} WHERE {condition} RETURNING {_names(table)}"  # noqa: S608
+        stored = self._write(sql, values)
+        if not stored:
+            raise Stale(f"{table.name} {' '.join(map(str, table.key_of(row)))} has changed since it was read")
+        return table.read(stored[0])
+
+    # --- clusters and requests ----------------------------------------------------------------------------
+
+    def cluster(self, cluster_id: str) -> ClusterRow:
+        """Raises `LookupError` when there is none of that id."""
+        found = self._one(ClusterRow, "WHERE id = ?", cluster_id)
+        if found is None:
+            raise LookupError(f"there is no cluster {cluster_id}")
+        return found
+
+    def living_cluster(self, name: str) -> ClusterRow | None:
+        """The cluster of that name that is not gone."""
+        return self._one(ClusterRow, f"WHERE name = ? AND {_LIVING}", name)
+
+    def clusters(self, *, living: bool = True) -> list[ClusterRow]:
+        """Oldest first."""
+        return self._all(ClusterRow, f"{f'WHERE {_LIVING} ' if living else ''}ORDER BY created_at, rowid")
+
+    def request(self, request_id: str) -> RequestRow | None:
+        """The request of that id."""
+        return self._one(RequestRow, "WHERE id = ?", request_id)
+
+    def requests_of(self, cluster_id: str) -> list[RequestRow]:
+        """Oldest first."""
+        return self._all(RequestRow, "WHERE cluster_id = ? ORDER BY asked_at, rowid", cluster_id)
+
+    def open_request(self, cluster_id: str) -> RequestRow | None:
+        """The open request of a cluster; where a delete waits beside another, the other, which it supersedes."""
+        where = f"WHERE cluster_id = ? AND {_OPEN} ORDER BY kind = '{Kind.DELETE}' LIMIT 1"
+        return self._one(RequestRow, where, cluster_id)
+
+    def steps(self, request_id: str) -> list[StepRow]:
+        """In the order of the plan."""
+        return self._all(StepRow, "WHERE request_id = ? ORDER BY position", request_id)
+
+    def approvals(self, request_id: str) -> list[ApprovalRow]:
+        """Oldest first."""
+        return self._all(ApprovalRow, "WHERE request_id = ? ORDER BY at, rowid", request_id)
+
+    def audit_trail(self, request_id: str) -> list[AuditRow]:
+        """In the order of writing."""
+        return self._all(AuditRow, "WHERE request_id = ? ORDER BY id", request_id)
+
+    # --- what is due --------------------------------------------------------------------------------------
+
+    def claim_requests(self, *, now: float, real: float, owner: str, lease_s: float, limit: int) -> list[RequestRow]:
+        """Open requests that are due and not leased, soonest due first, now leased to `owner`."""
+        due = f"""SELECT id FROM requests WHERE {_OPEN} AND next_look_at <= ? AND lease_until_real <= ?
+                  ORDER BY next_look_at LIMIT ?"""  # noqa: S608
+        sql = f"""UPDATE requests SET lease_owner = ?, lease_until_real = ? WHERE id IN ({due})
+                  RETURNING {_names(table_of(RequestRow))}"""  # noqa: S608
+        rows = self._write(sql, (owner, real + lease_s, now, real, max(limit, 0)))
+        return sorted(map(table_of(RequestRow).read, rows), key=lambda row: row.next_look_at)
+
+    def release_request(self, request_id: str, owner: str) -> None:
+        """Give the lease back, if it is still ours."""
+        sql = "UPDATE requests SET lease_owner = '', lease_until_real = 0 WHERE id = ? AND lease_owner = ?"
+        self._write(sql, (request_id, owner))
+
+    def next_due_at(self) -> float | None:
+        """The earliest `next_look_at` of an open request that nobody holds: whoever holds one knows of it."""
+        sql = f"SELECT min(next_look_at) FROM requests WHERE {_OPEN} AND lease_owner = ''"  # noqa: S608
+        ((earliest,),) = self._read(sql)
+        return None if earliest is None else float(earliest)
+
+    def take_lease(self, name: str, owner: str, *, real: float, seconds: float) -> bool:
+        """True when `owner` now holds the lease of that name; zero seconds give it back."""
+        sql = """INSERT INTO leases (name, owner, until_real) VALUES (?, ?, ?)
+                 ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until_real = excluded.until_real
+                 WHERE owner = excluded.owner OR until_real <= ? RETURNING owner"""
+        return bool(self._write(sql, (name, owner, real + seconds, real)))
+
+    # --- what was heard -----------------------------------------------------------------------------------
+
+    def claim_inbound(self, *, real: float, lease_s: float, limit: int) -> list[InboundRow]:
+        """Inbound rows not handled and not leased, oldest first, now leased."""
+        due = """SELECT key FROM seen WHERE handled_real IS NULL AND lease_until_real <= ?
+                 ORDER BY received_real, rowid LIMIT ?"""
+        sql = f"""UPDATE seen SET lease_until_real = ? WHERE key IN ({due})
+                  RETURNING rowid, {_names(table_of(InboundRow))}"""  # noqa: S608
+        rows = self._write(sql, (real + lease_s, real, max(limit, 0)))
+        numbered = [(rowid, table_of(InboundRow).read(values)) for rowid, *values in rows]
+        return [row for _, row in sorted(numbered, key=lambda pair: (pair[1].received_real, pair[0]))]
+
+    def finish_inbound(self, key: str, *, real: float) -> None:
+        """Handled: the payload is emptied (it may hold a response_url), the key stays against repeats."""
+        self._write("UPDATE seen SET payload = '', handled_real = ? WHERE key = ?", (real, key))
+
+    def forget_inbound(self, *, before_real: float) -> int:
+        """Drop handled keys older than that; returns how many."""
+        return len(self._write("DELETE FROM seen WHERE handled_real < ? RETURNING key", (before_real,)))
+
+    # --- what must be said --------------------------------------------------------------------------------
+
+    def messages(self, request_id: str) -> list[MessageRow]:
+        """Oldest first."""
+        return self._all(MessageRow, "WHERE request_id = ? ORDER BY created_at, rowid", request_id)
+
+    def message_at(self, channel: str, ts: str) -> MessageRow | None:
+        """The message of ours that Slack knows by this channel and timestamp."""
+        return self._one(MessageRow, "WHERE channel = ? AND ts = ? AND ts <> ''", channel, ts)
+
+    def due_messages(self, limit: int) -> list[MessageRow]:
+        """Messages that Slack has not or has not in their newest revision; urgent first, oldest first."""
+        where = f"WHERE {_UNSENT} ORDER BY urgent DESC, created_at, rowid LIMIT ?"
+        return self._all(MessageRow, where, max(limit, 0))
+
+    # --- SQL ----------------------------------------------------------------------------------------------
+
+    def _all(self, row: type[R], rest: str, *values: Any) -> list[R]:
+        table = table_of(row)
+        return [table.read(found) for found in self._read(f"SELECT {_names(table)} FROM {table.name} {rest}", values)]  # noqa: S608
+
+    def _one(self, row: type[R], rest: str, *values: Any) -> R | None:
+        found = self._all(row, rest, *values)
+        return found[0] if found else None
+
+    def _write(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        if not self._writable:
+            raise RuntimeError("this transaction only reads")
+        try:
+            return self._read(sql, values)
+        except sqlite3.IntegrityError as error:
+            what = _UNIQUE.get(str(error).removeprefix("UNIQUE constraint failed: "))
+            if what is None:
+                raise
+            raise Taken(what) from error
+
+    def _read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        # Outside a transaction each statement would commit itself; SQLite ends one by itself when the disk is full.
+        if not self._connection.in_transaction:
+            raise RuntimeError("this transaction is over")
+        return self._connection.execute(sql, values).fetchall()
+
+
+def _names(table: Table[Any]) -> str:
+    return ", ".join(map(_quoted, table.columns))
+
+
+def _quoted(column: str) -> str:
+    """`user` and `key` are words of SQL."""
+    return f'"{column}"'
