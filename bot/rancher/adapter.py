@@ -1,0 +1,224 @@
+"""The seam `Rancher` of the core, over HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+
+from bot.core.ports import (
+    AppView,
+    ChartOrder,
+    Clock,
+    ClusterView,
+    Foreign,
+    Permanent,
+    RancherAbout,
+    RepoView,
+    Temporary,
+)
+from bot.core.spec import LABEL_REQUEST, Envelope, Pool
+from bot.rancher import bodies, views
+from bot.rancher.bodies import NAMESPACE
+from bot.rancher.catalog import Catalog
+from bot.rancher.client import JSON_PATCH, Json, RancherClient
+from bot.rancher.reader import CLUSTERS, MANAGEMENT, SnapshotReader
+
+_MACHINE_CONFIGS = "/v1/rke-machine-config.cattle.io.amazonec2configs"
+_BINDINGS = "/v3/clusterroletemplatebindings"
+_PATCH_TRIES = 4
+_RKE2 = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-([\w.-]+))?\+rke2r(\d+)")
+
+
+class RancherAdapter:
+    """One Rancher. Safe to share between threads.
+
+    `token` may be a function, which is read again when Rancher answers 401. `ca_bundle` is the path of a PEM file for
+    a Rancher with a private CA. `snapshot_s`: how old a shared snapshot may be, in world seconds.
+    Every method raises `Temporary`, `Permanent`, `Refused` or `Foreign` of the core, and nothing else.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | Callable[[], str],
+        *,
+        ca_bundle: str | None = None,
+        clock: Clock,
+        snapshot_s: float = 4.0,
+    ) -> None:
+        self._client = RancherClient(url, token, ca_bundle=ca_bundle)
+        self._reader = SnapshotReader(self._client, clock, snapshot_s)
+        self._catalog = Catalog(self._client, clock)
+
+    def close(self) -> None:
+        """Close the connections to Rancher."""
+        self._client.close()
+
+    # --- what this Rancher is ----------------------------------------------------------------------------------
+
+    def about(self) -> RancherAbout:
+        """Version, own user and the token's end. The users' list is the cheapest check of a token."""
+        version = str(self._client.get("/rancherversion").get("Version", ""))
+        users = self._client.get("/v3/users", {"me": "true"}).get("data") or []
+        me = next((str(user["id"]) for user in users if user.get("me")), "")
+        return RancherAbout(version, me, self._token_expires_at())
+
+    def kubernetes_versions(self) -> tuple[str, ...]:
+        """RKE2 versions with both server and agent arguments, oldest first (rancher/shepherd: kubernetesversions)."""
+        releases = self._client.get("/v1-rke2-release/releases").get("data") or []
+        usable = {str(r["version"]) for r in releases if r.get("serverArgs") and r.get("agentArgs")}
+        return tuple(sorted((v for v in usable if _RKE2.fullmatch(v)), key=_version_key))
+
+    def default_kubernetes(self) -> str:
+        """Rancher keeps it sometimes without the leading v."""
+        setting = self._client.find("/v3/settings/rke2-default-version") or {}
+        value = str(setting.get("value") or setting.get("default") or "")
+        return f"v{value.removeprefix('v')}" if value else ""
+
+    def has_credential(self, credential: str) -> bool:
+        """A credential that we may not see is as good as none: 403 and 404 are both False."""
+        answer = self._client.ask("GET", f"/v3/cloudcredentials/{credential}", accept=(403, 404))
+        return answer.error is None
+
+    # --- create or get -----------------------------------------------------------------------------------------
+
+    def ensure_machine_config(self, envelope: Envelope, pool: Pool, request_id: str) -> None:
+        self._create_or_get(_MACHINE_CONFIGS, bodies.machine_config(envelope, pool, request_id), request_id)
+
+    def ensure_cluster(self, envelope: Envelope, request_id: str) -> None:
+        self._create_or_get(CLUSTERS, bodies.cluster(envelope, request_id), request_id)
+
+    def _create_or_get(self, path: str, body: Json, request_id: str) -> None:
+        """POST under a fixed name. A repeat, of a request of ours whose answer was lost, finds the object there."""
+        name = body["metadata"]["name"]
+        answer = self._client.ask("POST", path, body=body, accept=(409,))
+        if answer.error is None:
+            return
+        there = self._client.find(f"{path}/{NAMESPACE}/{name}")
+        if there is None:
+            raise Temporary(f"{body['kind']} {name} was there a moment ago and is gone now.")
+        if views.label(there, LABEL_REQUEST) != request_id:
+            raise Foreign(
+                f"{body['kind']} {name} exists in Rancher and is not of this request.",
+                "Choose another name, or delete that object in Rancher if nobody needs it.",
+            )
+        if views.deleting(there):
+            raise Temporary(f"{body['kind']} {name} is still being deleted.", "The bot waits until it is gone.")
+
+    # --- observe and change ------------------------------------------------------------------------------------
+
+    def observe(self, name: str, *, newer_than: float) -> ClusterView | None:
+        snapshot = self._reader.get(newer_than)
+        view = snapshot.view(name)
+        if view is not None:
+            return view
+        # Lists come from a cache that may lag; and to a bot without a right on the whole namespace, a cluster made just
+        # now is forbidden until its own role binding works. Only 404 means that it is not there.
+        answer = self._client.ask("GET", _cluster_path(name), accept=(403, 404))
+        if answer.status == 404:
+            return None
+        if answer.error is not None:
+            raise Temporary(
+                f"Rancher does not show us the cluster {name}: {answer.error.message}",
+                "If this lasts, let the bot's user get clusters (provisioning.cattle.io) in fleet-default.",
+            )
+        return snapshot.view_of(answer.json())
+
+    def hold_pool(self, name: str, pool: str, *, empty: bool) -> None:
+        """Stop Rancher's endless attempts to make the pool's machines: size 0 when `empty`, else paused as it is.
+
+        Nothing happens when it is held already or when the cluster is gone. Raises `Permanent` without such a pool.
+        """
+        said = ""
+        for _ in range(_PATCH_TRIES):
+            cluster = self._client.find(_cluster_path(name))
+            if cluster is None:
+                return
+            pools = cluster["spec"]["rkeConfig"].get("machinePools") or []
+            index = next((i for i, p in enumerate(pools) if p["name"] == pool), None)
+            if index is None:
+                raise Permanent(f"The cluster {name} has no machine pool {pool}.", "It was changed in Rancher.")
+            if pools[index].get("quantity") == 0 if empty else pools[index].get("paused"):
+                return
+            patch = bodies.hold_patch(index, pool, empty=empty)
+            # 422 is the answer to a `test` that fails: the pools have moved. Both cases are read again.
+            answer = self._client.ask(
+                "PATCH", _cluster_path(name), body=patch, content_type=JSON_PATCH, accept=(404, 409, 422)
+            )
+            if answer.error is None or answer.status == 404:
+                return
+            said = answer.error.message
+        raise Temporary(f"Rancher changes the cluster {name} all the time: {said}")
+
+    def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
+        cluster = self._client.find(_cluster_path(name))
+        if cluster is None or views.deleting(cluster):
+            return
+        if views.label(cluster, LABEL_REQUEST) not in request_ids:
+            raise Foreign(
+                f"The cluster {name} in Rancher was not made by this bot's request.",
+                "If it is to go, delete it in Rancher.",
+            )
+        self._client.ask("DELETE", _cluster_path(name), accept=(404,))
+
+    def management_cluster_gone(self, management_id: str) -> bool:
+        """Asked once the provisioning cluster is 404. Its creator loses all rights with it, so 403 counts as gone."""
+        answer = self._client.ask("GET", f"{MANAGEMENT}/{management_id}", accept=(403, 404))
+        return answer.error is not None
+
+    # --- inside the cluster ------------------------------------------------------------------------------------
+
+    def system_project(self, management_id: str) -> str | None:
+        projects = self._client.get("/v3/projects", {"clusterId": management_id, "name": "System"}).get("data") or []
+        return next((str(p["id"]) for p in projects if p.get("name") == "System"), None)
+
+    def bind_role(self, management_id: str, principal: str, role: str) -> None:
+        wanted = bodies.role_binding(management_id, principal, role)
+        there = self._client.get(_BINDINGS, {"clusterId": management_id}).get("data") or []
+        if any(all(binding.get(key) == value for key, value in wanted.items()) for binding in there):
+            return
+        self._client.ask("POST", _BINDINGS, body=wanted)
+
+    def ensure_repo(self, management_id: str, name: str, url: str, request_id: str) -> RepoView:
+        return self._catalog.ensure_repo(management_id, name, url, request_id)
+
+    def chart_versions(self, management_id: str, repo: str, chart: str) -> tuple[str, ...]:
+        return self._catalog.chart_versions(management_id, repo, chart)
+
+    def install_chart(self, management_id: str, order: ChartOrder) -> str:
+        return self._catalog.install(management_id, order)
+
+    def operation_log(self, management_id: str, namespace: str, operation: str) -> str:
+        return self._catalog.operation_log(management_id, namespace, operation)
+
+    def app(self, management_id: str, namespace: str, release: str) -> AppView | None:
+        return self._catalog.app(management_id, namespace, release)
+
+    def _token_expires_at(self) -> float | None:
+        """Legacy tokens live in /v3, those called ext/… in their own API group (Rancher 2.12+)."""
+        name = self._client.token_name()
+        if name.startswith("ext/"):
+            path = f"/v1/ext.cattle.io.tokens/{name.removeprefix('ext/')}"
+        else:
+            path = f"/v3/tokens/{name}"
+        answer = self._client.ask("GET", path, accept=(403, 404))
+        if answer.error is not None:
+            return None
+        token = answer.json()
+        text = token.get("expiresAt") or (token.get("status") or {}).get("expiresAt") or ""
+        # Go writes the year 1 for a time that is not set.
+        return None if not text or text.startswith("0001-") else datetime.fromisoformat(text).timestamp()
+
+
+def _cluster_path(name: str) -> str:
+    return f"{CLUSTERS}/{NAMESPACE}/{name}"
+
+
+def _version_key(version: str) -> tuple[int, int, int, bool, str, int]:
+    """Semantic order, then RKE2's own release number, which semantic versioning ignores."""
+    found = _RKE2.fullmatch(version)
+    if found is None:
+        raise ValueError(f"no RKE2 version: {version}")
+    major, minor, patch, candidate, release = found.groups()
+    return int(major), int(minor), int(patch), candidate is None, candidate or "", int(release)
