@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class FileClock:
 
     def real_seconds(self, world_seconds: float) -> float:
         self._read()
-        return world_seconds / self._speed
+        return world_seconds / self._speed if self._speed else math.inf
 
     def _read(self) -> None:
         stat = self._path.stat()
@@ -54,6 +55,6 @@ class FileClock:
             return
         raw = json.loads(self._path.read_text())
         real, world, speed = float(raw["real"]), float(raw["world"]), float(raw["speed"])
-        if speed <= 0:
-            raise ValueError(f"{self._path}: speed must be more than 0, not {speed}")
+        if speed < 0:
+            raise ValueError(f"{self._path}: speed must not be negative, and it is {speed}")
         self._real, self._world, self._speed, self._stamp = real, world, speed, stamp

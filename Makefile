@@ -1,0 +1,42 @@
+# Two commands on a fresh machine with Python >= 3.11 and make: `make demo` and `make test`. Both set themselves up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo sandbox test check bench clean
+
+help:
+	@echo "make demo     the walk-through in Slack, in a sandbox, in under a minute"
+	@echo "make sandbox  the sandbox to click in, in your browser"
+	@echo "make test     every check: tests, ruff, mypy, layers"
+	@echo "make bench    measure, print a table, write bench.json"
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("gpu-cluster needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/gpu-cluster sandbox --headless --play walkthrough
+
+sandbox: $(READY)
+	$(BIN)/gpu-cluster sandbox
+
+check: $(READY)
+	$(BIN)/python -m pip check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy manifests/verify/probe.py
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/pytest
+
+bench: $(READY)
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info bench.json

@@ -1,0 +1,171 @@
+"""The command line: gpu-cluster run · worker · sandbox · doctor · create --dry-run · example-config."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import click
+
+from bot import app, settings
+from bot.core.ports import WorldError
+from bot.core.spec import Check, Draft, Invalid
+
+
+class _Group(click.Group):
+    """Turns what people can mend into one line a problem; never a stack trace at start."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except settings.SettingsError as error:
+            _die(*error.problems)
+        except WorldError as error:
+            _die(error.reason, error.remedy)
+        except app.NotReady as error:
+            _die(*error.problems)
+        return None
+
+
+def _die(*lines: str) -> None:
+    for line in lines:
+        if line:
+            click.echo(line, err=True)
+    sys.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def main(*, verbose: bool) -> None:
+    """Hand out verified GPU clusters from Slack, through Rancher, on AWS.
+
+    \b
+    First steps:
+      gpu-cluster sandbox                       play with it in your browser; needs nothing
+      gpu-cluster example-config > gpu-cluster.toml
+      gpu-cluster doctor                        what is missing, and how to mend it
+      gpu-cluster run
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for noisy in ("botocore", "urllib3", "aiohttp.access", "slack_bolt.App"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@main.command()
+def run() -> None:
+    """Run the bot: Slack, and the engine in the same process.
+
+    \b
+    Example:
+      SLACK_BOT_TOKEN=xoxb-… SLACK_APP_TOKEN=xapp-… RANCHER_URL=https://rancher.example.com \\
+      RANCHER_TOKEN=token-… gpu-cluster run
+    """
+    app.run_bot(settings.load())
+
+
+@main.command()
+def worker() -> None:
+    """Run an engine without Slack, beside a bot on the same store.
+
+    \b
+    Example:
+      DATABASE_URL=sqlite:////var/lib/gpu-cluster/gpu-cluster.db gpu-cluster worker
+    """
+    app.run_worker(settings.load())
+
+
+@main.command()
+@click.option("--headless", is_flag=True, help="Play without a page: create, approve, watch, and end.")
+@click.option("--json", "as_json", is_flag=True, help="With --headless: one JSON object per channel event, the outcome last.")
+@click.option("--speed", type=click.FloatRange(1, 600), default=60.0, show_default=True, help="World seconds per real second.")
+@click.option("--preset", default="starter", show_default=True, help="Which preset the headless play asks for.")
+@click.option("--fault", "faults", multiple=True, help="Make something go wrong, by name; may be given several times.")
+@click.option("--rancher", default="2.15.0", show_default=True, help="Which Rancher to play.")
+@click.option("--play", help="With --headless: a play file (TOML), or “walkthrough”.")
+@click.option("--port", type=int, default=0, help="Port of the page; 0 takes a free one.")
+def sandbox(
+    *, headless: bool, as_json: bool, speed: float, preset: str, faults: tuple[str, ...], rancher: str, play: str, port: int
+) -> None:
+    """Try everything on this machine: a Slack-like page, a simulated Rancher, AWS by moto, the real bot.
+
+    \b
+    Examples:
+      gpu-cluster sandbox                                     prints a URL; act there in any role
+      gpu-cluster sandbox --headless --play walkthrough
+      gpu-cluster sandbox --headless --json --fault no-capacity
+    """
+    sys.exit(app.sandbox(headless=headless, as_json=as_json, speed=speed, preset=preset, faults=faults, rancher=rancher, play=play, port=port))
+
+
+@main.command()
+def doctor() -> None:
+    """Check tokens, Rancher, AWS, configuration and store; say how to mend what is missing.
+
+    \b
+    Example:
+      gpu-cluster doctor
+    """
+    checks = app.examine()
+    for check in checks:
+        _print_check(check)
+    sys.exit(0 if all(check.state == "ok" for check in checks) else 1)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--preset", required=True, help="A preset of gpu-cluster.toml.")
+@click.option("--gpus", default="1", show_default=True, help="GPUs in all.")
+@click.option("--hours", default="8", show_default=True, help="Hours of use, counted from ready.")
+@click.option("--team", default="default", show_default=True, help="For which team.")
+@click.option("--dry-run", is_flag=True, help="Resolve and print; ask nobody, make nothing.")
+def create(*, name: str, preset: str, gpus: str, hours: str, team: str, dry_run: bool) -> None:
+    """Show what a create would make: every check, and the envelope that a lead would approve.
+
+    \b
+    Example:
+      gpu-cluster create --dry-run train-a --preset h100 --gpus 1 --hours 8
+    """
+    if not dry_run:
+        _die(
+            "Clusters are asked for in Slack, where a lead approves them:",
+            f"  /gpu-cluster create {name} --preset {preset} --gpus {gpus} --hours {hours} --reason \"…\"",
+            "Here, add --dry-run to see what it would make.",
+        )
+    try:
+        found = app.dry_run(settings.load(), Draft(name, preset, gpus, hours, "dry run"), team)
+    except Invalid as error:
+        _die(*(f"{problem.field}: {problem.message}" for problem in error.problems))
+        return
+    for check in found.checks:
+        _print_check(check)
+    if found.envelope is None:
+        _die("Nothing would be made: see above.")
+        return
+    click.echo(json.dumps({"hash": found.envelope.digest(), **app.as_plain(found.envelope)}, indent=2))
+
+
+@main.command("example-config")
+def example_config() -> None:
+    """Print an example gpu-cluster.toml.
+
+    \b
+    Example:
+      gpu-cluster example-config > gpu-cluster.toml
+    """
+    click.echo(settings.example_config(), nl=False)
+
+
+def _print_check(check: Check) -> None:
+    word = {"ok": "ok", "no": "NO", "unknown": "could not check"}[check.state]
+    click.echo(f"{word:>15}  {check.name}: {check.detail}", err=True)
+    if check.state != "ok" and check.remedy:
+        click.echo(f"{'':>15}  → {check.remedy}", err=True)
+
+
+if __name__ == "__main__":
+    main()

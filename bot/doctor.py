@@ -1,0 +1,141 @@
+"""Is everything there that the bot needs? Each answer with how to mend it. Reads only; asks nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+
+from bot.core.ports import Cloud, Rancher, Store, WorldError
+from bot.core.spec import Check, Target
+from bot.settings import Environment
+
+_SLACK_REMEDY = {
+    "invalid_auth": "Copy the token again: api.slack.com/apps, your app, “OAuth & Permissions” (xoxb-) or "
+    "“Basic Information” (xapp-).",
+    "not_allowed_token_type": "This is a token of the other kind: SLACK_BOT_TOKEN begins xoxb-, SLACK_APP_TOKEN xapp-.",
+    "token_revoked": "Install the app into the workspace again, and copy the new token.",
+    "account_inactive": "Install the app into the workspace again, and copy the new token.",
+    "missing_scope": "Install the app again from manifests/slack-app.yaml.",
+}
+
+
+def slack_checks(environment: Environment, workspace: str) -> Iterator[Check]:
+    """The bot token and its workspace; the app-level token (Socket Mode) or the signing secret (HTTP)."""
+    if not environment.slack_bot_token:
+        yield Check("Slack bot token", "no", "SLACK_BOT_TOKEN is not set", _SLACK_REMEDY["invalid_auth"])
+    else:
+        yield _asked("Slack bot token", lambda: _bot_token(environment, workspace))
+    if environment.slack_signing_secret:
+        yield Check("Slack connection", "ok", f"HTTP mode on port {environment.port}")
+    elif not environment.slack_app_token:
+        yield Check(
+            "Slack connection",
+            "no",
+            "SLACK_APP_TOKEN is not set",
+            "Make an app-level token with connections:write (Socket Mode), or set SLACK_SIGNING_SECRET for HTTP.",
+        )
+    else:
+        yield _asked("Slack connection", lambda: _app_token(environment))
+
+
+def rancher_checks(environment: Environment, make: Callable[[], Rancher], targets: list[Target]) -> Iterator[Check]:
+    """Rancher answers, takes the token, and shows each target's cloud credential."""
+    if not environment.rancher_url or not environment.rancher_token:
+        missing = "RANCHER_URL" if not environment.rancher_url else "RANCHER_TOKEN"
+        remedy = "Set RANCHER_URL to https://your-rancher and RANCHER_TOKEN to an unscoped API key of the bot's user."
+        yield Check("Rancher", "no", f"{missing} is not set", remedy)
+        return
+    about = _asked("Rancher", lambda: _about(make()))
+    yield about
+    if about.state != "ok":
+        return
+    for target in targets:
+        yield _asked(f"Cloud credential of {target.name}", lambda target=target: _credential(make(), target))  # type: ignore[misc]
+
+
+def aws_checks(make: Callable[[Target], Cloud], targets: list[Target]) -> Iterator[Check]:
+    """AWS answers, and the keys belong to the account that the target names."""
+    for target in targets:
+        yield _asked(f"AWS for {target.name}", lambda target=target: _identity(make(target), target))  # type: ignore[misc]
+
+
+def store_check(make: Callable[[], Store]) -> Check:
+    """The store opens and can be written."""
+
+    def look() -> str:
+        store = make()
+        with store.transaction() as tx:
+            tx.next_due_at()
+        return store.describe()
+
+    return _asked("Store", look)
+
+
+class _No(Exception):
+    def __init__(self, detail: str, remedy: str) -> None:
+        super().__init__(detail)
+        self.remedy = remedy
+
+
+def _asked(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, "ok", look())
+    except _No as no:
+        return Check(name, "no", str(no), no.remedy)
+    except WorldError as error:
+        return Check(name, "no", error.reason, error.remedy)
+    except SlackApiError as error:
+        code = str(error.response.get("error"))
+        return Check(name, "no", f"Slack answered {code}", _SLACK_REMEDY.get(code, "See api.slack.com/methods."))
+    except (SlackClientError, OSError) as error:
+        return Check(name, "no", f"Slack cannot be reached ({error})", "Check the network, the proxy and SLACK_API_URL.")
+
+
+def _bot_token(environment: Environment, workspace: str) -> str:
+    client = WebClient(token=environment.slack_bot_token, base_url=environment.slack_api_url, timeout=10)
+    answer = client.auth_test()
+    if workspace and answer["team_id"] != workspace:
+        raise _No(
+            f"the token belongs to workspace {answer['team_id']}, but gpu-cluster.toml says {workspace}",
+            "Use the token of that workspace, or mend slack.workspace.",
+        )
+    return f"{answer['user']} in {answer['team']} ({answer['team_id']})"
+
+
+def _app_token(environment: Environment) -> str:
+    client = WebClient(base_url=environment.slack_api_url, timeout=10)
+    client.apps_connections_open(app_token=environment.slack_app_token)
+    return "Socket Mode: Slack gives a connection"
+
+
+def _about(rancher: Rancher) -> str:
+    about = rancher.about()
+    if about.token_expires_at is None:
+        return f"{about.version} as {about.user_id}; the token does not expire"
+    days = (about.token_expires_at - time.time()) / 86400
+    if days <= 0:
+        raise _No("the token has expired", "Make a new API key in Rancher and set RANCHER_TOKEN.")
+    return f"{about.version} as {about.user_id}; the token expires in {days:.0f} days"
+
+
+def _credential(rancher: Rancher, target: Target) -> str:
+    if rancher.has_credential(target.cloud_credential):
+        return target.cloud_credential
+    raise _No(
+        f"{target.cloud_credential} is not there, or the bot's Rancher user cannot see it",
+        "Make it as that user (Cluster Management, Cloud Credentials), and name it in "
+        f"target.{target.name}.cloud_credential.",
+    )
+
+
+def _identity(cloud: Cloud, target: Target) -> str:
+    identity = cloud.identity()
+    if target.account and identity.account != target.account:
+        raise _No(
+            f"the keys belong to account {identity.account}, but the target says {target.account}",
+            "Use the other account's keys, or mend target.account.",
+        )
+    return f"{identity.arn} in {target.region}"

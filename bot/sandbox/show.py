@@ -1,0 +1,124 @@
+"""The sandbox as a program: played headless, or open in a browser for people to act in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bot.sandbox.play import NotSeen, Play, Player, is_outcome
+from bot.sandbox.slack import Event
+from bot.sandbox.stage import Plot, Stage
+from bot.sandbox.transcript import Transcript, event_json, names_of
+
+SLACK_FAULT = "slack-429"
+_LIMITED_CALLS = 12
+"""So many posts and edits are answered 429 when the fault slack-429 is on."""
+_WATCH_S = 0.1
+Outcome = dict[str, Any]
+
+
+def headless(plot: Plot, play: Play, *, as_json: bool, outcome_of: Callable[[Path], Outcome | None]) -> Outcome:
+    """Play without a page and return the outcome; `outcome_of` reads it from the bot's database.
+
+    Prints the channel on stdout as it grows: a transcript, or one JSON object per event and the outcome as the last.
+    """
+    with tempfile.TemporaryDirectory(prefix="gpu-cluster-sandbox-") as folder:
+        return asyncio.run(_headless(Path(folder), plot, play, as_json=as_json, outcome_of=outcome_of))
+
+
+async def _headless(
+    folder: Path, plot: Plot, play: Play, *, as_json: bool, outcome_of: Callable[[Path], Outcome | None]
+) -> Outcome:
+    began = time.monotonic()
+    async with Stage(folder, plot) as stage:
+        await _raise_curtain(stage)
+        reader = asyncio.create_task(_print(stage, as_json=as_json))
+        transcript = Transcript(names_of(stage.workspace), Console(stderr=True, highlight=False))
+        problem = ""
+        with transcript.progress(len(play.steps)) as begin:
+            try:
+                await Player(stage, lambda _number, _of, title: begin(title)).play(play)
+            except NotSeen as error:
+                problem = str(error)
+        await asyncio.sleep(_WATCH_S)
+        stage.workspace.log.close()
+        await reader
+        await stage.stop_bot()
+        outcome = outcome_of(stage.database) or _never_asked(stage.workspace.events)
+        if problem:
+            outcome = {**outcome, "played": False, "problem": problem}
+            print(f"{problem}\n\nThe end of the bot's log:\n{stage.bot_log(15)}", file=sys.stderr)
+    outcome["seconds"] = round(time.monotonic() - began, 1)
+    if as_json:
+        print(json.dumps(outcome, ensure_ascii=False), flush=True)
+    return outcome
+
+
+def _never_asked(events: list[Event]) -> Outcome:
+    """No request came of it: what the bot said instead."""
+    said = [event.text for event in events if event.user == "U0BOT" and event.text]
+    return {"state": "refused", "reason": said[-1] if said else "the bot said nothing", "remedy": "", "diagnosis": []}
+
+
+async def _raise_curtain(stage: Stage) -> None:
+    if SLACK_FAULT in stage.plot.faults:
+        stage.workspace.inject_429(_LIMITED_CALLS)
+    await stage.start_bot()
+
+
+async def _print(stage: Stage, *, as_json: bool) -> None:
+    transcript = Transcript(names_of(stage.workspace), Console(highlight=False))
+    async for event in stage.workspace.subscribe():
+        if as_json:
+            print(event_json(event), flush=True)
+        else:
+            transcript.show([event])
+
+
+def interactive(plot: Plot) -> None:
+    """Open the sandbox until it is interrupted."""
+    with tempfile.TemporaryDirectory(prefix="gpu-cluster-sandbox-") as folder, contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_interactive(Path(folder), plot))
+
+
+async def _interactive(folder: Path, plot: Plot) -> None:
+    async with Stage(folder, plot) as stage:
+        await _raise_curtain(stage)
+        stage.clock.set_speed(1.0)
+        print(f"The sandbox is open: {stage.page_url}")
+        print(f"Its state is in {folder} until you end it (Ctrl-C); the bot's log: {folder / 'bot.log'}", flush=True)
+        reader = asyncio.create_task(_print(stage, as_json=False))
+        pace = asyncio.create_task(_pace(stage, plot.speed))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            pace.cancel()
+            reader.cancel()
+
+
+async def _pace(stage: Stage, fast: float) -> None:
+    """The world runs fast while machines are at work, and at life's speed while only a person is awaited."""
+    moving: set[str] = set()
+    entries = events = 0
+    while True:
+        journal, said = stage.world.events, stage.workspace.events
+        for entry in journal[entries:]:
+            if entry.kind in ("cluster-created", "cluster-deleted"):
+                moving.add(entry.cluster)
+        for event in said[events:]:
+            if is_outcome(event):
+                moving.discard(str((event.metadata or {}).get("event_payload", {}).get("cluster")))
+        entries, events = len(journal), len(said)
+        speed = fast if moving else 1.0
+        if stage.clock.speed != speed:
+            stage.clock.set_speed(speed)
+        await asyncio.sleep(_WATCH_S)
