@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from moto.server import ThreadedMotoServer
@@ -101,8 +101,10 @@ class AwsStandIn:
     """EC2, STS and SSM on 127.0.0.1, one region, with the account's default VPC ready for a cluster.
 
     `p3`: whether the P3 family is still listed. moto's state is process-wide, so one runs at a time in a process;
-    in several processes several run side by side. Attributes are set by `start`.
+    in several processes several run side by side. `vpc` and `subnets` (one a zone, in their order) are set by `start`.
     """
+
+    _running: ClassVar[AwsStandIn | None] = None
 
     region = REGION
     account = ACCOUNT
@@ -116,7 +118,12 @@ class AwsStandIn:
         self._server: ThreadedMotoServer | None = None
 
     def start(self) -> str:
-        """Fill an empty account, listen, and return the endpoint's URL. Any credentials are accepted."""
+        """Fill an empty account, listen, and return the endpoint's URL. Any credentials are accepted.
+
+        Raises RuntimeError when one runs in this process already.
+        """
+        if AwsStandIn._running is not None:
+            raise RuntimeError("moto keeps one account a process: stop the AWS stand-in that runs in this one first")
         from moto import settings
         from moto.backends import get_backend
         from moto.server import ThreadedMotoServer
@@ -132,6 +139,7 @@ class AwsStandIn:
         self.vpc, self.subnets = _network(get_backend("ec2")[ACCOUNT][REGION])
         self._server = ThreadedMotoServer("127.0.0.1", self._port, verbose=False)
         self._server.start()
+        AwsStandIn._running = self
         host, port = self._server.get_host_and_port()
         return f"http://{host}:{port}"
 
@@ -139,7 +147,7 @@ class AwsStandIn:
         """Stop listening; harmless when it was never started."""
         if self._server is not None:
             self._server.stop()
-            self._server = None
+            self._server = AwsStandIn._running = None
 
 
 def _list_p3(*, listed: bool) -> None:
