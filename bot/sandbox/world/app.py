@@ -1,0 +1,91 @@
+"""The world over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from bot.sandbox.world.kube.api import Call, Reply, Watch
+from bot.sandbox.world.kube.objects import Change, ObjectStore
+from bot.sandbox.world.world import World
+
+_BODY_LIMIT = 1024**2  # setting public-api-body-limit
+_WATCH_SECONDS = 1800.0
+
+
+def make_app(world: World) -> web.Application:
+    """Rancher on every path, and the sandbox's own below ``/sandbox``; time passes while it runs."""
+    app = web.Application(client_max_size=_BODY_LIMIT)
+
+    async def run(_: web.Application) -> AsyncIterator[None]:
+        world.start()
+        yield
+        await world.stop()
+
+    async def calls(_: web.Request) -> web.Response:
+        return web.json_response(world.call_counts())
+
+    async def state(_: web.Request) -> web.Response:
+        world.advance()
+        return web.json_response(world.describe())
+
+    async def rancher(request: web.Request) -> web.StreamResponse:
+        call = Call(
+            method=request.method,
+            path=request.path,
+            query=dict(request.query),
+            content_type=request.headers.get("Content-Type", ""),
+            body=await request.read(),
+            now=world.engine.now,
+        )
+        answer = world.handle(call, request.headers.get("Authorization", ""))
+        return _response(answer) if isinstance(answer, Reply) else await _stream(request, answer)
+
+    app.cleanup_ctx.append(run)
+    app.router.add_get("/sandbox/rancher/calls", calls)
+    app.router.add_get("/sandbox/world", state)
+    app.router.add_route("*", "/{path:.*}", rancher)
+    return app
+
+
+def _response(reply: Reply) -> web.Response:
+    body = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
+    return web.Response(status=reply.status, text=body, content_type=reply.content_type)
+
+
+async def _stream(request: web.Request, watch: Watch) -> web.StreamResponse:
+    """Serve a watch until its time is over or the client leaves."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    queue: asyncio.Queue[Change] = asyncio.Queue()
+    unsubscribe = watch.store.subscribe(queue.put_nowait)
+    end = time.monotonic() + float(watch.query.get("timeoutSeconds") or _WATCH_SECONDS)
+    try:
+        await response.prepare(request)
+        for change in _backlog(watch, watch.store):
+            await _send(response, change)
+        while (left := end - time.monotonic()) > 0:
+            change = await asyncio.wait_for(queue.get(), left)
+            if watch.sees(change):
+                await _send(response, change)
+    except (TimeoutError, ConnectionError):
+        pass  # the watch's own end
+    finally:
+        unsubscribe()
+    return response
+
+
+def _backlog(watch: Watch, store: ObjectStore) -> list[Change]:
+    """What the client has not seen: changes after its revision, or everything that is there."""
+    if watch.revision is not None:
+        return [c for c in store.history if c.revision > watch.revision and watch.sees(c)]
+    present = [Change("ADDED", watch.kind, obj, store.revision) for obj in store.all(watch.kind)]
+    return [change for change in present if watch.sees(change)]
+
+
+async def _send(response: web.StreamResponse, change: Change) -> None:
+    line = json.dumps({"type": change.type, "object": change.obj})
+    await response.write(line.encode() + b"\n")

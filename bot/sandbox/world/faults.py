@@ -1,0 +1,29 @@
+"""What can be made to go wrong, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+#: Name of each fault and what it does to the world.
+FAULTS: dict[str, str] = {
+    "no-capacity": "AWS has no capacity for the GPU pool: create, fail, wipe, create, for ever",
+    "never-joins": "GPU machines run but their agent never checks in",
+    "policy-not-ready": "the GPU driver does not build, so the ClusterPolicy never becomes ready",
+    "gpu-missing": "the last GPU node has no GPU on its PCI bus",
+    "gpu-bad": "the last GPU of the last GPU node computes wrong results",
+    "rancher-503": "Rancher answers 503 for 30 s, from 60 s after the first cluster was asked for",
+    "slack-429": "Slack limits the rate (played by the Slack stand-in; nothing changes here)",
+}
+
+
+def checked(names: Iterable[str]) -> frozenset[str]:
+    """``names`` as a set.
+
+    Raises:
+        ValueError: for a name that is no fault; the message lists those that are.
+    """
+    wanted = frozenset(names)
+    unknown = sorted(wanted - FAULTS.keys())
+    if unknown:
+        raise ValueError(f"unknown fault {', '.join(unknown)}; there are: {', '.join(FAULTS)}")
+    return wanted

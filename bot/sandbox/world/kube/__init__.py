@@ -1,0 +1,1 @@
+"""Kubernetes API servers and the controllers behind them."""

@@ -1,0 +1,88 @@
+"""What a container does, judged by its command: the GPU probe, nvidia-smi, sleep, or nothing much."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bot.sandbox.world.kube.kinds import CONFIG_MAP
+from bot.sandbox.world.kube.objects import Obj, ObjectStore
+from bot.sandbox.world.nvidia.gpus import Gpu
+from bot.sandbox.world.nvidia.probe_output import probe_document, probe_exit_code, probe_line
+
+_FOREVER = 10.0 * 365 * 86400
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long a container runs, in world seconds, how it ends and what it has printed by then."""
+
+    seconds: float
+    exit_code: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a container runs: the node, its driver ("" without one) and the GPUs given to the pod."""
+
+    node: str
+    driver: str
+    gpus: tuple[Gpu, ...]
+    now: float
+
+
+def run_container(store: ObjectStore, pod: Obj, container: Obj, place: Place, probe: float, other: float) -> Run:
+    """Decide what ``container`` does; ``probe`` and ``other`` are durations in world seconds."""
+    words = [*(container.get("command") or []), *(container.get("args") or [])]
+    command = " ".join(words)
+    if "probe.py" in command:
+        return _probe(store, pod, container, command, place, probe)
+    if "nvidia-smi" in command:
+        return _nvidia_smi(place)
+    if found := re.search(r"\bsleep (\d+(?:\.\d+)?|infinity)\b", command):
+        seconds = _FOREVER if found[1] == "infinity" else float(found[1])
+        return Run(seconds, 0, "")
+    return Run(other, 0, "")
+
+
+def mounted_file(store: ObjectStore, pod: Obj, container: Obj, path: str) -> str | None:
+    """The text of ``path`` inside the container, if a ConfigMap is mounted there."""
+    volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or []}
+    for mount in container.get("volumeMounts") or []:
+        config = (volumes.get(mount["name"]) or {}).get("configMap")
+        if config is None:
+            continue
+        found = store.find(CONFIG_MAP, config.get("name", ""), pod["metadata"]["namespace"])
+        data = (found or {}).get("data") or {}
+        names = {item["path"]: item["key"] for item in config.get("items") or []} or {key: key for key in data}
+        for name, key in names.items():
+            where = mount["mountPath"] if mount.get("subPath") == name else f"{mount['mountPath'].rstrip('/')}/{name}"
+            if where == path and key in data:
+                return str(data[key])
+    return None
+
+
+def _probe(store: ObjectStore, pod: Obj, container: Obj, command: str, place: Place, seconds: float) -> Run:
+    path = next(word.strip("'\"") for word in command.split() if "probe.py" in word)
+    script = mounted_file(store, pod, container, path)
+    if script is None:
+        return Run(0.2, 2, f"python3: can't open file '{path}': [Errno 2] No such file or directory\n")
+    level = "standard" if "standard" in command else "quick"
+    document = probe_document(
+        script,
+        level=level,
+        host=place.node,
+        started=place.now,
+        seconds=seconds,
+        driver=place.driver,
+        gpus=place.gpus,
+    )
+    return Run(seconds, probe_exit_code(document), probe_line(document))
+
+
+def _nvidia_smi(place: Place) -> Run:
+    if not place.gpus:
+        return Run(0.5, 127, "sh: 1: nvidia-smi: not found\n")
+    lines = [f"GPU {i}: {gpu.model.name} (UUID: {gpu.uuid})\n" for i, gpu in enumerate(place.gpus)]
+    return Run(1.0, 0, "".join(lines))

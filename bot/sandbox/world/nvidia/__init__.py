@@ -1,0 +1,1 @@
+"""GPUs, the GPU Operator and what runs on them."""

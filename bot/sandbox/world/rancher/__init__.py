@@ -1,0 +1,1 @@
+"""Rancher: Norman, Steve, provisioning on EC2, the app catalog."""

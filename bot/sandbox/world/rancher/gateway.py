@@ -1,0 +1,121 @@
+"""Rancher's one port: which of its APIs answers a path.
+
+What the proxy in front of downstream clusters says when it cannot reach one comes in two shapes: a Go struct
+on the raw API, nothing at all on Steve's (rancher/rancher: pkg/clusterrouter, pkg/api/steve/proxy).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from bot.sandbox.world.kube.api import Call, KubeApi, Reply, Watch, parse
+from bot.sandbox.world.kube.kinds import DOWNSTREAM, Kind
+from bot.sandbox.world.kube.objects import Obj
+from bot.sandbox.world.rancher.management import Management
+from bot.sandbox.world.rancher.norman import Norman, norman_error
+from bot.sandbox.world.rancher.provisioning import ProvisionedCluster
+from bot.sandbox.world.rancher.steve import Steve
+
+_DOWNSTREAM = re.compile(r"^/k8s/clusters/(?P<mid>[^/]+)(?P<rest>/.*)?$")
+_RELEASES = re.compile(r"^/v1-(?P<distro>rke2|k3s)-release/releases$")
+_OPEN = re.compile(r"^/(rancherversion|ping|v3/settings/cacerts|v1-(rke2|k3s)-release/releases)$")
+_UNREACHABLE = {
+    "Code": {"Code": "ClusterUnavailable", "Status": 503},
+    "Message": "cluster not provisioned",
+    "Cause": None,
+    "FieldName": "",
+}
+_NO_IMPERSONATION = "unable to create impersonator account: error setting up impersonation for user"
+
+
+class Gateway:
+    """Answers everything below Rancher's URL; ``token`` is the only one it accepts."""
+
+    def __init__(self, management: Management, token: str) -> None:
+        self._management = management
+        self._token = token
+        self._norman = Norman(management, "/v3", token)
+        self._steve = Steve(management.store, "/v1", management.admit, management.update, lambda *_: None)
+        self._local = KubeApi(management)
+        self._proxies: dict[str, tuple[KubeApi, Steve]] = {}
+
+    def handle(self, call: Call, authorization: str) -> Reply | Watch:
+        """Answer a call; ``authorization`` is the header of that name."""
+        path = "/" + call.path.strip("/")
+        if not _OPEN.match(path) and authorization != f"Bearer {self._token}":
+            return Reply(401, norman_error(401, "Unauthorized", "must authenticate"))
+        if found := _DOWNSTREAM.match(path):
+            return self._downstream(replace(call, path=found["rest"] or "/"), found["mid"])
+        if path.startswith("/v3/"):
+            return self._norman.handle(replace(call, path=path.removeprefix("/v3/")))
+        if path.startswith("/v1/"):
+            return self._steve.handle(replace(call, path=path.removeprefix("/v1/")))
+        if found := _RELEASES.match(path):
+            return Reply(200, self._releases(found["distro"]))
+        if path == "/rancherversion":
+            return Reply(200, self._version())
+        if path == "/ping":
+            return Reply(200, "pong", "text/plain")
+        return Reply(404, "404 page not found\n", "text/plain")
+
+    def template(self, path: str) -> tuple[bool, str]:
+        """Whether the path leads to a downstream cluster, and the path with its names left out."""
+        path = "/" + path.strip("/")
+        found = _DOWNSTREAM.match(path)
+        if found is None:
+            if path.startswith("/v1/"):
+                return False, "/v1/" + self._steve.template(path.removeprefix("/v1/"))
+            parts = path.split("/")
+            return False, "/".join([*parts[:3], "{id}"] if len(parts) > 3 and parts[2] != "settings" else parts)
+        rest = found["rest"] or "/"
+        prefix = "/k8s/clusters/{id}"
+        if rest.startswith("/v1/"):
+            return True, f"{prefix}/v1/" + self._steve.template(rest.removeprefix("/v1/"))
+        cluster = self._management.clusters.get(found["mid"])
+        target = parse(cluster.downstream.store.kinds if cluster else list(DOWNSTREAM), rest)
+        return found["mid"] != "local", prefix + (target.template if target else rest)
+
+    def _downstream(self, call: Call, mid: str) -> Reply | Watch:
+        steve = call.path.startswith("/v1/")
+        if mid == "local":
+            return self._steve_of(self._steve, call) if steve else self._local.handle(call)
+        cluster = self._management.clusters.get(mid)
+        if cluster is None or not cluster.connected:
+            return Reply(401, "", "text/plain") if steve else Reply(503, _UNREACHABLE, "text/plain")
+        if not cluster.reachable:
+            return Reply(500, _NO_IMPERSONATION, "text/plain")
+        api, downstream_steve = self._proxy(cluster)
+        return self._steve_of(downstream_steve, call) if steve else api.handle(call)
+
+    def _steve_of(self, steve: Steve, call: Call) -> Reply:
+        return steve.handle(replace(call, path=call.path.removeprefix("/v1/")))
+
+    def _proxy(self, cluster: ProvisionedCluster) -> tuple[KubeApi, Steve]:
+        """The two faces of a downstream cluster's API."""
+        if cluster.mid not in self._proxies:
+            downstream = cluster.downstream
+            base = f"/k8s/clusters/{cluster.mid}/v1"
+            steve = Steve(downstream.store, base, downstream.admit, _unchanged, cluster.catalog.extra)
+            self._proxies[cluster.mid] = (KubeApi(downstream), steve)
+        return self._proxies[cluster.mid]
+
+    def _version(self) -> Obj:
+        release = self._management.release
+        return {"Version": release.version, "GitCommit": release.git_commit, "RancherPrime": "false"}
+
+    def _releases(self, distro: str) -> Obj:
+        """Offered versions; one without arguments is listed too and is not usable, as in the real list."""
+        offered = [v for v in self._management.release.kubernetes if distro in v]
+        arguments = {"cni": {"type": "string", "options": ["calico", "canal", "cilium", "flannel", "none"]}}
+        data = [
+            {"id": v, "type": "release", "version": v, "serverArgs": arguments, "agentArgs": {"kubelet-arg": {}}}
+            for v in offered
+        ]
+        unusable = f"v1.36.0-rc1+{distro}r1" if distro == "rke2" else "v1.36.0-rc1+k3s1"
+        data.append({"id": unusable, "type": "release", "version": unusable})
+        return {"type": "collection", "resourceType": "release", "links": {}, "data": data}
+
+
+def _unchanged(kind: Kind, old: Obj, new: Obj) -> Obj:
+    return new

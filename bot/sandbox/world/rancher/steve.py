@@ -1,0 +1,198 @@
+"""Steve: Rancher's dress for a Kubernetes API (rancher/steve: README.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from bot.sandbox.world.kube.api import Call, Reply, page
+from bot.sandbox.world.kube.kinds import MACHINE, SECRET, Kind
+from bot.sandbox.world.kube.objects import ApiError, Obj, ObjectStore, key_of
+from bot.sandbox.world.kube.patches import apply_patch
+from bot.sandbox.world.kube.selectors import at, matches_labels
+from bot.sandbox.world.rancher.state import state
+
+#: Answers ``?action=`` and ``?link=`` of one object; None: there is no such thing.
+Extra = Callable[[Kind, Obj, Call], Reply | None]
+Admit = Callable[[Kind, Obj, str], Obj]
+Update = Callable[[Kind, Obj, Obj], Obj]
+
+_OWN_FIELDS = ("id", "type", "links", "actions")
+_COMPUTED = ("state", "relationships", "fields")
+_INDEXED = re.compile(
+    r"^(id|metadata\.(name|namespace|creationTimestamp|state\.name|fields\[\d+\]|labels(\[.+\]|\..+)))$"
+)
+_INDEXED_EXTRA = {MACHINE: {"spec.clusterName"}}
+_FILTER = re.compile(r"^(?P<field>.+?)(?P<op>!=|!~|=|~)(?P<value>.*)$")
+
+
+def error_body(status: int, code: str, message: str) -> Obj:
+    """Steve's error (rancher/apiserver: pkg/handlers/error.go)."""
+    return {"type": "error", "links": {}, "status": status, "code": code, "message": message}
+
+
+class Steve:
+    """Steve over one store.
+
+    ``base`` is the URL in front of type names. ``admit`` sees new objects, ``update`` changed ones.
+    """
+
+    def __init__(self, store: ObjectStore, base: str, admit: Admit, update: Update, extra: Extra) -> None:
+        self._store = store
+        self._base = base
+        self._admit = admit
+        self._update = update
+        self._extra = extra
+
+    def handle(self, call: Call) -> Reply:
+        """Answer a call whose path starts after ``/v1/``; refusals come as replies."""
+        try:
+            return self._route(call)
+        except ApiError as error:
+            return Reply(error.code, error_body(error.code, error.reason, error.message))
+
+    def template(self, path: str) -> str:
+        """``path`` with names left out, for counting."""
+        parts = path.strip("/").split("/")
+        names = {2: ["{id}"], 3: ["{namespace}", "{id}"]}.get(len(parts), [])
+        return "/".join([parts[0], *names])
+
+    def _route(self, call: Call) -> Reply:
+        parts = call.path.strip("/").split("/")
+        kind = self._kind(parts[0])
+        if kind is None or len(parts) > 3:
+            raise ApiError(404, "NotFound", f"schema [{parts[0]}] not found")
+        if len(parts) == 3 or (len(parts) == 2 and not kind.namespaced):
+            return self._item(call, kind, self._store.get(kind, parts[-1], parts[1] if kind.namespaced else ""))
+        namespace = parts[1] if len(parts) == 2 else None
+        if call.method == "GET":
+            return self._list(call, kind, namespace)
+        if call.method == "POST":
+            return self._create(call, kind, namespace)
+        raise ApiError(405, "MethodNotAllowed", f"{call.method} is not allowed on {parts[0]}")
+
+    def _kind(self, name: str) -> Kind | None:
+        for kind in self._store.kinds:
+            if name in (kind.steve, kind.steve_plural):
+                return kind
+        return None
+
+    def _create(self, call: Call, kind: Kind, namespace: str | None) -> Reply:
+        obj = _from_steve(kind, call.object())
+        namespace = namespace or (obj.get("metadata") or {}).get("namespace", "")
+        if kind.namespaced and not namespace:
+            raise ApiError(422, "MissingRequired", "metadata.namespace is required")
+        return Reply(201, self._dress(kind, self._store.create(kind, self._admit(kind, obj, namespace)), call.query))
+
+    def _item(self, call: Call, kind: Kind, obj: Obj) -> Reply:
+        if call.query.get("action") or call.query.get("link"):
+            reply = self._extra(kind, obj, call)
+            if reply is None:
+                raise ApiError(404, "NotFound", f"{call.query.get('action') or call.query.get('link')} not found")
+            return reply
+        match call.method:
+            case "GET":
+                return Reply(200, self._dress(kind, obj, call.query))
+            case "PUT":
+                return self._put(call, kind, obj)
+            case "PATCH":
+                patched = apply_patch(call.content_type, call.json(), obj, builtin=kind.builtin)
+                return self._replace(call, kind, obj, patched)
+            case "DELETE":
+                namespace, name = key_of(obj)
+                return Reply(200, self._dress(kind, self._store.delete(kind, name, namespace), call.query))
+        raise ApiError(405, "MethodNotAllowed", f"{call.method} is not allowed")
+
+    def _put(self, call: Call, kind: Kind, obj: Obj) -> Reply:
+        sent = _from_steve(kind, call.object())
+        metadata = sent.setdefault("metadata", {})
+        if not metadata.get("resourceVersion"):
+            raise ApiError(500, "ServerError", "metadata.resourceVersion is required for update")
+        metadata["name"] = obj["metadata"]["name"]
+        if kind.namespaced:
+            metadata["namespace"] = obj["metadata"]["namespace"]
+        return self._replace(call, kind, obj, sent)
+
+    def _replace(self, call: Call, kind: Kind, old: Obj, new: Obj) -> Reply:
+        stored = self._store.replace(kind, self._update(kind, old, new))
+        return Reply(200, self._dress(kind, stored, call.query))
+
+    def _list(self, call: Call, kind: Kind, namespace: str | None) -> Reply:
+        found = self._store.all(kind, namespace if kind.namespaced else None)
+        if selector := call.query.get("labelSelector"):
+            found = [o for o in found if matches_labels(selector, o["metadata"].get("labels") or {})]
+        if wanted := call.query.get("filter"):
+            found = [o for o in found if _passes(kind, wanted, o)]
+        items, more, _ = page(found, call.query)
+        body: Obj = {
+            "type": "collection",
+            "links": {"self": f"{self._base}/{kind.steve_plural}"},
+            "createTypes": {kind.steve: f"{self._base}/{kind.steve_plural}"},
+            "actions": {},
+            "resourceType": kind.steve,
+            "revision": str(self._store.revision),
+            "count": len(found),
+            "data": [self._dress(kind, obj, call.query) for obj in items],
+        }
+        return Reply(200, {**body, "continue": more} if more else body)
+
+    def _dress(self, kind: Kind, obj: Obj, query: Mapping[str, str]) -> Obj:
+        """The object with Steve's id, type, links and computed state."""
+        namespace, name = key_of(obj)
+        ident = f"{namespace}/{name}" if kind.namespaced else name
+        url = f"{self._base}/{kind.steve_plural}/{ident}"
+        metadata = {**obj["metadata"], "state": state(kind, obj), "relationships": None, "fields": [name]}
+        if query.get("exclude") == "metadata.managedFields":
+            metadata.pop("managedFields", None)
+        body = {(f"_{k}" if k in _OWN_FIELDS else k): v for k, v in obj.items()}
+        links = dict.fromkeys(("self", "update", "remove", "patch", "view"), url)
+        return {"id": ident, "type": kind.steve, "links": links, **body, "metadata": metadata}
+
+
+def _from_steve(kind: Kind, sent: Obj) -> Obj:
+    """A body without what Steve adds: the way back of ``_dress``."""
+    obj = {k: v for k, v in sent.items() if k not in _OWN_FIELDS}
+    for field in _OWN_FIELDS:
+        if f"_{field}" in obj:
+            obj[field] = obj.pop(f"_{field}")
+    if kind is SECRET and "type" not in obj:
+        obj["type"] = "Opaque"
+    metadata = {k: v for k, v in (obj.get("metadata") or {}).items() if k not in _COMPUTED}
+    return {**obj, "metadata": metadata}
+
+
+def _passes(kind: Kind, wanted: str, obj: Obj) -> bool:
+    """``filter=``: alternatives joined by commas, on indexed fields only."""
+    return any(_one(kind, part, obj) for part in wanted.split(","))
+
+
+def _one(kind: Kind, part: str, obj: Obj) -> bool:
+    found = _FILTER.match(part)
+    if found is None:
+        raise ApiError(400, "InvalidFormat", f"cannot parse filter {part!r}")
+    field, operator, value = found["field"], found["op"], found["value"].strip("'\"")
+    if not _INDEXED.match(field) and field not in _INDEXED_EXTRA.get(kind, set()):
+        raise ApiError(400, "InvalidQueryParam", f"column is invalid [{field}]: supplied column is invalid")
+    actual = _value(kind, field, obj)
+    match operator:
+        case "=":
+            return actual == value
+        case "!=":
+            return actual != value
+        case "~":
+            return value in actual
+        case _:
+            return value not in actual
+
+
+def _value(kind: Kind, field: str, obj: Obj) -> str:
+    if field == "id":
+        return "/".join(part for part in key_of(obj) if part)
+    if field == "metadata.state.name":
+        return str(state(kind, obj)["name"])
+    if field.startswith("metadata.labels"):
+        label = field.removeprefix("metadata.labels").strip("[].")
+        return str((obj["metadata"].get("labels") or {}).get(label, ""))
+    if field.startswith("metadata.fields"):
+        return str(obj["metadata"]["name"])
+    return str(at(obj, field) or "")
