@@ -7,6 +7,7 @@ rancher/rancher: pkg/clusterrouter/router.go (Go struct, plain text or nothing a
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from bot.core.ports import Permanent, Refused, Temporary, WorldError
 _MESSAGE_MAX = 600
 """Longest message kept, in characters: an ingress may answer with a whole page."""
 
+_PYTHON_OBJECT = re.compile(r"^(<[^>]*>|\w+\(.*?\)): ")  # urllib3 begins its messages with the connection's repr
 _MAY_PASS = frozenset({408, 409, 423, 425, 429})
 _RENEW = (
     "Make a new token for the bot's user in Rancher (Account & API Keys; no cluster scope) "
@@ -106,10 +108,10 @@ def _short(text: str) -> str:
 
 
 def _root_cause(error: BaseException) -> str:
-    """The innermost reason, without the address of a Python object that urllib3 puts in front."""
+    """The innermost reason, in its own words."""
     inner: Any = error
     while (deeper := getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)) is not None:
         if not isinstance(deeper, BaseException):
             break
         inner = deeper
-    return _short(str(inner).rpartition(">: ")[2] or str(inner))
+    return _PYTHON_OBJECT.sub("", _short(str(inner)))

@@ -1,0 +1,193 @@
+"""The seam `Cluster` of the core: one downstream cluster through Rancher's proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from bot.core.ports import Foreign, JobOrder, JobView, Node, PodTrouble, PolicyView, Temporary, WorldError
+from bot.core.spec import GPU_RESOURCE, LABEL_REQUEST
+from bot.kube import jobs, pods
+from bot.kube.client import ApiError, Json, KubeClient
+from bot.kube.namespaces import ensure_namespace
+
+_PATCH_TRIES = 4
+_TROUBLE_LOGS = 8
+_TROUBLE_LINES = 20
+_PROBE_LINES = 50
+_JSON_PATCH = "application/json-patch+json"
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+
+
+class KubeCluster:
+    """The Kubernetes API at RANCHER_URL/k8s/clusters/<management id>. Safe to share between threads.
+
+    `token` and `ca_bundle` as for Rancher. Every method raises errors of the core, and nothing else.
+    """
+
+    def __init__(
+        self, rancher_url: str, token: str | Callable[[], str], management_id: str, *, ca_bundle: str | None = None
+    ) -> None:
+        self._client = KubeClient(rancher_url, token, management_id, ca_bundle=ca_bundle)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def version(self) -> str:
+        """The API server's version (v1.34.6+rke2r1)."""
+        return str(self._client.json(self._client.versions.get_code).get("gitVersion") or "")
+
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(_node(node) for node in self._client.list(self._client.core.list_node))
+
+    def storage_class(self) -> str:
+        for found in self._client.list(self._client.storage.list_storage_class):
+            if (found["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true":
+                return str(found["metadata"]["name"])
+        return ""
+
+    def ensure_namespace(self, name: str, *, project: str, privileged: bool, labels: Mapping[str, str]) -> None:
+        """Create it or see to it that it is as wanted; raises `Foreign` when another's would have to be changed."""
+        ensure_namespace(self._client, name, project=project, privileged=privileged, labels=labels)
+
+    def policy(self) -> PolicyView | None:
+        found = self._client.find(
+            self._client.custom.get_cluster_custom_object, "nvidia.com", "v1", "clusterpolicies", "cluster-policy"
+        )
+        if found is None:
+            return None
+        status = found.get("status") or {}
+        ready, error = _condition(status, "Ready"), _condition(status, "Error")
+        # While it is not ready the reason stands in the Ready condition, that of a failed reconciliation in Error.
+        said = error if error.get("status") == "True" and not ready.get("message") else ready
+        return PolicyView(
+            state=str(status.get("state") or ""),
+            ready=ready.get("status") == "True",
+            reason=str(said.get("reason") or ""),
+            message=str(said.get("message") or ""),
+        )
+
+    def pod_troubles(self, namespace: str) -> tuple[PodTrouble, ...]:
+        found = list(self._client.list(self._client.core.list_namespaced_pod, namespace))
+
+        def read_log(pod: str, culprit: pods.Culprit) -> str:
+            with suppress(WorldError):  # the log is a kindness: the pod's own words come without it
+                return self._log(namespace, pod, _TROUBLE_LINES, container=culprit.container, previous=culprit.crashed)
+            return ""
+
+        return pods.troubles(found, read_log, _TROUBLE_LOGS)
+
+    def ensure_job(self, order: JobOrder) -> None:
+        """ConfigMap first, so that the pod never waits for it; raises `Foreign` when one of them is another's."""
+        core, batch = self._client.core, self._client.batch
+        for body, create, read in (
+            (jobs.config_map(order), core.create_namespaced_config_map, core.read_namespaced_config_map),
+            (jobs.job(order), batch.create_namespaced_job, batch.read_namespaced_job),
+        ):
+            self._create_or_get(body, create, read, order.labels.get(LABEL_REQUEST, ""))
+
+    def job(self, namespace: str, name: str) -> JobView | None:
+        found = self._client.find(self._client.batch.read_namespaced_job, name, namespace)
+        if found is None:
+            return None
+        of_it = list(
+            self._client.list(
+                self._client.core.list_namespaced_pod, namespace, label_selector=f"{jobs.JOB_NAME_LABEL}={name}"
+            )
+        )
+        of_it.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+        # Only of a pod that has ended: that log holds the result, so not being able to read it is an error. A pod that
+        # never ends, its node being dead, has none.
+        ended = bool(of_it) and (of_it[-1].get("status") or {}).get("phase") in ("Succeeded", "Failed")
+        log = self._log(namespace, of_it[-1]["metadata"]["name"], _PROBE_LINES) if ended else ""
+        event = self._warning(namespace, name) if not of_it else ("", "")
+        return jobs.job_view(found, of_it, log, event)
+
+    def remove_taint(self, node: str, key: str) -> None:
+        """By JSON patch with tests: whatever else happens to the taints meanwhile, only this key goes."""
+        for _ in range(_PATCH_TRIES):
+            found = self._client.find(self._client.core.read_node, node)
+            if found is None:
+                raise Temporary(f"The node {node} is gone.")
+            patch = _without_taint(found, key)
+            if not patch:
+                return
+            try:
+                self._client.json(
+                    self._client.core.patch_node, node, patch, expect=(400, 404, 409, 422), _content_type=_JSON_PATCH
+                )
+            except ApiError:
+                continue  # a test failed or a path has gone: the taints have moved, look again
+            return
+        raise Temporary(f"The taints of {node} change all the time.")
+
+    def _create_or_get(self, body: Json, create: Callable[..., Any], read: Callable[..., Any], request_id: str) -> None:
+        name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
+        try:
+            self._client.json(create, namespace, body, expect=(409,))
+        except ApiError:
+            there = self._client.find(read, name, namespace)
+        else:
+            return
+        if there is None or there["metadata"].get("deletionTimestamp"):
+            raise Temporary(f"{body['kind']} {name} is still being deleted.")
+        if (there["metadata"].get("labels") or {}).get(LABEL_REQUEST) != request_id:
+            raise Foreign(
+                f"{body['kind']} {name} exists in namespace {namespace} and is not of this request.",
+                "Delete it there if nobody needs it.",
+            )
+
+    def _log(self, namespace: str, pod: str, lines: int, **options: Any) -> str:
+        """The end of a log; '' where there is none: the container is waiting (400), the pod is gone (404)."""
+        read = self._client.core.read_namespaced_pod_log
+        try:
+            return self._client.text(read, pod, namespace, expect=(400, 404), tail_lines=lines, **options)
+        except ApiError:
+            return ""
+
+    def _warning(self, namespace: str, job: str) -> tuple[str, str]:
+        """(reason, message) of the Job's last warning: why it could not even make its pod."""
+        events = [
+            event
+            for event in self._client.list(
+                self._client.core.list_namespaced_event,
+                namespace,
+                field_selector=f"involvedObject.kind=Job,involvedObject.name={job}",
+            )
+            if event.get("type") == "Warning"
+        ]
+        if not events:
+            return "", ""
+        last = max(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+        return str(last.get("reason") or ""), str(last.get("message") or "")
+
+
+def _node(node: Json) -> Node:
+    meta, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
+    return Node(
+        name=str(meta["name"]),
+        uid=str(meta.get("uid") or ""),
+        ready=_condition(status, "Ready").get("status") == "True",
+        labels=dict(meta.get("labels") or {}),
+        taints=tuple((t["key"], str(t.get("value") or ""), str(t["effect"])) for t in spec.get("taints") or []),
+        gpus=int((status.get("allocatable") or {}).get(GPU_RESOURCE) or 0),
+        gpu_capacity=int((status.get("capacity") or {}).get(GPU_RESOURCE) or 0),
+    )
+
+
+def _condition(status: Json, kind: str) -> Json:
+    """The condition of that type, empty when there is none."""
+    found: list[Json] = [c for c in status.get("conditions") or [] if c.get("type") == kind]
+    return found[0] if found else {}
+
+
+def _without_taint(node: Json, key: str) -> list[Json]:
+    """JSON patch that takes off every taint of that key, the last first, so that the indexes stay right."""
+    taints = (node.get("spec") or {}).get("taints") or []
+    patch: list[Json] = []
+    for index in reversed([i for i, taint in enumerate(taints) if taint["key"] == key]):
+        patch.append({"op": "test", "path": f"/spec/taints/{index}/key", "value": key})
+        patch.append({"op": "remove", "path": f"/spec/taints/{index}"})
+    return patch

@@ -1,0 +1,108 @@
+"""Pods that do not run, in Kubernetes' own words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bot.core.ports import PodTrouble
+from bot.kube.client import Json
+
+_ROUTINE = frozenset({"ContainerCreating", "PodInitializing"})
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The container that keeps a pod from running; `crashed`: its last words are in the log of the run before."""
+
+    container: str
+    reason: str
+    message: str
+    crashed: bool
+
+
+def culprit(pod: Json) -> Culprit | None:
+    """What is wrong with a pod, None when it runs, has succeeded or is only just starting its init containers."""
+    status = pod.get("status") or {}
+    if status.get("phase") == "Succeeded":
+        return None
+    if status.get("reason"):  # Evicted, UnexpectedAdmissionError, NodeLost: the pod as a whole
+        return Culprit("", str(status["reason"]), str(status.get("message") or ""), crashed=False)
+    inits = status.get("initContainerStatuses") or []
+    for container in inits:
+        if (found := _of_container(container)) is not None:
+            return Culprit(found.container, f"Init:{found.reason}", found.message, found.crashed)
+    for container in status.get("containerStatuses") or []:
+        if (found := _of_container(container)) is not None and (status.get("phase") != "Pending" or not inits):
+            return found
+    return _of_pod(pod, inits)
+
+
+def _of_container(status: Json) -> Culprit | None:
+    state, last = status.get("state") or {}, (status.get("lastState") or {}).get("terminated")
+    waiting, ended = state.get("waiting"), state.get("terminated")
+    if waiting and waiting.get("reason") not in _ROUTINE:
+        reason, message = str(waiting.get("reason") or "Waiting"), str(waiting.get("message") or "")
+        if last and last.get("reason") == "OOMKilled":
+            message = f"{message} (OOMKilled)".strip()
+        return Culprit(status["name"], reason, message, crashed=bool(last))
+    if ended and ended.get("exitCode"):
+        message = str(ended.get("message") or f"exit code {ended['exitCode']}")
+        return Culprit(status["name"], str(ended.get("reason") or "Error"), message, crashed=False)
+    return None
+
+
+def _of_pod(pod: Json, inits: list[Json]) -> Culprit | None:
+    """No container is at fault: the pod is not scheduled, still in its init containers, or not ready."""
+    status = pod.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or []}
+    scheduled = conditions.get("PodScheduled") or {}
+    if scheduled.get("status") == "False":
+        return Culprit(
+            "", str(scheduled.get("reason") or "Pending"), str(scheduled.get("message") or ""), crashed=False
+        )
+    done = sum(bool(((c.get("state") or {}).get("terminated") or {}).get("exitCode") == 0) for c in inits)
+    if done < len(inits):
+        return Culprit(inits[done]["name"], f"Init:{done}/{len(inits)}", "", crashed=False)
+    ready = conditions.get("Ready") or {}
+    if status.get("phase") == "Running" and ready.get("status") != "False":
+        return None
+    unready = [c["name"] for c in status.get("containerStatuses") or [] if not c.get("ready")]
+    reason = "NotReady" if status.get("phase") == "Running" else str(status.get("phase") or "Pending")
+    return Culprit(unready[0] if unready else "", reason, str(ready.get("message") or ""), crashed=False)
+
+
+def waiting_word(pod: Json) -> tuple[str, str]:
+    """(reason, message) for a pod that ought to start: Unschedulable, ImagePullBackOff, …; ('', '') in the routine."""
+    found = culprit(pod)
+    routine = found is None or found.reason in ("Pending", "NotReady")
+    return ("", "") if found is None or routine else (found.reason, found.message)
+
+
+def severity(found: Culprit) -> int:
+    """Order of telling: what broke, then what cannot start, then what only waits for those."""
+    if found.reason.startswith("Init:") and "/" in found.reason:
+        return 2
+    return 1 if found.reason in ("NotReady", "Pending") else 0
+
+
+def troubles(pods: list[Json], read_log: Callable[[str, Culprit], str], logs: int) -> tuple[PodTrouble, ...]:
+    """Those that do not run, the worst first; `read_log(pod, culprit)` is asked for the first `logs` of them."""
+    found = [(pod, what) for pod in pods if (what := culprit(pod)) is not None]
+    found.sort(key=lambda pair: (severity(pair[1]), pair[0]["metadata"]["name"]))
+    return tuple(
+        PodTrouble(
+            pod=pod["metadata"]["name"],
+            app=_app(pod),
+            node=str((pod.get("spec") or {}).get("nodeName") or ""),
+            reason=what.reason,
+            message=what.message,
+            log=read_log(pod["metadata"]["name"], what) if index < logs and what.container else "",
+        )
+        for index, (pod, what) in enumerate(found)
+    )
+
+
+def _app(pod: Json) -> str:
+    labels = pod["metadata"].get("labels") or {}
+    return str(labels.get("app") or labels.get("app.kubernetes.io/name") or "")
