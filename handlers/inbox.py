@@ -1,0 +1,89 @@
+"""What people did in Slack, written down once before anything is done about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bot.core.ports import Clock, Store, Taken
+from bot.core.records import InboundRow
+from bot.core.spec import Draft, Problem
+
+log = logging.getLogger(__name__)
+
+
+class Gesture(StrEnum):
+    """What somebody wants of the bot."""
+
+    CREATE = "create"
+    DELETE = "delete"
+    LIST = "list"
+    STATUS = "status"
+    HELP = "help"
+    APPROVE = "approve"
+    DENY = "deny"
+    LATER = "later"
+    """A word this version does not have; `name` is the word."""
+    UNKNOWN = "unknown"
+    """A word nobody has; `name` is the word."""
+    GARBLED = "garbled"
+    """A line that could not be read; `name` says why."""
+    ELSEWHERE = "elsewhere"
+    """Something said in a channel where this bot does not listen."""
+
+
+@dataclass(frozen=True)
+class Inbound:
+    """One gesture, reduced to what its answer needs; nothing of Slack's payload beyond that is kept.
+
+    `name` is the cluster, or for a click the button's value. `thread_ts` is set where the answer belongs into a
+    thread. `told` when the person has been told already that it was taken in.
+    """
+
+    gesture: Gesture
+    user: str
+    channel: str
+    name: str = ""
+    draft: Draft | None = None
+    response_url: str = ""
+    thread_ts: str = ""
+    told: bool = False
+
+
+class Inbox:
+    """Where listeners put gestures and the intake finds them."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._wake: Callable[[], None] = lambda: None
+
+    def on_put(self, wake: Callable[[], None]) -> None:
+        """Who is to be told that something came in."""
+        self._wake = wake
+
+    def put(self, key: str, inbound: Inbound) -> bool:
+        """Write it down under the key of the gesture; False when it is there already (Slack delivers twice)."""
+        payload = json.dumps(dataclasses.asdict(inbound), ensure_ascii=False)
+        row = InboundRow(key, inbound.gesture, payload, received_real=self._clock.real())
+        try:
+            with self._store.transaction() as tx:
+                tx.add(row)
+        except Taken:
+            log.info("delivered twice: %s", key)
+            return False
+        self._wake()
+        return True
+
+
+def inbound_from_json(text: str) -> Inbound:
+    """The gesture as it was written down."""
+    raw = json.loads(text)
+    draft = raw["draft"]
+    if draft is not None:
+        draft = Draft(**{**draft, "problems": tuple(Problem(**problem) for problem in draft["problems"])})
+    return Inbound(**{**raw, "gesture": Gesture(raw["gesture"]), "draft": draft})

@@ -1,0 +1,202 @@
+"""Takes what was written down, asks the desk, and answers. Not in Bolt's listener pool: acks never wait for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from bot.core.desk import Ask, Conflict, Desk
+from bot.core.policy import Denied
+from bot.core.ports import Clock, Store, WorldError
+from bot.core.records import InboundRow
+from bot.core.spec import Draft, Invalid, name_problem
+from handlers.answering import Answerer
+from handlers.directory import SlackDirectory
+from handlers.forms import presets_for
+from handlers.inbox import Gesture, Inbound, Inbox, inbound_from_json
+from handlers.views import answers
+from handlers.views.help import Rights, help_page
+from handlers.views.listing import listing
+from handlers.views.page import Page
+from handlers.views.status import status
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 30.0
+"""Real seconds a gesture belongs to the process that took it; after a crash another takes it again."""
+LOOK_EVERY_S = 1.0
+"""Real seconds between looks for what another process wrote down or left unfinished."""
+KEEP_S = 24 * 3600.0
+"""Real seconds for which a key is remembered against repeats."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What to say to one person; `visible` to everybody in the thread."""
+
+    page: Page
+    visible: bool = False
+
+
+class Intake:
+    """Worker threads for gestures. `start` returns at once; `stop` waits for what is under way."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        inbox: Inbox,
+        desk: Desk,
+        directory: SlackDirectory,
+        answerer: Answerer,
+        clock: Clock,
+        channels: tuple[str, ...] = (),
+        workers: int = 6,
+    ) -> None:
+        self._store, self._desk, self._directory = store, desk, directory
+        self._answerer, self._clock, self._channels = answerer, clock, channels
+        self._workers = workers
+        self._free = threading.Semaphore(workers)
+        self._woken, self._stopping = threading.Event(), threading.Event()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="intake")
+        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+        self._forgotten_real = 0.0
+        inbox.on_put(self._woken.set)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take nothing more, finish what was taken."""
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join()
+        self._pool.shutdown(wait=True)
+
+    # --- taking -------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                taken = self._take()
+            except Exception:
+                log.exception("the inbox could not be read; trying again")
+                taken = 0
+            if not taken:
+                self._woken.wait(LOOK_EVERY_S)
+
+    def _take(self) -> int:
+        """Hand out as many gestures as there are free workers; returns how many were taken."""
+        if not self._free.acquire(timeout=LOOK_EVERY_S):
+            return 1
+        slots = 1
+        while slots < self._workers and self._free.acquire(blocking=False):
+            slots += 1
+        rows: list[InboundRow] = []
+        try:
+            rows = self._claim(slots)
+        finally:
+            if len(rows) < slots:
+                self._free.release(slots - len(rows))
+        for row in rows:
+            self._pool.submit(self._handle, row)
+        return len(rows)
+
+    def _claim(self, limit: int) -> list[InboundRow]:
+        real = self._clock.real()
+        with self._store.transaction() as tx:
+            if real - self._forgotten_real > KEEP_S / 24:
+                tx.forget_inbound(before_real=real - KEEP_S)
+                self._forgotten_real = real
+            return tx.claim_inbound(real=real, lease_s=LEASE_S, limit=limit)
+
+    def _handle(self, row: InboundRow) -> None:
+        try:
+            inbound = inbound_from_json(row.payload)
+            reply = self._reply(row.key, inbound)
+            if reply is not None:
+                self._answerer.answer(inbound, reply.page, received_real=row.received_real, visible=reply.visible)
+            with self._store.transaction() as tx:
+                tx.finish_inbound(row.key, real=self._clock.real())
+        except Exception:
+            log.exception("a gesture stays unfinished and is taken again: %s", row.key)
+        finally:
+            self._free.release()
+            self._woken.set()
+
+    # --- answering ----------------------------------------------------------------------------------------
+
+    def _reply(self, key: str, inbound: Inbound) -> Reply | None:
+        try:
+            return self._ask_desk(Ask(inbound.user, inbound.channel, key), inbound)
+        except Denied as error:
+            log.info("denied: %s, %s by %s in %s", error.why, inbound.gesture, inbound.user, inbound.channel)
+            return Reply(answers.denied(error))
+        except Invalid as error:
+            return Reply(answers.invalid(error, inbound.draft))
+        except Conflict as error:
+            return Reply(answers.conflict(error, inbound.draft))
+        except WorldError as error:
+            return Reply(answers.unavailable(error))
+        except Exception:
+            identity = new_incident()
+            log.exception("incident %s: %s by %s", identity, inbound.gesture, inbound.user)
+            return Reply(answers.incident(identity))
+
+    def _ask_desk(self, ask: Ask, inbound: Inbound) -> Reply | None:
+        handle: dict[Gesture, Callable[[Ask, Inbound], Reply | None]] = {
+            Gesture.CREATE: self._create,
+            Gesture.DELETE: self._delete,
+            Gesture.LIST: lambda ask, _: Reply(listing(self._desk.stories(ask))),
+            Gesture.STATUS: self._status,
+            Gesture.HELP: lambda ask, _: Reply(self._help(ask)),
+            Gesture.APPROVE: self._decide,
+            Gesture.DENY: self._decide,
+            Gesture.LATER: lambda _, inbound: Reply(answers.later(inbound.name)),
+            Gesture.UNKNOWN: lambda _, inbound: Reply(answers.unknown(inbound.name)),
+            Gesture.GARBLED: lambda _, inbound: Reply(answers.bad_line(inbound.name)),
+            Gesture.ELSEWHERE: lambda _, inbound: Reply(answers.elsewhere(self._channels)),
+        }
+        return handle[inbound.gesture](ask, inbound)
+
+    def _create(self, ask: Ask, inbound: Inbound) -> Reply | None:
+        if not self._directory.is_in(ask.channel):
+            return Reply(answers.not_invited(ask.channel))
+        story = self._desk.ask_create(ask, inbound.draft or Draft())
+        return None if inbound.told else Reply(answers.got_it(story.cluster))
+
+    def _delete(self, ask: Ask, inbound: Inbound) -> Reply:
+        if not self._directory.is_in(ask.channel):
+            return Reply(answers.not_invited(ask.channel))
+        name = inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
+        return Reply(answers.got_it(self._desk.ask_delete(ask, name).cluster))
+
+    def _status(self, ask: Ask, inbound: Inbound) -> Reply:
+        if not inbound.name:
+            return Reply(status(self._desk.story_in_thread(ask, inbound.thread_ts)), visible=True)
+        if name_problem(inbound.name) is not None:
+            raise Conflict("That is not a cluster's name.", "/gpu-cluster list shows those there are.")
+        return Reply(status(self._desk.story_of(ask, inbound.name)), visible=bool(inbound.thread_ts))
+
+    def _decide(self, ask: Ask, inbound: Inbound) -> Reply:
+        request_id, _, seen = inbound.name.partition(".")
+        approve = inbound.gesture == Gesture.APPROVE
+        return Reply(
+            answers.decided(self._desk.decide(ask.user, request_id, approve=approve, seen=seen), approve=approve)
+        )
+
+    def _help(self, ask: Ask) -> Page:
+        team = self._desk.team_for(ask)
+        approvers = (*team.leads, *((team.lead_group,) if team.lead_group else ()))
+        rights = Rights(tuple(sorted(self._desk.roles(ask))), team.name, approvers)
+        return help_page(rights, presets_for(self._desk, team))
+
+
+def new_incident() -> str:
+    """An id that a person can read to somebody else, and that the log holds."""
+    return f"i-{uuid.uuid4().hex[:8]}"

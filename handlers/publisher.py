@@ -1,0 +1,289 @@
+"""The only place that posts or edits progress: renders from the store at the moment of sending, within Slack's limits.
+
+One publisher works at a time, by lease. What the store wants shown (`wanted_rev`) is compared with what Slack has
+(`sent_rev`); nothing is queued in memory, so after a crash the next publisher goes on where this one stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from bot.core.desk import Desk
+from bot.core.policy import who_can
+from bot.core.ports import Clock, Store
+from bot.core.records import OPEN_STATES, MessageKind, MessageRow, RequestState
+from bot.core.story import Story
+from handlers.calls import Clients
+from handlers.pacing import Pace
+from handlers.sender import EDIT, POST, Held, Refused, Sender
+from handlers.views.line import from_body, story_line
+from handlers.views.outcome import metadata, outcome
+from handlers.views.page import Page
+from handlers.views.render import Rendered, render
+from handlers.views.request import request
+from handlers.views.results import results
+
+log = logging.getLogger(__name__)
+
+LEASE = "publisher"
+LEASE_S = 30.0
+"""Real seconds; longer than any one call may take (`calls.TIMEOUT_S`), so that two never edit one message."""
+LOOK_EVERY_S = 0.5
+STANDBY_S = 5.0
+TROUBLE_S = 2.0
+MOST_DUE = 500
+
+_LOST = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+_EDITED = (MessageKind.PARENT, MessageKind.CARD)
+
+
+@dataclass(frozen=True)
+class _Due:
+    """A message to send, with the others of its request and the story it tells."""
+
+    row: MessageRow
+    siblings: tuple[MessageRow, ...]
+    story: Story
+
+    @property
+    def parent(self) -> MessageRow | None:
+        return next((m for m in self.siblings if m.kind == MessageKind.PARENT), None)
+
+    @property
+    def has_card(self) -> bool:
+        return any(m.kind == MessageKind.CARD for m in self.siblings)
+
+
+class Publisher:
+    """One thread that keeps Slack showing what the store says. `start` returns at once."""
+
+    def __init__(self, *, store: Store, desk: Desk, clock: Clock, clients: Clients) -> None:
+        self._store, self._desk, self._clock = store, desk, clock
+        self._owner = f"publisher-{uuid.uuid4().hex[:8]}"
+        self._pace = Pace()
+        self._sender = Sender(clients, clock, self._pace)
+        self._shown: dict[str, str] = {}
+        self._leased_until = 0.0
+        self._woken, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Finish the message that is being sent, give the lease back, and end."""
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                pause = self.look()
+            except Exception:
+                log.exception("the publisher could not look; trying again")
+                pause = TROUBLE_S
+            self._woken.wait(pause)
+        self._take_lease(0.0)
+
+    # --- one look -----------------------------------------------------------------------------------------
+
+    def look(self) -> float:
+        """Send what is due and allowed; returns the real seconds to wait before the next look."""
+        if not self._leads():
+            return STANDBY_S
+        with self._store.reading() as tx:
+            rows = tx.due_messages(MOST_DUE)
+        # A request's thread is told in order: behind a line that has to wait, the later ones wait, too.
+        waiting: set[str] = set()
+        for row in sorted(rows, key=self._turn):
+            if self._stopping.is_set() or not self._leads():
+                break
+            threaded = row.kind not in _EDITED
+            if threaded and row.request_id in waiting:
+                continue
+            if (self._must_wait(row) or not self._publish(row)) and threaded:
+                waiting.add(row.request_id)
+        return LOOK_EVERY_S
+
+    def _leads(self) -> bool:
+        """Whether this process publishes now; its lease is renewed in good time."""
+        return self._leased_until - self._clock.real() > LEASE_S * 2 / 3 or self._take_lease(LEASE_S)
+
+    def _take_lease(self, seconds: float) -> bool:
+        real = self._clock.real()
+        with self._store.transaction() as tx:
+            held = tx.take_lease(LEASE, self._owner, real=real, seconds=seconds)
+        self._leased_until = real + seconds if held else 0.0
+        return held
+
+    def _turn(self, row: MessageRow) -> tuple[bool, float, float, str]:
+        """Changes of state first, as they were written; then progress, longest unshown first."""
+        shown_at = 0.0 if row.urgent else self._pace.edited_at.get(row.id, 0.0)
+        return (not row.urgent, shown_at, row.created_at, row.id)
+
+    def _must_wait(self, row: MessageRow) -> bool:
+        real = self._clock.real()
+        if row.kind in _EDITED and row.ts:
+            return self._pace.edit_in(row.id, urgent=row.urgent, real=real) > 0
+        return self._pace.call_in(POST, real) > 0
+
+    # --- one message --------------------------------------------------------------------------------------
+
+    def _publish(self, row: MessageRow) -> bool:
+        """Send one message; False when it stays due. A message that cannot be shown never stops the others."""
+        try:
+            due = self._read(row)
+            if due is not None:
+                rendered = render(self._page(due))
+                if due.row.kind in _EDITED and due.row.ts:
+                    self._edit(due, rendered)
+                else:
+                    self._post(due, rendered)
+        except Held:
+            return False
+        except Refused as refused:
+            self._give_up(row, refused.code)
+        except Exception:
+            # A fault of our own in one message: it is given up, the work goes on.
+            log.exception("message %s cannot be shown", row.id)
+            self._give_up(row, "fault")
+        return True
+
+    def _read(self, row: MessageRow) -> _Due | None:
+        """The message as it is wanted now. The row is read before the story: the story is never the older one."""
+        with self._store.reading() as tx:
+            siblings = tuple(tx.messages(row.request_id))
+        story = self._desk.story_by_id(row.request_id)
+        current = next((m for m in siblings if m.id == row.id), None)
+        if current is None or story is None:
+            return None
+        due = _Due(current, siblings, story)
+        if current.kind == MessageKind.CARD and not current.ts and story.state == RequestState.CHECKING:
+            # The first post is what notifies the leads: not before there is something to decide.
+            raise Held
+        if current.kind not in _EDITED and due.parent is not None and not due.parent.ts and not due.parent.failed:
+            raise Held
+        return due
+
+    def _page(self, due: _Due) -> Page:
+        match due.row.kind:
+            case MessageKind.PARENT | MessageKind.CARD:
+                team = self._desk.catalogue.teams.get(due.story.team)
+                buttons = due.row.kind == MessageKind.CARD or not due.has_card
+                return request(due.story, buttons=buttons, approvers=who_can(team) if team and buttons else ())
+            case MessageKind.LINE:
+                return story_line(from_body(due.row.body))
+            case MessageKind.RESULTS:
+                return results(due.story)
+            case MessageKind.OUTCOME:
+                return outcome(due.story)
+            case _:
+                raise ValueError(f"nobody publishes a {due.row.kind}")
+
+    def _edit(self, due: _Due, rendered: Rendered) -> None:
+        row, looks = due.row, _digest(rendered)
+        if self._shown.get(row.id) != looks:
+            try:
+                self._sender.send(EDIT, row.id, {"channel": row.channel, "ts": row.ts}, rendered)
+            except Refused as refused:
+                if refused.code not in _LOST:
+                    raise
+                log.info("message %s is gone from Slack (%s); posting it anew", row.id, refused.code)
+                self._forget(row)
+                self._write(row, ts="")
+                raise Held from refused
+        self._settle(due, looks, sent_rev=row.wanted_rev)
+
+    def _post(self, due: _Due, rendered: Rendered) -> None:
+        if due.row.sending:
+            # Whether that attempt reached Slack is not known, and Slack has no key to ask by. Twice is better than
+            # not at all: a line lost is a hole in the story, a card lost is a request that nobody can approve, and
+            # a card too many decides nothing twice, because the store decides.
+            log.warning("message %s was being sent and got no answer; it may appear twice", due.row.id)
+        row = self._write(due.row, sending=f"{self._owner}:{uuid.uuid4().hex[:8]}")
+        if row is None:
+            raise Held
+        ts = self._sender.send(POST, row.id, _post_arguments(due), rendered)
+        self._pace.edited_at[row.id] = self._clock.real()
+        self._settle(_Due(row, due.siblings, due.story), _digest(rendered), ts=ts, sent_rev=row.wanted_rev, sending="")
+
+    # --- what is remembered -------------------------------------------------------------------------------
+
+    def _settle(self, due: _Due, looks: str, **changes: Any) -> None:
+        """It is shown. Remember how it looks while it may change; the store keeps what Slack has."""
+        self._shown[due.row.id] = looks
+        if due.row.kind not in _EDITED or due.story.state not in OPEN_STATES:
+            self._forget(due.row)
+        self._write(due.row, **changes)
+
+    def _write(self, row: MessageRow, **changes: Any) -> MessageRow | None:
+        """Compare and set: None when another publisher has touched the message meanwhile.
+
+        What was urgent has been said with it, unless something newer is wanted by now.
+        """
+        with self._store.transaction() as tx:
+            current = next((m for m in tx.messages(row.request_id) if m.id == row.id), None)
+            if current is None or (current.ts, current.sending, current.sent_rev) != (
+                row.ts,
+                row.sending,
+                row.sent_rev,
+            ):
+                log.warning("message %s is in another publisher's hands", row.id)
+                return None
+            if "sent_rev" in changes and current.wanted_rev == row.wanted_rev and row.kind in _EDITED:
+                changes["urgent"] = False
+            return tx.change(current, **changes)
+
+    def _give_up(self, row: MessageRow, code: str) -> None:
+        log.error("message %s cannot be shown in %s: %s", row.id, row.channel, code)
+        self._forget(row)
+        with self._store.transaction() as tx:
+            for current in tx.messages(row.request_id):
+                if current.id == row.id:
+                    tx.change(current, failed=code, sending="")
+
+    def _forget(self, row: MessageRow) -> None:
+        self._shown.pop(row.id, None)
+        self._pace.forget(row.id)
+
+
+def _shown_as(row: MessageRow) -> tuple[str, str, int]:
+    """What only a publisher changes."""
+    return (row.ts, row.sending, row.sent_rev)
+
+
+def _post_arguments(due: _Due) -> dict[str, Any]:
+    row = due.row
+    arguments: dict[str, Any] = {
+        "channel": row.channel,
+        "metadata": _metadata(due),
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
+    if row.kind not in _EDITED and due.parent is not None and due.parent.ts:
+        arguments["thread_ts"] = due.parent.ts
+        arguments["reply_broadcast"] = row.kind == MessageKind.OUTCOME
+    return arguments
+
+
+def _metadata(due: _Due) -> dict[str, Any]:
+    if due.row.kind == MessageKind.OUTCOME:
+        return {"event_type": "gpu_cluster_outcome", "event_payload": metadata(due.story)}
+    payload = {"request": due.row.request_id, "message": due.row.id, "kind": str(due.row.kind)}
+    return {"event_type": "gpu_cluster_request", "event_payload": payload}
+
+
+def _digest(rendered: Rendered) -> str:
+    return hashlib.sha256(json.dumps([rendered.text, rendered.blocks], sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,45 @@
+"""`@gpu-cluster …`: slash commands do not exist in threads, so the same words work after a mention."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from slack_bolt import App
+
+from handlers.grammar import Words, draft_of, split
+from handlers.inbox import Gesture, Inbound, Inbox
+from handlers.views.help import LATER
+
+_LEADING_MENTION = re.compile(r"\A\s*(<@[UW][A-Z0-9]+(\|[^>]*)?>\s*)+")
+
+
+class Threads:
+    """The listener of mentions."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def register(self, app: App) -> None:
+        app.event("app_mention")(self.mentioned)
+
+    def mentioned(self, event: dict[str, Any], body: dict[str, Any]) -> None:
+        """One mention. Edits of it and what bots say are not commands."""
+        if event.get("subtype") or event.get("bot_id") or "user" not in event or "edited" in event:
+            return
+        words = split(_LEADING_MENTION.sub("", str(event.get("text", ""))))
+        self._inbox.put(f"event:{body['event_id']}", _inbound(words, event))
+
+
+def _inbound(words: Words, event: dict[str, Any]) -> Inbound:
+    user, channel = str(event["user"]), str(event["channel"])
+    # Said outside of any thread, the answer begins one below what was said.
+    thread = str(event.get("thread_ts") or event["ts"])
+    verb, rest = words.verb or "help", words.rest
+    if words.trouble:
+        return Inbound(Gesture.GARBLED, user, channel, name=words.trouble, thread_ts=thread)
+    if verb == "create":
+        return Inbound(Gesture.CREATE, user, channel, draft=draft_of(rest), thread_ts=thread)
+    if verb in ("help", "list", "status", "delete"):
+        return Inbound(Gesture(verb), user, channel, name=rest[0] if rest else "", thread_ts=thread)
+    return Inbound(Gesture.LATER if verb in LATER else Gesture.UNKNOWN, user, channel, name=verb, thread_ts=thread)

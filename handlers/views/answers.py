@@ -1,0 +1,133 @@
+"""What is said when something cannot be done: what happened, and the next thing to type or click."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from bot.core.desk import Conflict, Decided
+from bot.core.policy import Denied
+from bot.core.ports import WorldError
+from bot.core.spec import Draft, Invalid
+from bot.core.story import Story
+from handlers.views.help import EXAMPLE, LATER
+from handlers.views.page import Bullets, Page, Para
+from handlers.views.retype import create_line
+from handlers.views.spans import Line, Span, channel, code, joined, line, who
+
+COMMANDS = ("create", "list", "status", "delete", "help")
+_MENTION = re.compile(r"<@([UW][A-Z0-9]{1,30})>")
+
+
+def denied(error: Denied) -> Page:
+    """Not allowed: why, and who can."""
+    if not error.who_can:
+        return _page(_said(error.why))
+    people = joined([line(who(identity)) for identity in error.who_can[:10]], ", ")
+    return _page(_said(error.why), line("Those who can: ", *people))
+
+
+def conflict(error: Conflict, draft: Draft | None = None) -> Page:
+    """Not now, because of what is. `draft` is given back, so that nobody has to type it again."""
+    lines = [_said(error.why)]
+    if error.next_step:
+        lines.append(_said(error.next_step))
+    if draft is not None:
+        lines.append(line("What you asked for: ", code(create_line(draft))))
+    return _page(*lines)
+
+
+def invalid(error: Invalid, draft: Draft | None = None) -> Page:
+    """Every problem, a line each, and the line to mend."""
+    said = line("That cannot be: ", "; ".join(problem.message for problem in error.problems))
+    again = create_line(draft) if draft is not None else f"/gpu-cluster {EXAMPLE}"
+    problems = tuple(line(problem.message) for problem in error.problems)
+    lead = line("That cannot be asked for like this:")
+    return Page(said, (Para((lead,)), Bullets(problems), Para((line("Mend and send again: ", code(again)),))))
+
+
+def unavailable(error: WorldError) -> Page:
+    """Something outside did not answer, so nothing was done."""
+    return _page(line(error.reason), line(error.remedy or "Try again in a moment."))
+
+
+def incident(identity: str) -> Page:
+    """Our own fault: the id under which the log holds the trace."""
+    return _page(
+        line("Something went wrong on my side; the log holds it as ", code(identity), "."),
+        line("Try again. If it stays, give that id to whoever runs this bot."),
+    )
+
+
+def unknown(word: str) -> Page:
+    """No such command: the nearest one, and where to look."""
+    close = difflib.get_close_matches(word.lower(), [*COMMANDS, *LATER], n=1)
+    guess = line(" Did you mean ", code(f"/gpu-cluster {close[0]}"), "?") if close else ()
+    return _page(line(f"I do not know “{word[:40]}”.", *guess), line("All there is: ", code("/gpu-cluster help")))
+
+
+def later(word: str) -> Page:
+    """A word that is planned and not there yet."""
+    return _page(line(code(word), f" is not in this version yet; {LATER[word]}"))
+
+
+def no_name(word: str) -> Page:
+    """A command that needs a cluster's name."""
+    return _page(line("Which cluster? Type ", code(f"/gpu-cluster {word} NAME"), "; ", code("/gpu-cluster list")))
+
+
+def bad_line(message: str) -> Page:
+    """A line that could not be read."""
+    return _page(line(message), line("For example: ", code(f"/gpu-cluster {EXAMPLE}")))
+
+
+def elsewhere(channels: tuple[str, ...]) -> Page:
+    """Typed in a channel where this bot does not listen."""
+    places = joined([line(channel(identity)) for identity in channels[:10]], ", ")
+    return _page(line("Clusters are asked for in ", *places, "; please type it there."))
+
+
+def not_invited(place: str) -> Page:
+    """The bot cannot post where it was asked."""
+    invite = code("/invite @gpu-cluster")
+    return _page(line("I am not in ", channel(place), " and cannot post there. Type ", invite, " and ask again."))
+
+
+def foreign_workspace() -> Page:
+    """Somebody of another workspace."""
+    return _page(line("This bot serves another workspace; people of yours cannot use it."))
+
+
+def form_late(draft: Draft) -> Page:
+    """The form could not be opened."""
+    typed = code(create_line(draft) if draft.name else f"/gpu-cluster {EXAMPLE}")
+    return _page(line("The form could not be opened. Try again, or type the whole line: ", typed))
+
+
+def got_it(name: str) -> Page:
+    """A request has been taken in."""
+    return _page(line(f"Got it: {name}. Its message appears in the channel in a moment."))
+
+
+def decided(result: Decided, *, approve: bool) -> Page:
+    """What the click came to."""
+    story: Story = result.story
+    if not approve:
+        return _page(line(f"You denied {story.cluster}."))
+    if result.final:
+        return _page(line(f"You approved {story.cluster}; it starts now."))
+    left = result.needed - result.approvals
+    return _page(line(f"You approved {story.cluster}: {result.approvals} of {result.needed}, {left} more to come."))
+
+
+def _page(*lines: Line) -> Page:
+    text = joined(list(lines), " ")
+    return Page(text, (Para(lines),))
+
+
+def _said(text: str) -> Line:
+    """A sentence of the core, in which people stand as <@U…>; everything else is taken literally."""
+    pieces: list[str | Span] = []
+    for index, piece in enumerate(_MENTION.split(text)):
+        pieces.append(who(piece) if index % 2 else piece)
+    return line(*pieces)

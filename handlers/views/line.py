@@ -1,0 +1,36 @@
+"""One line of a request's story, in its thread."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from handlers.views.page import Page, Para
+from handlers.views.spans import bold, line
+from handlers.views.words import step_title
+
+LineKind = Literal["done", "stalled", "error"]
+_WORDS: dict[LineKind, str] = {"done": "done", "stalled": "takes longer than usual", "error": "has a problem"}
+
+
+@dataclass(frozen=True)
+class StoryLine:
+    """What happened to a step: `text` says more, or is empty; `at` world time, Unix seconds."""
+
+    step: str
+    what: LineKind
+    text: str
+    at: float
+
+
+def from_body(body: str) -> StoryLine:
+    """The facts of a line as they were stored. Raises ValueError, KeyError or TypeError when they are not."""
+    return StoryLine(**json.loads(body))
+
+
+def story_line(fact: StoryLine) -> Page:
+    """The line. Slack shows beside it when it was posted."""
+    more = f": {fact.text}" if fact.text else "."
+    said = line(bold(step_title(fact.step)), f" – {_WORDS[fact.what]}{more}")
+    return Page(said, (Para((said,)),))

@@ -1,0 +1,31 @@
+"""What `list` answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from bot.core.story import Story
+from handlers.views.page import Header, Note, Page, Para, Table
+from handlers.views.spans import code, line
+from handlers.views.words import count, state_words
+
+COLUMNS = ("Cluster", "State", "GPUs", "Preset", "Team", "Time is over (UTC)")
+
+
+def listing(stories: list[Story]) -> Page:
+    """Every living cluster with what is being done about it."""
+    if not stories:
+        empty = line("There are no clusters now. Ask for one with ", code("/gpu-cluster create"), ".")
+        return Page(empty, (Para((empty,)),))
+    said = line(f"There {'is' if len(stories) == 1 else 'are'} {count(len(stories), 'cluster')}.")
+    more = line("More about one of them: ", code("/gpu-cluster status NAME"))
+    return Page(said, (Header(count(len(stories), "cluster")), Table(COLUMNS, tuple(map(_row, stories))), Note(more)))
+
+
+def _row(story: Story) -> tuple[str, ...]:
+    over = datetime.fromtimestamp(story.expires_at, UTC).strftime("%Y-%m-%d %H:%M") if story.expires_at else "–"
+    report = story.report
+    gpus = str(story.spec.gpus) if story.spec else "–"
+    if report is not None:
+        gpus = f"{report.good} of {report.expected} verified"
+    return (story.cluster, state_words(story), gpus, story.spec.preset if story.spec else "–", story.team, over)

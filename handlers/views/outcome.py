@@ -1,0 +1,151 @@
+"""The end of a request: one message that mentions the requester and holds what they need next."""
+
+from __future__ import annotations
+
+from bot.core.records import Kind, RequestState
+from bot.core.story import Access, Story
+from handlers.views.page import Bullets, Code, Fields, Header, Page, Para, Part
+from handlers.views.request import cost
+from handlers.views.retype import create_line
+from handlers.views.spans import Line, bold, code, line, link, moment, who
+from handlers.views.words import clip, count, outcome_state
+
+# Any glibc image will do: NVIDIA's container toolkit puts nvidia-smi in (NVIDIA/nvidia-container-toolkit: README.md).
+TRY_IMAGE = "ubuntu:24.04"
+
+Metadata = dict[str, str | int]
+
+
+def outcome(story: Story) -> Page:
+    """How it ended and what to do with it."""
+    match outcome_state(story):
+        case "ready" | "degraded":
+            return _usable(story)
+        case "deleted":
+            said = line(
+                who(story.requester), f" {story.cluster} is deleted: Rancher and EC2 show nothing of it any more."
+            )
+            return Page(said, (Header(f"{story.cluster}: Deleted"), Para((said,))))
+        case "denied":
+            return _denied(story)
+        case "lapsed":
+            said = line(who(story.requester), f" nobody decided on {story.cluster} in time, so the request has lapsed.")
+            return Page(said, (Header(f"{story.cluster}: Lapsed"), Para((said, _again(story)))))
+        case _:
+            return _failed(story)
+
+
+def metadata(story: Story) -> Metadata:
+    """The outcome for programs (message metadata): what, how it ended, and why; below 1 kB of text."""
+    report = story.report
+    return {
+        "request": story.request_id,
+        "cluster": story.cluster,
+        "kind": str(story.kind),
+        "state": outcome_state(story),
+        "verdict": report.verdict if report else "",
+        "gpus": report.good if report else 0,
+        "reason": clip(_reason(story), 600),
+        "remedy": clip(story.remedy, 300),
+    }
+
+
+def getting_in(story: Story) -> list[Part]:
+    """How to get in, a command to try it with, and where to put data."""
+    access = story.access
+    if access is None:
+        return []
+    pairs = [("How to get in", _door(access))]
+    storage = (
+        line(code(access.storage_class)) if access.storage_class else line("none: pods have no volumes of their own")
+    )
+    pairs.append(("Storage class", storage))
+    if story.expires_at is not None:
+        pairs.append(("Its time is over", line(moment(story.expires_at))))
+    pairs.append(("Cost", line(cost(story))))
+    paste = line("To see a GPU, download the KubeConfig from that page and paste:")
+    return [Fields(tuple(pairs)), Para((paste,)), Code(smi_command())]
+
+
+def smi_command() -> str:
+    """A command that runs nvidia-smi in a pod which asks for one GPU and nothing else."""
+    limits = '"resources":{"limits":{"nvidia.com/gpu":1}}'
+    container = f'{{"name":"smi","image":"{TRY_IMAGE}","command":["nvidia-smi"],{limits}}}'
+    return (
+        f"kubectl run smi --rm -i --restart=Never --image={TRY_IMAGE} \\\n"
+        f"""  --overrides='{{"spec":{{"containers":[{container}]}}}}'"""
+    )
+
+
+def _usable(story: Story) -> Page:
+    state, report = outcome_state(story), story.report
+    told = f"{report.good} of {count(report.expected, 'GPU')} verified" if report else "nothing was measured"
+    said = line(who(story.requester), f" {story.cluster} is {state}: {told}.")
+    lines = [said]
+    if state == "degraded":
+        lines += [line(bold("Why: "), _reason(story) or told)]
+        if story.remedy:
+            lines.append(line(bold("What to do: "), story.remedy))
+        remove = code(f"/gpu-cluster delete {story.cluster}")
+        lines.append(line("Use it as it is, or give it back with ", remove, " and ask again."))
+    parts: list[Part] = [Header(f"{story.cluster}: {state.capitalize()}, {told}"), Para(tuple(lines))]
+    if state == "degraded":
+        parts.append(Bullets(tuple(line(item) for item in story.diagnosis)))
+    return Page(said, (*parts, *getting_in(story)))
+
+
+def _door(access: Access) -> Line:
+    place = f"{access.rancher_url.rstrip('/')}/dashboard/c/{access.management_id}/explorer"
+    if access.bound_to:
+        return line(link(place, "open it in Rancher"), f": your account has the role {access.role} there")
+    return line(link(place, "open it in Rancher"), ": whoever keeps Rancher adds you under Cluster Members")
+
+
+def _denied(story: Story) -> Page:
+    by = next((d for d in story.decisions if d.decision == "deny"), None)
+    person = line(" by ", who(by.approver)) if by else ()
+    said = line(who(story.requester), f" the request for {story.cluster} was denied", *person, ".")
+    lines = [said]
+    if story.reason:
+        lines.append(line(bold("Reason: "), story.reason))
+    lines.append(line("Talk to them, then ask again."))
+    return Page(said, (Header(f"{story.cluster}: Denied"), Para(tuple(lines))))
+
+
+def _failed(story: Story) -> Page:
+    verb = "was cancelled" if story.state == RequestState.CANCELLED else "failed"
+    what = "deleting" if story.kind == Kind.DELETE else "making"
+    reason = _reason(story) or "no reason was given"
+    said = line(who(story.requester), f" {what} {story.cluster} {verb}: {clip(reason, 600)}")
+    lines = [line(who(story.requester), f" {what} {story.cluster} {verb}."), line(bold("Why: "), reason)]
+    if story.remedy:
+        lines.append(line(bold("What to do: "), story.remedy))
+    lines.append(_next(story))
+    if story.incident:
+        lines.append(line("Incident ", code(story.incident), ": the log holds the details."))
+    evidence = Bullets(tuple(line(item) for item in story.diagnosis))
+    return Page(
+        said, (Header(f"{story.cluster}: {verb.removeprefix('was ').capitalize()}"), Para(tuple(lines)), evidence)
+    )
+
+
+def _next(story: Story) -> Line:
+    if story.kind == Kind.DELETE:
+        again = code(f"/gpu-cluster delete {story.cluster}")
+        return line("Machines may still run and cost money. Type ", again, " to try again.")
+    if not story.steps:
+        return line("Nothing was made. ", *_again(story))
+    remove = code(f"/gpu-cluster delete {story.cluster}")
+    return line("What was made still stands and may cost money. Type ", remove, " to remove it.")
+
+
+def _again(story: Story) -> Line:
+    if story.spec is None:
+        return line("To ask again, type ", code(f"/gpu-cluster delete {story.cluster}"), ".")
+    return line("To ask again, type ", code(create_line(story.spec)))
+
+
+def _reason(story: Story) -> str:
+    if story.reason:
+        return story.reason
+    return "; ".join(story.report.reasons) if story.report else ""

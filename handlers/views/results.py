@@ -1,0 +1,63 @@
+"""What was measured on every GPU."""
+
+from __future__ import annotations
+
+from bot.core.story import Story
+from bot.core.verdict import VERIFIED, GpuResult, NodeResult, Report
+from handlers.views.page import Bullets, Header, Page, Para, Part, Table
+from handlers.views.render import MOST_ROWS
+from handlers.views.spans import bold, line
+from handlers.views.words import count
+
+COLUMNS = ("GPU", "Model", "Memory", "Driver", "Checks", "GB/s memory", "GB/s to/from host", "°C", "Verdict")
+
+
+def results(story: Story) -> Page:
+    """The verification table. Raises ValueError when nothing was measured yet."""
+    report = story.report
+    if report is None:
+        raise ValueError(f"{story.request_id} has no report")
+    parts: list[Part] = [
+        Header(f"{story.cluster}: {report.good} of {count(report.expected, 'GPU')} verified"),
+        Para((line("Verdict: ", bold(report.verdict)),)),
+        Table(COLUMNS, _rows(report)),
+    ]
+    if report.reasons:
+        parts.append(Bullets(tuple(line(reason) for reason in report.reasons)))
+    said = f"Results for {story.cluster}: {report.good} of {count(report.expected, 'GPU')} verified, {report.verdict}."
+    why = f" {report.reasons[0]}." if report.reasons else ""
+    return Page(line(said + why), tuple(parts))
+
+
+def _rows(report: Report) -> tuple[tuple[str, ...], ...]:
+    """A row a GPU and one for each node without any; the bad ones first where not all can be shown."""
+    nodes = list(report.nodes)
+    rows = [(gpu.verdict == VERIFIED, _gpu(gpu)) for node in nodes for gpu in node.gpus]
+    rows += [(False, _silent(node)) for node in nodes if not node.gpus]
+    if len(rows) > MOST_ROWS:
+        rows.sort(key=lambda row: row[0])
+    return tuple(row for _, row in rows)
+
+
+def _gpu(gpu: GpuResult) -> tuple[str, ...]:
+    passed = sum(check.ok for check in gpu.checks)
+    host = f"{_number(gpu.host_to_device_gbs)} / {_number(gpu.device_to_host_gbs)}"
+    return (
+        f"{gpu.node}/{gpu.index}",
+        gpu.name,
+        f"{gpu.memory_mib / 1024:.1f} GiB",
+        gpu.driver,
+        f"{passed} of {len(gpu.checks)} passed",
+        _number(gpu.device_gbs),
+        host,
+        "–" if gpu.temperature_c is None else str(gpu.temperature_c),
+        gpu.verdict,
+    )
+
+
+def _silent(node: NodeResult) -> tuple[str, ...]:
+    return (node.node, "none answered", *("–" for _ in COLUMNS[3:]), node.verdict)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"

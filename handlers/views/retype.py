@@ -1,0 +1,20 @@
+"""The line that asks for the same again, for people to edit and paste."""
+
+from __future__ import annotations
+
+from bot.core.spec import ClusterSpec, Draft
+from handlers.views.words import clean
+
+
+def create_line(wanted: ClusterSpec | Draft) -> str:
+    """The complete create command for a spec, or for a draft as far as it goes."""
+    reason = clean(wanted.reason).replace("\n", " ").replace("\\", "\\\\").replace('"', '\\"')
+    pieces = [
+        "/gpu-cluster create",
+        wanted.name,
+        f"--preset {wanted.preset}" if wanted.preset else "",
+        f"--gpus {wanted.gpus}" if wanted.gpus else "",
+        f"--hours {wanted.hours}" if wanted.hours else "",
+        f'--reason "{reason}"' if reason else "",
+    ]
+    return " ".join(piece for piece in pieces if piece)
