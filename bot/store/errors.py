@@ -45,12 +45,16 @@ _REASONS = {
     ),
 }
 _OTHER = ("The store at {path} refused: {error}.", "This is a mistake in the bot; please report it.")
-_PRIMARY_CODE = 0xFF  # extended result codes keep the primary one in the low byte (sqlite.org/rescode.html)
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """The SQLITE_… code, which extended result codes keep in the low byte (sqlite.org/rescode.html); 0 if none."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def explain(error: sqlite3.Error, path: Path) -> StoreError | StoreBusy:
     """SQLite's error in words."""
-    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+    code = primary_code(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(
             f"Another process keeps {path} locked.", "See which other bot or tool uses the file; we try again."
@@ -61,7 +65,7 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError | StoreBusy:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's and the file system's errors into `StoreError` or `StoreBusy`."""
+    """Turn SQLite's errors into `StoreError` or `StoreBusy`."""
     try:
         yield
     except sqlite3.Error as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from bot.core.ports import Tx
-from bot.store.errors import StoreError, explained
+from bot.store.errors import StoreError, explained, primary_code
 from bot.store.migrations import migrate
 from bot.store.sqlite_tx import SqliteTx
 
@@ -37,6 +38,7 @@ class SqliteStore:
         self._writing = threading.Lock()
         _create_file(self._path)
         with explained(self._path):
+            _use_wal(self._database().conn, self._path)
             self._schema = migrate(self._database(), self._path)
 
     @contextmanager
@@ -89,18 +91,31 @@ def _connect(path: Path) -> Database:
     # check_same_thread off: each thread has its own, but whoever drops the last reference closes it.
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise StoreError(
-                f"{path} lies on a file system that cannot share it between processes.",
-                "Put it on a local disk (DATABASE_URL).",
-            )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         return Database(connection, execute_plugins=False)
     except BaseException:
         connection.close()
         raise
+
+
+def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
+    """Readers and one writer side by side; the file remembers it."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            break
+        except sqlite3.OperationalError as error:
+            # When two processes switch a new file at once, the loser is told so without waiting (busy_timeout).
+            if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+    if mode != "wal":
+        raise StoreError(
+            f"{path} lies on a file system that processes cannot share (journal mode {mode}).",
+            "Put it on a local disk: DATABASE_URL.",
+        )
 
 
 def _create_file(path: Path) -> None:
