@@ -168,16 +168,23 @@ async def _act(workspace: Workspace, request: web.Request) -> web.Response:
     return web.json_response({"ok": error is None, "error": error})
 
 
+def _field(body: dict[str, Any], name: str) -> str:
+    """A required field of a gesture."""
+    if not isinstance(body.get(name), str):
+        raise web.HTTPBadRequest(text=f"missing: {name}")
+    return str(body[name])
+
+
 async def _say(workspace: Workspace, user: str, body: dict[str, Any]) -> Delivery | Message | None:
     """What the composer does with a line: a command, a mention, a direct message, or plain talk."""
-    channel, text, thread = str(body["channel"]), str(body["text"]).strip(), body.get("thread_ts")
-    if text.startswith("/"):
-        command = text.split()[0]
-        if command == directory.COMMAND:
-            return await workspace.slash(user, channel, text, thread_ts=thread)
+    channel, text, thread = _field(body, "channel"), _field(body, "text").strip(), body.get("thread_ts")
+    command = text.split(maxsplit=1)[0] if text.startswith("/") else None
+    if command == directory.COMMAND:
+        return await workspace.slash(user, channel, text, thread_ts=thread)
+    if command is not None:
         workspace.tell(user, channel, f"{command} is not a valid command.", thread)
         return None
-    if workspace.channels[channel].im_with == user:
+    if channel == workspace.open_im(user).id:
         return await workspace.dm(user, text, thread_ts=thread)
     if f"@{workspace.users[directory.BOT_USER].name}" in text:
         return await workspace.mention(user, channel, text, thread_ts=thread)
@@ -185,21 +192,22 @@ async def _say(workspace: Workspace, user: str, body: dict[str, Any]) -> Deliver
 
 
 async def _click(workspace: Workspace, user: str, body: dict[str, Any]) -> Delivery:
-    return await workspace.click(
-        user, body["channel"], body["ts"], body["action_id"], body.get("value"), block_id=body.get("block_id")
-    )
+    channel, ts, action = (_field(body, name) for name in ("channel", "ts", "action_id"))
+    return await workspace.click(user, channel, ts, action, body.get("value"), block_id=body.get("block_id"))
 
 
 async def _click_view(workspace: Workspace, user: str, body: dict[str, Any]) -> Delivery:
-    return await workspace.click_view(user, body["view_id"], body["action_id"], body.get("value"))
+    view, action = _field(body, "view_id"), _field(body, "action_id")
+    return await workspace.click_view(user, view, action, body.get("value"))
 
 
 async def _submit(workspace: Workspace, user: str, body: dict[str, Any]) -> Delivery:
-    return await workspace.submit_view(user, body["view_id"], body["values"])
+    values = {str(block): str(value) for block, value in body.get("values", {}).items()}
+    return await workspace.submit_view(user, _field(body, "view_id"), values)
 
 
 async def _close(workspace: Workspace, user: str, body: dict[str, Any]) -> Delivery | None:
-    return await workspace.close_view(user, body["view_id"])
+    return await workspace.close_view(user, _field(body, "view_id"))
 
 
 async def _home(workspace: Workspace, user: str, body: dict[str, Any]) -> Delivery:
@@ -207,7 +215,7 @@ async def _home(workspace: Workspace, user: str, body: dict[str, Any]) -> Delive
 
 
 async def _shortcut(workspace: Workspace, user: str, body: dict[str, Any]) -> Delivery:
-    return await workspace.shortcut(user, body["callback_id"], body.get("channel"), body.get("ts"))
+    return await workspace.shortcut(user, _field(body, "callback_id"), body.get("channel"), body.get("ts"))
 
 
 GESTURES: dict[str, Gesture] = {

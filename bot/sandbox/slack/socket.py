@@ -60,6 +60,7 @@ class SocketMode:
             await socket.close()
             return socket
         self._connections.append(socket)
+        await self._close_all(self._leaving)
         try:
             await socket.send_json(self._hello())
             async for message in socket:
@@ -95,7 +96,7 @@ class SocketMode:
     async def disconnect(self, reason: DisconnectReason = "refresh_requested") -> None:
         """Tell every connection to go, as Slack does when it renews its machines.
 
-        Until the app has connected anew, the old connections are still used.
+        Until the app has connected anew, the old connections are still used; then they are closed.
         """
         leaving, self._connections = self._connections, []
         self._leaving += leaving
@@ -104,13 +105,16 @@ class SocketMode:
 
     async def drop(self) -> None:
         """Cut every connection without a word."""
-        for socket in [*self._connections, *self._leaving]:
-            self._forget(socket)
-            await socket.close()
+        await self._close_all([*self._connections, *self._leaving])
 
     async def close(self) -> None:
         """Close every connection; part of the workspace's shutdown."""
         await self.drop()
+
+    async def _close_all(self, sockets: list[web.WebSocketResponse]) -> None:
+        for socket in tuple(sockets):
+            self._forget(socket)
+            await socket.close()
 
     def _hello(self) -> dict[str, Any]:
         return {
