@@ -35,12 +35,23 @@ def _fill(store: Store) -> None:
     with store.transaction() as tx:
         for n in range(REQUESTS):
             tx.add(ClusterRow(f"c{n}", f"n{n}", "default", "default", "U1", "C1", ClusterState.BUILDING, 0.0))
-            tx.add(
-                RequestRow(
-                    *(f"r{n}", f"c{n}", Kind.CREATE, RequestState.RUNNING),
-                    *("U1", "default", "default", "C1", "{}", 0.0, float(n)),
-                )
-            )
+            tx.add(_request(n))
+
+
+def _request(n: int) -> RequestRow:
+    return RequestRow(
+        id=f"r{n}",
+        cluster_id=f"c{n}",
+        kind=Kind.CREATE,
+        state=RequestState.RUNNING,
+        requester="U1",
+        team="default",
+        target="default",
+        channel="C1",
+        spec="{}",
+        asked_at=0.0,
+        next_look_at=float(n),
+    )
 
 
 def _claims(store: Store) -> dict[str, float]:

@@ -30,6 +30,6 @@ def count_payloads(store_url: str) -> Callable[[], int]:
 
     def count() -> int:
         with Database(store_url.removeprefix("sqlite:///")) as database:
-            return database.table("seen").count_where("payload <> ''")
+            return int(database.table("seen").count_where("payload <> ''"))
 
     return count
