@@ -81,15 +81,27 @@ def worker() -> None:
 
 @main.command()
 @click.option("--headless", is_flag=True, help="Play without a page: create, approve, watch, and end.")
-@click.option("--json", "as_json", is_flag=True, help="With --headless: one JSON object per channel event, the outcome last.")
-@click.option("--speed", type=click.FloatRange(1, 600), default=60.0, show_default=True, help="World seconds per real second.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="With --headless: one JSON object per channel event, the outcome last."
+)
+@click.option(
+    "--speed", type=click.FloatRange(1, 600), default=60.0, show_default=True, help="World seconds per real second."
+)
 @click.option("--preset", default="starter", show_default=True, help="Which preset the headless play asks for.")
 @click.option("--fault", "faults", multiple=True, help="Make something go wrong, by name; may be given several times.")
 @click.option("--rancher", default="2.15.0", show_default=True, help="Which Rancher to play.")
 @click.option("--play", help="With --headless: a play file (TOML), or “walkthrough”.")
 @click.option("--port", type=int, default=0, help="Port of the page; 0 takes a free one.")
 def sandbox(
-    *, headless: bool, as_json: bool, speed: float, preset: str, faults: tuple[str, ...], rancher: str, play: str, port: int
+    *,
+    headless: bool,
+    as_json: bool,
+    speed: float,
+    preset: str,
+    faults: tuple[str, ...],
+    rancher: str,
+    play: str,
+    port: int,
 ) -> None:
     """Try everything on this machine: a Slack-like page, a simulated Rancher, AWS by moto, the real bot.
 
@@ -99,7 +111,18 @@ def sandbox(
       gpu-cluster sandbox --headless --play walkthrough
       gpu-cluster sandbox --headless --json --fault no-capacity
     """
-    sys.exit(app.sandbox(headless=headless, as_json=as_json, speed=speed, preset=preset, faults=faults, rancher=rancher, play=play, port=port))
+    sys.exit(
+        app.sandbox(
+            headless=headless,
+            as_json=as_json,
+            speed=speed,
+            preset=preset,
+            faults=faults,
+            rancher=rancher,
+            play=play,
+            port=port,
+        )
+    )
 
 
 @main.command()
@@ -133,7 +156,7 @@ def create(*, name: str, preset: str, gpus: str, hours: str, team: str, dry_run:
     if not dry_run:
         _die(
             "Clusters are asked for in Slack, where a lead approves them:",
-            f"  /gpu-cluster create {name} --preset {preset} --gpus {gpus} --hours {hours} --reason \"…\"",
+            f'  /gpu-cluster create {name} --preset {preset} --gpus {gpus} --hours {hours} --reason "…"',
             "Here, add --dry-run to see what it would make.",
         )
     try:

@@ -28,10 +28,9 @@ OK, NO, UNKNOWN = "ok", "no", "unknown"
 
 T = TypeVar("T")
 
-# The GPU Operator's default driver (595 in v26.7.0) has dropped Volta; R580 is the last branch that drives it
-# (NVIDIA/cloud-native-docs: gpu-operator/platform-support.rst).
-_LAST_BRANCH = {"V100": "580."}
-_PIN = {"580.": "580.173.02"}
+# The GPU Operator's default driver (595 in v26.7.0) has dropped Volta: R580 is the last branch that drives it
+# (NVIDIA/cloud-native-docs: gpu-operator/platform-support.rst). GPU as EC2 names it → a driver of its last branch.
+_LAST_DRIVER = {"V100": "580.173.02"}
 
 
 @dataclass(frozen=True)
@@ -272,13 +271,14 @@ def _driver(facts: Facts) -> Finding | None:
     machine, driver, preset = facts.gpu_machine(), facts.preset.driver, facts.preset
     if machine is None or not machine.gpus:
         return None
-    branch = _LAST_BRANCH.get(machine.gpu_name)
-    if branch is None or driver.startswith(branch):
-        return _ok(driver or f"the default of GPU Operator {preset.operator}")
+    last = _LAST_DRIVER.get(machine.gpu_name, "")
+    branch = last.partition(".")[0]
+    chosen = driver or f"the default of GPU Operator {preset.operator}"
+    if not last or driver.startswith(f"{branch}."):
+        return _ok(chosen)
     return _no(
-        f"{driver or f'The default driver of GPU Operator {preset.operator}'} does not drive {machine.gpu_name}: "
-        f"{branch.rstrip('.')} is its last branch.",
-        f'Set driver = "{_PIN[branch]}" in preset {preset.name}.',
+        f"Branch {branch} is the last that drives {machine.gpu_name}; the preset takes {chosen}.",
+        f'Set driver = "{last}" in preset {preset.name}.',
     )
 
 

@@ -52,6 +52,11 @@ class Engine:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._busy: set[Future[None]] = set()
+        self._written: Callable[[], None] = lambda: None
+
+    def on_written(self, tell: Callable[[], None]) -> None:
+        """Call `tell` after each look: there may be something to publish."""
+        self._written = tell
 
     def wake(self) -> None:
         """Look at once for what is due."""
@@ -121,6 +126,7 @@ class Engine:
         finally:
             with self._store.transaction() as tx:
                 tx.release_request(request.id, self._owner)
+            self._written()
 
     def _check(self, request: RequestRow) -> None:
         """Preflight: nothing is made, so nothing can be doubled."""

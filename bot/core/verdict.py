@@ -18,8 +18,9 @@ from bot.core.spec import GpuExpectation
 VERIFIED, DEGRADED, FAILED, UNKNOWN = "verified", "degraded", "failed", "unknown"
 
 SCHEMA = 1
-MEMORY_TOLERANCE = 0.05
-"""nvidia-smi shows a little less than AWS promises: an H100 81,559 of 81,920 MiB (measured)."""
+MEMORY_TOLERANCE = 0.07
+"""The driver shows less than AWS promises: an H100 81,559 of 81,920 MiB (measured); boards with GDDR6 keep 1/16 for
+their ECC, so a T4 shows 15,360 of 16,384 MiB (nvidia-smi on g4dn)."""
 
 _BAD_THROTTLE = frozenset({"hw_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown"})
 """Broken cooling or power, as Azure's node health checks grade them (azure_gpu_clock_throttling.nhc)."""

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from bot.sandbox.play import NotSeen, Play, Player, is_outcome
-from bot.sandbox.slack import Event
+from bot.sandbox.slack import Event, Subscription
 from bot.sandbox.stage import Plot, Stage
 from bot.sandbox.transcript import Transcript, event_json, names_of
 
@@ -23,6 +23,7 @@ SLACK_FAULT = "slack-429"
 _LIMITED_CALLS = 12
 """So many posts and edits are answered 429 when the fault slack-429 is on."""
 _WATCH_S = 0.1
+_PAGE_WIDTH = 120
 Outcome = dict[str, Any]
 
 
@@ -41,8 +42,8 @@ async def _headless(
     began = time.monotonic()
     async with Stage(folder, plot) as stage:
         await _raise_curtain(stage)
-        reader = asyncio.create_task(_print(stage, as_json=as_json))
-        transcript = Transcript(names_of(stage.workspace), Console(stderr=True, highlight=False))
+        reader = asyncio.create_task(_print(stage, stage.workspace.subscribe(), as_json=as_json))
+        transcript = Transcript(names_of(stage.workspace), _console(stderr=True))
         problem = ""
         with transcript.progress(len(play.steps)) as begin:
             try:
@@ -63,6 +64,12 @@ async def _headless(
     return outcome
 
 
+def _console(*, stderr: bool = False) -> Console:
+    """The terminal, or a page of a width that a table fits on."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=_PAGE_WIDTH)
+
+
 def _never_asked(events: list[Event]) -> Outcome:
     """No request came of it: what the bot said instead."""
     said = [event.text for event in events if event.user == "U0BOT" and event.text]
@@ -75,9 +82,9 @@ async def _raise_curtain(stage: Stage) -> None:
     await stage.start_bot()
 
 
-async def _print(stage: Stage, *, as_json: bool) -> None:
-    transcript = Transcript(names_of(stage.workspace), Console(highlight=False))
-    async for event in stage.workspace.subscribe():
+async def _print(stage: Stage, events: Subscription, *, as_json: bool) -> None:
+    transcript = Transcript(names_of(stage.workspace), _console())
+    async for event in events:
         if as_json:
             print(event_json(event), flush=True)
         else:
@@ -96,7 +103,7 @@ async def _interactive(folder: Path, plot: Plot) -> None:
         stage.clock.set_speed(1.0)
         print(f"The sandbox is open: {stage.page_url}")
         print(f"Its state is in {folder} until you end it (Ctrl-C); the bot's log: {folder / 'bot.log'}", flush=True)
-        reader = asyncio.create_task(_print(stage, as_json=False))
+        reader = asyncio.create_task(_print(stage, stage.workspace.subscribe(), as_json=False))
         pace = asyncio.create_task(_pace(stage, plot.speed))
         try:
             await asyncio.Event().wait()

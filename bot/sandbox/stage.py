@@ -139,7 +139,7 @@ class Stage:
         return kept | self._environment
 
     async def start_bot(self) -> None:
-        """Start the bot and wait until it listens to the workspace. Raises RuntimeError when it does not within 30 s."""
+        """Start the bot and wait until it listens to the workspace; raises RuntimeError when it does not in 30 s."""
         log = (self.folder / "bot.log").open("ab")
         self._bot = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bot.cli", "run", env=self.environment, stdout=log, stderr=log, cwd=self.folder

@@ -14,7 +14,13 @@ class Preflight:
 
     def ensure(self, look: Look) -> Outcome:
         spec = spec_from_json(look.request.spec)
-        found = preflight(spec, look.catalogue, cloud=look.outside.cloud, rancher=look.outside.rancher)
+        found = preflight(
+            spec,
+            look.catalogue,
+            cloud=look.outside.cloud,
+            rancher=look.outside.rancher,
+            ignore_request=look.request.id,
+        )
         if found.refusals:
             return Fail(
                 "; ".join(check.detail for check in found.refusals),

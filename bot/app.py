@@ -1,0 +1,351 @@
+"""The one place where the parts are put together."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from slack_bolt import App
+
+from bot import doctor, settings
+from bot.aws.cloud import Ec2Cloud
+from bot.core import story
+from bot.core.clock import FileClock, WallClock
+from bot.core.desk import Desk
+from bot.core.engine import Engine, Surroundings
+from bot.core.ports import Clock, Cluster, Store
+from bot.core.preflight import preflight
+from bot.core.records import Kind, RequestState
+from bot.core.spec import Check, Draft, Envelope, Preflight, check_draft
+from bot.core.steps.base import Outside
+from bot.core.story import Story
+from bot.core.verdict import VERIFIED
+from bot.kube.adapter import KubeCluster
+from bot.rancher.adapter import RancherAdapter
+from bot.settings import Environment, Settings
+from bot.store import open_store
+from handlers.answering import Answerer
+from handlers.calls import make_clients
+from handlers.directory import SlackDirectory
+from handlers.inbox import Inbox
+from handlers.intake import Intake
+from handlers.publisher import Publisher
+from handlers.redact import install_redaction
+from handlers.slack import (
+    HttpServer,
+    SocketConnection,
+    build_app,
+    close_app,
+    connect_socket,
+    identify,
+    serve_http,
+)
+
+log = logging.getLogger(__name__)
+
+
+class NotReady(Exception):
+    """Something that the command needs is missing; `problems` says what and how to mend it."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+# --- parts ----------------------------------------------------------------------------------------------------
+
+
+def make_clock(environment: Environment) -> Clock:
+    """Wall clock, or the sandbox's. Raises `NotReady` when a clock file is set and Rancher is not on loopback."""
+    if not environment.gpu_cluster_clock:
+        return WallClock()
+    if not _on_loopback(environment.rancher_url):
+        raise NotReady("GPU_CLUSTER_CLOCK is for the sandbox; it is refused because RANCHER_URL is not on loopback.")
+    try:
+        return FileClock(Path(environment.gpu_cluster_clock))
+    except (OSError, ValueError, KeyError) as error:
+        raise NotReady(f"GPU_CLUSTER_CLOCK: {environment.gpu_cluster_clock} cannot be read ({error}).") from None
+
+
+def make_store(settings: Settings) -> Store:
+    """The store of DATABASE_URL. Raises `NotReady` for a URL of another kind."""
+    try:
+        return open_store(settings.database_url)
+    except ValueError as error:
+        raise NotReady(str(error)) from None
+
+
+class Outsides:
+    """The outside worlds of the targets, each made once and shared by all looks."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._environment = settings.environment
+        self._targets = settings.catalogue.targets
+        self._clock = clock
+        self.rancher = RancherAdapter(
+            self._environment.rancher_url,
+            functools.partial(_secret, "RANCHER_TOKEN"),
+            ca_bundle=self._environment.rancher_ca_bundle or None,
+            clock=clock,
+        )
+        self.cloud = functools.cache(Ec2Cloud)
+        self.cluster: Callable[[str], Cluster] = functools.lru_cache(maxsize=512)(self._cluster)
+
+    def of(self, target: str) -> Outside:
+        """The outside world of a target, by its name."""
+        region = self._targets[target].region
+        return Outside(self.rancher, self.cloud(region), self.cluster, self._environment.rancher_url)
+
+    def _cluster(self, management_id: str) -> Cluster:
+        return KubeCluster(
+            self._environment.rancher_url,
+            functools.partial(_secret, "RANCHER_TOKEN"),
+            management_id,
+            ca_bundle=self._environment.rancher_ca_bundle or None,
+        )
+
+
+def make_engine(settings: Settings, store: Store, clock: Clock) -> Engine:
+    """The engine with everything it looks at. Raises `NotReady` when Rancher is not configured."""
+    if not settings.environment.rancher_url or not settings.environment.rancher_token:
+        raise NotReady("RANCHER_URL and RANCHER_TOKEN must be set (gpu-cluster doctor says more).")
+    around = Surroundings(
+        outside=Outsides(settings, clock).of,
+        catalogue=settings.catalogue,
+        principals=settings.config.access.principals,
+        probe_script=(resources.files("manifests") / "verify" / "probe.py").read_text(),
+    )
+    return Engine(store=store, clock=clock, around=around)
+
+
+# --- programs -------------------------------------------------------------------------------------------------
+
+
+def run_worker(settings: Settings) -> None:
+    """An engine on the store, until it is told to end."""
+    clock, store = make_clock(settings.environment), make_store(settings)
+    engine = make_engine(settings, store, clock)
+    log.info("worker: store %s", store.describe())
+    _end_on_signal(engine.stop)
+    engine.run()
+
+
+def run_bot(settings: Settings) -> None:
+    """Slack, intake, publisher and engine in one process, until it is told to end.
+
+    Raises `NotReady` or a `WorldError` when it cannot start; each names the setting to mend.
+    """
+    install_redaction()
+    environment, slack = settings.environment, settings.config.slack
+    _need_slack(environment)
+    clock, store = make_clock(environment), make_store(settings)
+    engine = make_engine(settings, store, clock)
+    clients = make_clients(environment.slack_bot_token, environment.slack_api_url)
+    installation = identify(clients.asking, slack.workspace)
+    directory = SlackDirectory(clients.asking, installation.team_id, clock)
+    wakers: list[Callable[[], None]] = [engine.wake]
+    desk = Desk(
+        store=store,
+        clock=clock,
+        catalogue=settings.catalogue,
+        directory=directory,
+        approvals_channel=slack.approvals_channel,
+        wake=lambda: [wake() for wake in wakers],
+    )
+    publisher = Publisher(store=store, desk=desk, clock=clock, clients=clients)
+    wakers.append(publisher.wake)
+    engine.on_written(publisher.wake)
+    inbox = Inbox(store, clock)
+    channels = tuple(filter(None, (slack.channel, slack.approvals_channel if slack.channel else "")))
+    intake = Intake(
+        store=store,
+        inbox=inbox,
+        desk=desk,
+        directory=directory,
+        answerer=Answerer(clients.answering, clock),
+        clock=clock,
+        channels=channels,
+    )
+    bolt = build_app(
+        clients=clients,
+        installation=installation,
+        inbox=inbox,
+        desk=desk,
+        channels=channels,
+        signing_secret=environment.slack_signing_secret,
+    )
+    log.info("gpu-cluster in %s (%s); store %s", installation.team, installation.team_id, store.describe())
+    publisher.start()
+    intake.start()
+    way_in = _way_in(bolt, environment)
+    _end_on_signal(engine.stop)
+    try:
+        engine.run()
+    finally:
+        way_in.close()
+        close_app(bolt)
+        intake.stop()
+        publisher.stop()
+
+
+def _need_slack(environment: Environment) -> None:
+    problems = []
+    if not environment.slack_bot_token:
+        problems.append("SLACK_BOT_TOKEN is not set: the Bot User OAuth Token (xoxb-…) of the app.")
+    if not environment.slack_app_token and not environment.slack_signing_secret:
+        problems.append(
+            "SLACK_APP_TOKEN is not set: an app-level token (xapp-…) with connections:write, for Socket Mode; "
+            "or set SLACK_SIGNING_SECRET for HTTP mode."
+        )
+    if problems:
+        raise NotReady(*problems, "gpu-cluster sandbox needs none of this.")
+
+
+def _way_in(bolt: App, environment: Environment) -> SocketConnection | HttpServer:
+    """Socket Mode, or HTTP where a signing secret is set."""
+    if not environment.slack_signing_secret:
+        return connect_socket(bolt, environment.slack_app_token)
+    try:
+        return serve_http(bolt, environment.port)
+    except OSError as error:
+        raise NotReady(f"PORT {environment.port} cannot be listened on ({error.strerror}).") from None
+
+
+def _end_on_signal(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())
+
+
+def dry_run(settings: Settings, draft: Draft, team: str) -> Preflight:
+    """What a create would make, asked of the real Rancher and AWS; nobody is asked, nothing is made.
+
+    Raises `Invalid` with every problem of the draft, `NotReady` for what is missing.
+    """
+    if team not in settings.catalogue.teams:
+        raise NotReady(f"There is no team “{team}” in {settings.config_path}.")
+    spec = check_draft(draft, settings.catalogue.teams[team], settings.catalogue)
+    if not settings.environment.rancher_url or not settings.environment.rancher_token:
+        raise NotReady("RANCHER_URL and RANCHER_TOKEN must be set (gpu-cluster doctor says more).")
+    outside = Outsides(settings, make_clock(settings.environment)).of(spec.target)
+    return preflight(spec, settings.catalogue, cloud=outside.cloud, rancher=outside.rancher)
+
+
+def as_plain(envelope: Envelope) -> dict[str, Any]:
+    """The envelope for printing."""
+    return dataclasses.asdict(envelope)
+
+
+def examine() -> list[Check]:
+    """Everything the doctor looks at, in order; what cannot be looked at because of an earlier no is left out."""
+    try:
+        loaded = settings.load()
+    except settings.SettingsError as error:
+        return [
+            Check("Configuration", "no", problem, "Mend it, then run the doctor again.") for problem in error.problems
+        ]
+    return [Check("Configuration", "ok", str(loaded.config_path)), *_examined(loaded)]
+
+
+def _examined(loaded: Settings) -> Iterator[Check]:
+    environment, targets = loaded.environment, list(loaded.catalogue.targets.values())
+    outsides = Outsides(loaded, WallClock())
+    yield doctor.store_check(lambda: make_store(loaded))
+    yield from doctor.slack_checks(environment, loaded.config.slack.workspace)
+    yield from doctor.rancher_checks(environment, lambda: outsides.rancher, targets)
+    yield from doctor.aws_checks(lambda target: outsides.cloud(target.region), targets)
+
+
+# --- the sandbox ----------------------------------------------------------------------------------------------
+
+
+def sandbox(
+    *,
+    headless: bool,
+    as_json: bool,
+    speed: float,
+    preset: str,
+    faults: tuple[str, ...],
+    rancher: str,
+    play: str | None,
+    port: int,
+) -> int:
+    """Open or play the sandbox; the exit status is 0 when what was to happen has happened.
+
+    Raises `NotReady` for an unknown fault, preset, Rancher version or a play that cannot be read.
+    """
+    from bot.sandbox import play as plays
+    from bot.sandbox import show
+    from bot.sandbox.stage import Plot
+    from bot.sandbox.world.faults import checked
+
+    try:
+        plot = Plot(speed=speed, faults=tuple(sorted(checked(faults))), rancher=rancher, port=port)
+        script = _script(plays, play, preset, gpus=2 if "gpu-missing" in faults else 1)
+    except (ValueError, OSError) as error:
+        raise NotReady(str(error)) from None
+    if not headless:
+        show.interactive(plot)
+        return 0
+    outcome = show.headless(plot, script, as_json=as_json, outcome_of=outcome_of)
+    if play:
+        return 0 if outcome.get("played", True) else 1
+    return 0 if outcome["state"] == "ready" and outcome["verdict"] == "verified" else 1
+
+
+def _script(plays: Any, play: str | None, preset: str, *, gpus: int) -> Any:
+    if play is None:
+        return plays.create_and_approve(preset, gpus)
+    if play == "walkthrough":
+        return plays.parse((resources.files("bot.sandbox") / "plays" / "walkthrough.toml").read_text(), play)
+    return plays.read(Path(play))
+
+
+def outcome_of(database: Path) -> dict[str, Any] | None:
+    """How the first create in that store ended, for programs; None when nothing was asked."""
+    with open_store(f"sqlite:///{database}").reading() as tx:
+        clusters = tx.clusters(living=False)
+        requests = [r for cluster in clusters for r in tx.requests_of(cluster.id) if r.kind == Kind.CREATE]
+        first = min(requests, key=lambda r: r.asked_at, default=None)
+        told = story.tell(tx, first.id, approvals_needed=1) if first else None
+    return _outcome(told) if told else None
+
+
+def _outcome(told: Story) -> dict[str, Any]:
+    verdict = told.report.verdict if told.report else "unknown"
+    if told.state == RequestState.DONE and verdict == VERIFIED:
+        return {
+            "state": "ready",
+            "verdict": verdict,
+            "gpus": told.report.good if told.report else 0,
+            "request": told.request_id,
+        }
+    return {
+        "state": "degraded" if told.state == RequestState.DONE else "failed",
+        "verdict": verdict,
+        "gpus": told.report.good if told.report else 0,
+        "request": told.request_id,
+        "reason": told.reason or (told.current.why if told.current else f"it is still {told.state}"),
+        "remedy": told.remedy,
+        "diagnosis": list(told.diagnosis),
+    }
+
+
+def _on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(socket.gethostbyname(host)).is_loopback
+    except (OSError, ValueError):
+        return False
+
+
+def _secret(name: str) -> str:
+    return settings.secret(name)
