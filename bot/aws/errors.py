@@ -72,6 +72,10 @@ _SERVER = frozenset(
         "InternalServerError",
     }
 )
+_CORRECT = {
+    "InvalidAMIID": "Correct ami in the preset or target; an AMI belongs to one region.",
+    "InvalidVpcID": "Correct vpc in the target.",
+}
 _ACTION = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)")
 
 NAME_REGION = 'Name the region in the target of gpu-cluster.toml, such as region = "us-east-1".'
@@ -115,7 +119,7 @@ def from_code(error: ClientError, service: str) -> WorldError:
         return Refused(reason, "An administrator of the AWS account must finish its set-up or enable the region.")
     if code in _SERVER or status >= 500:
         return Temporary(reason, "AWS has trouble of its own; see https://health.aws.amazon.com/ if it lasts.")
-    return Permanent(reason)
+    return Permanent(reason, _CORRECT.get(code.partition(".")[0], ""))
 
 
 def _allow(said: str, action: str) -> str:

@@ -1,0 +1,280 @@
+"""The judgements of preflight, one by one, from answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.core.checks import Answer, Facts, all_checks, best_subnets, nearest_counts
+from bot.core.ports import Identity, Instance, InstanceType, MachineImage, Permanent, Refused, Subnet, Temporary
+from bot.core.spec import Check, ClusterSpec, PoolSpec, Preset, Target
+
+T3 = InstanceType("t3.xlarge", 4, 16384, "x86_64")
+T4 = InstanceType("g4dn.xlarge", 4, 16384, "x86_64", 1, "T4", "NVIDIA", 16384)
+H100 = InstanceType("p5.48xlarge", 192, 2097152, "x86_64", 8, "H100", "NVIDIA", 81920)
+V100 = InstanceType("p3.2xlarge", 8, 62464, "x86_64", 1, "V100", "NVIDIA", 16384)
+G6F = InstanceType("g6f.large", 2, 8192, "x86_64", 0, "L4", "NVIDIA", 2861)
+AMD = InstanceType("g4ad.xlarge", 4, 16384, "x86_64", 1, "Radeon Pro V520", "AMD", 8192)
+ZONES = ("us-east-1a", "us-east-1b")
+
+
+def facts_about(gpu: InstanceType = T4, gpus: int = 1, **changes: object) -> Facts:
+    """Everything is well, with one GPU type; `changes` are fields of `Facts`."""
+    pools = (
+        PoolSpec("control", "t3.xlarge", 1, control_plane=True),
+        PoolSpec("workers", "t3.xlarge", 2, worker=True),
+        PoolSpec("gpu", gpu.name, worker=True, gpu=True, root_gib=120),
+    )
+    facts = Facts(
+        spec=ClusterSpec("train", "any", gpus, 8, "r", "default", "default"),
+        preset=Preset("any", "", pools),
+        target=Target("default", "cattle-global-data:cc-1", "us-east-1", security_group="nodes"),
+        max_gpus=64,
+        identity=Answer(Identity("123456789012", "arn:aws:iam::123456789012:user/bot")),
+        credential=Answer(True),
+        kubernetes=Answer("v1.35.8+rke2r1"),
+        kubernetes_known=Answer(("v1.34.1+rke2r1", "v1.35.8+rke2r1")),
+        types=Answer({kind.name: kind for kind in (T3, gpu)}),
+        zones={"t3.xlarge": Answer(ZONES), gpu.name: Answer(ZONES)},
+        gpu_types=Answer(()),
+        subnets=Answer((Subnet("subnet-a", "vpc-1", "us-east-1a", 50), Subnet("subnet-b", "vpc-1", "us-east-1b", 60))),
+        image=Answer(MachineImage("ami-1", "ubuntu-24.04", "x86_64", "099720109477", 8, False)),
+        security_group=Answer("sg-1"),
+        left_overs=Answer(()),
+    )
+    return replace(facts, **changes)
+
+
+def check(name: str, facts: Facts) -> Check:
+    return next(check for check in all_checks(facts) if check.name == name)
+
+
+def names(facts: Facts) -> set[str]:
+    return {check.name for check in all_checks(facts)}
+
+
+def test_all_is_well():
+    assert {check.state for check in all_checks(facts_about())} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("identity", "AWS account"),
+        ("credential", "cloud credential"),
+        ("kubernetes", "Kubernetes version"),
+        ("kubernetes_known", "Kubernetes version"),
+        ("types", "instance type g4dn.xlarge"),
+        ("subnets", "zone and subnet"),
+        ("image", "machine image"),
+        ("security_group", "security group"),
+        ("left_overs", "left-overs"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Temporary, Refused])
+def test_what_cannot_be_asked_could_not_be_checked(field, name, kind):
+    found = check(name, facts_about(**{field: Answer(error=kind("ExpiredToken: m", "Renew it."))}))
+    assert (found.state, found.detail, found.remedy) == ("unknown", "could not check: ExpiredToken: m", "Renew it.")
+
+
+@pytest.mark.parametrize(("field", "name"), [("image", "machine image"), ("subnets", "zone and subnet")])
+def test_what_is_not_there_is_refused_in_the_words_of_aws(field, name):
+    found = check(name, facts_about(**{field: Answer(error=Permanent("InvalidX.NotFound: x", "Correct it."))}))
+    assert (found.state, found.detail, found.remedy) == ("no", "InvalidX.NotFound: x", "Correct it.")
+
+
+def test_another_account_than_the_targets():
+    facts = facts_about()
+    found = check("AWS account", replace(facts, target=replace(facts.target, account="210987654321")))
+    assert found.state == "no"
+    assert "123456789012" in found.detail
+    assert "210987654321" in found.detail
+
+
+def test_a_credential_that_rancher_does_not_show():
+    found = check("cloud credential", facts_about(credential=Answer(False)))
+    assert found.state == "no"
+    assert "cattle-global-data:cc-1" in found.detail
+
+
+def test_a_kubernetes_that_rancher_cannot_install():
+    found = check("Kubernetes version", facts_about(kubernetes=Answer("v1.29.0+rke2r1")))
+    assert found.state == "no"
+    assert "v1.35.8+rke2r1" in found.remedy
+
+
+def test_a_rancher_that_lists_no_versions():
+    assert check("Kubernetes version", facts_about(kubernetes_known=Answer(()))).state == "unknown"
+
+
+def test_a_withdrawn_type_and_the_nearest():
+    facts = facts_about(V100, types=Answer({"t3.xlarge": T3}), gpu_types=Answer((H100, T4)))
+    found = check("instance type p3.2xlarge", replace(facts, zones={**facts.zones, "p3.2xlarge": Answer(())}))
+    assert found.state == "no"
+    assert "no longer lists p3.2xlarge in us-east-1" in found.detail
+    assert "nearest that is offered is g4dn.xlarge (1 × T4 with 16 GiB)" in found.detail
+    assert "p5.48xlarge" in found.remedy
+    assert not {"GPU", "GPU count", "driver", "zone and subnet"} & names(facts), "said once is enough"
+
+
+def test_the_nearest_runs_on_the_presets_image():
+    arm = replace(T4, name="g5g.xlarge", architecture="arm64")
+    facts = facts_about(V100, types=Answer({"t3.xlarge": T3}), gpu_types=Answer((arm, H100)))
+    assert "g5g" not in check("instance type p3.2xlarge", facts).remedy
+    only_arm = check("instance type p3.2xlarge", replace(facts, gpu_types=Answer((arm,))))
+    assert "nor any machine with NVIDIA GPUs" in only_arm.detail
+
+
+def test_a_type_that_no_zone_offers():
+    facts = facts_about(H100, gpus=8, gpu_types=Answer((T4,)))
+    found = check("instance type p5.48xlarge", replace(facts, zones={**facts.zones, "p5.48xlarge": Answer(())}))
+    assert found.state == "no"
+    assert "No zone of us-east-1 offers p5.48xlarge; the nearest that is offered is g4dn.xlarge" in found.detail
+
+
+def test_an_unknown_type_when_the_list_cannot_be_had():
+    gone = Answer[tuple[InstanceType, ...]](error=Temporary("RequestLimitExceeded"))
+    found = check("instance type p3.2xlarge", facts_about(V100, types=Answer({"t3.xlarge": T3}), gpu_types=gone))
+    assert found.state == "no"
+    assert "RequestLimitExceeded" in found.remedy
+
+
+def test_an_unknown_machine_without_gpus_is_not_guessed():
+    found = check("instance type t3.xlarge", facts_about(types=Answer({"g4dn.xlarge": T4}), gpu_types=Answer((T4,))))
+    assert (found.state, "nearest" in found.detail) == ("no", False)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "has"),
+    [
+        (G6F, "only a share of an NVIDIA L4"),
+        (AMD, "no NVIDIA GPU but AMD Radeon"),
+        (replace(T3, name="m5.large"), "no GPU"),
+    ],
+)
+def test_a_pool_without_whole_nvidia_gpus(gpu, has):
+    found = check("GPU", facts_about(gpu))
+    assert found.state == "no"
+    assert has in found.detail
+
+
+@pytest.mark.parametrize(
+    ("gpus", "most", "words"),
+    [
+        (7, 64, "7 is no multiple of 8: ask for 8 or 16."),
+        (12, 64, "12 is no multiple of 8: ask for 8 or 16."),
+        (63, 64, "63 is no multiple of 8: ask for 56 or 64."),
+        (12, 12, "12 is no multiple of 8: ask for 8."),
+        (3, 4, "3 is no multiple of 8: policy allows 4, less than a machine."),
+    ],
+)
+def test_a_count_that_is_no_multiple(gpus, most, words):
+    found = check("GPU count", facts_about(H100, gpus=gpus, max_gpus=most))
+    assert (found.state, found.detail) == ("no", words)
+
+
+@given(st.integers(1, 1024), st.sampled_from([1, 2, 4, 8, 16]), st.integers(1, 1024))
+def test_the_counts_named_can_be_had_and_lie_next_to_the_wish(gpus, each, most):
+    near = nearest_counts(gpus, each, most)
+    assert all(0 < count <= most and count % each == 0 for count in near)
+    if gpus + each <= most and gpus >= each:
+        low, high = near
+        assert low <= gpus < high == low + each
+    if gpus < each and 2 * each <= most:
+        assert near == (each, 2 * each)
+    assert bool(near) == (max(gpus // each, 1) * each <= most)
+
+
+@given(st.integers(1, 16), st.sampled_from([1, 2, 4, 8]))
+def test_a_multiple_is_always_right_and_makes_whole_machines(machines, each):
+    facts = facts_about(replace(H100, gpus=each), gpus=machines * each, max_gpus=1024)
+    assert check("GPU count", facts).state == "ok"
+    assert facts.machines(facts.preset.gpu_pool) == machines
+
+
+@pytest.mark.parametrize(("driver", "state"), [("", "no"), ("595.91.07", "no"), ("580.173.02", "ok"), ("5801.1", "no")])
+def test_volta_needs_the_last_driver_branch_that_knows_it(driver, state):
+    facts = facts_about(V100)
+    found = check("driver", replace(facts, preset=replace(facts.preset, driver=driver)))
+    assert found.state == state
+    assert state == "ok" or 'driver = "580.173.02"' in found.remedy
+
+
+def test_an_image_of_another_architecture():
+    facts = facts_about()
+    arm = replace(facts.image.get(), architecture="arm64")
+    found = check("machine image", replace(facts, image=Answer(arm)))
+    assert found.state == "no"
+    assert "ami-1 is for arm64" in found.detail
+
+
+def test_an_image_larger_than_a_root_disk():
+    facts = facts_about()
+    found = check("machine image", replace(facts, image=Answer(replace(facts.image.get(), root_gib=100))))
+    assert found.state == "no"
+    assert "pool control asks for 60" in found.detail
+
+
+def test_a_deprecated_image_is_said_and_used():
+    facts = facts_about()
+    found = check("machine image", replace(facts, image=Answer(replace(facts.image.get(), deprecated=True))))
+    assert (found.state, "deprecated" in found.detail) == ("ok", True)
+
+
+def subnet(name: str, zone: str, free: int, vpc: str = "vpc-1") -> Subnet:
+    return Subnet(f"subnet-{name}", vpc, f"us-east-1{zone}", free)
+
+
+def test_the_roomiest_zone_that_offers_all_is_taken():
+    nets = (subnet("1", "a", 10), subnet("2", "b", 40), subnet("3", "b", 90), subnet("4", "c", 900))
+    facts = facts_about(subnets=Answer(nets))
+    assert [net.id for net in best_subnets(facts)] == ["subnet-3", "subnet-1"]
+    assert check("zone and subnet", facts).detail == "us-east-1b, subnet-3, 90 free addresses for 4 machines"
+
+
+def test_equal_room_is_decided_by_name():
+    facts = facts_about(subnets=Answer((subnet("9", "b", 50), subnet("8", "a", 50), subnet("7", "a", 50))))
+    assert best_subnets(facts)[0].id == "subnet-7"
+
+
+def test_local_zones_are_left_out():
+    facts = facts_about(subnets=Answer((subnet("1", "-bos-1a", 900), subnet("2", "a", 9))))
+    everywhere = Answer((*ZONES, "us-east-1-bos-1a"))
+    facts = replace(facts, zones=dict.fromkeys(facts.zones, everywhere))
+    assert [net.id for net in best_subnets(facts)] == ["subnet-2"]
+
+
+@pytest.mark.parametrize(
+    ("nets", "words"),
+    [
+        ((), "has no subnet in the default VPC"),
+        ((subnet("1", "a", 9), subnet("2", "a", 9, "vpc-2")), "2 subnets, not all of them in vpc-1"),
+        ((subnet("1", "a", 3), subnet("2", "b", 2)), "subnet-1 in us-east-1a has 3 free addresses, 4 are needed"),
+        ((subnet("1", "c", 99),), "No zone of us-east-1 with a subnet of ours (us-east-1c) offers every type"),
+    ],
+)
+def test_no_place_for_the_machines(nets, words):
+    found = check("zone and subnet", facts_about(subnets=Answer(nets)))
+    assert found.state == "no"
+    assert words in found.detail
+
+
+def test_a_security_group_that_is_missing_comes_with_the_command_that_makes_it():
+    found = check("security group", facts_about(security_group=Answer(None)))
+    assert found.state == "no"
+    assert "aws ec2 create-security-group --region us-east-1 --vpc-id vpc-1 --group-name nodes" in found.remedy
+
+
+def test_a_target_without_a_security_group():
+    facts = facts_about()
+    assert check("security group", replace(facts, target=replace(facts.target, security_group=""))).state == "no"
+
+
+def test_left_over_machines_are_named():
+    left = Instance("i-1", "train-gpu-1", "g4dn.xlarge", "shutting-down", "us-east-1a")
+    found = check("left-overs", facts_about(left_overs=Answer((left,))))
+    assert found.state == "no"
+    assert "i-1 (shutting-down)" in found.detail

@@ -1,0 +1,344 @@
+"""Preflight with the real AWS adapter on a listening account, and a Rancher that says what it is told to say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from socket import socket
+from threading import Barrier, Event
+from typing import Any
+
+import boto3
+import pytest
+
+from bot.aws.cloud import Ec2Cloud
+from bot.core.ports import Temporary
+from bot.core.preflight import UBUNTU, preflight
+from bot.core.spec import Catalogue, Check, ClusterSpec, Image, Policy, PoolSpec, Preflight, Preset, Taint, Target, Team
+from bot.sandbox.aws import AwsStandIn
+
+
+@dataclass
+class Rancher:
+    """The three questions that preflight asks of Rancher."""
+
+    versions: tuple[str, ...] = ("v1.34.1+rke2r1", "v1.35.8+rke2r1")
+    credentials: tuple[str, ...] = ("cattle-global-data:cc-1",)
+    trouble: Exception | None = None
+
+    def kubernetes_versions(self) -> tuple[str, ...]:
+        return self._answer(self.versions)
+
+    def default_kubernetes(self) -> str:
+        return self._answer(self.versions[-1] if self.versions else "")
+
+    def has_credential(self, credential: str) -> bool:
+        return self._answer(credential in self.credentials)
+
+    def _answer(self, value: Any) -> Any:
+        if self.trouble is not None:
+            raise self.trouble
+        return value
+
+
+class Stubborn:
+    """Passes everything through, and answers at once what was asked before; `hang` makes some methods silent."""
+
+    def __init__(self, real: object) -> None:
+        self.released = Event()
+        self._real = real
+        self._silent: tuple[str, ...] = ()
+        self._known: dict[tuple[Any, ...], Any] = {}
+
+    def hang(self, *methods: str) -> None:
+        self._silent = methods
+
+    def __getattr__(self, name: str) -> Any:
+        def answer(*args: Any) -> Any:
+            if name in self._silent:
+                self.released.wait()
+            if (name, args) not in self._known:
+                self._known[name, args] = getattr(self._real, name)(*args)
+            return self._known[name, args]
+
+        return answer
+
+
+POOLS = (
+    PoolSpec("control", "t3.xlarge", 1, control_plane=True, root_gib=60),
+    PoolSpec("workers", "t3.xlarge", 1, worker=True, root_gib=60),
+    PoolSpec("gpu", "p3.2xlarge", worker=True, gpu=True, root_gib=120),
+)
+PRESETS = {
+    "blog": Preset("blog", "three pools", POOLS, driver="580.173.02"),
+    "h100": Preset("h100", "a big one", (*POOLS[:2], replace(POOLS[2], instance_type="p5.48xlarge"))),
+}
+
+
+@dataclass
+class World:
+    """An account and a Rancher, and `ask` to run preflight about them."""
+
+    account: AwsStandIn
+    cloud: Any
+    rancher: Any = field(default_factory=Rancher)
+    target: dict[str, Any] = field(default_factory=dict)
+
+    def ask(self, preset: str = "blog", gpus: int = 1, **options: Any) -> Preflight:
+        target = Target(
+            "default",
+            cloud_credential="cattle-global-data:cc-1",
+            region=self.account.region,
+            vpc=self.account.vpc,
+            subnets=self.account.subnets,
+            security_group=self.account.security_group,
+            ami=UBUNTU,
+        )
+        catalogue = Catalogue(
+            teams={"default": Team("default")},
+            targets={"default": replace(target, **self.target)},
+            presets=PRESETS,
+            policy=Policy(),
+            probe_image=Image("python@sha256:0"),
+        )
+        spec = ClusterSpec("train", preset, gpus, 8, "to learn", "default", "default")
+        return preflight(spec, catalogue, cloud=self.cloud, rancher=self.rancher, **options)
+
+
+@pytest.fixture(scope="module")
+def account(request: pytest.FixtureRequest) -> Iterator[AwsStandIn]:
+    """One account for all; parameter False: one where AWS lists the P3 family no longer."""
+    stand_in = AwsStandIn(p3=getattr(request, "param", True))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", stand_in.start())
+        environment.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "example")
+        environment.setenv("AWS_CONFIG_FILE", "/nowhere")
+        yield stand_in
+    stand_in.stop()
+
+
+@pytest.fixture(scope="module")
+def cloud(account: AwsStandIn) -> Ec2Cloud:
+    return Ec2Cloud(account.region)
+
+
+@pytest.fixture
+def world(account: AwsStandIn, cloud: Ec2Cloud) -> World:
+    return World(account, cloud)
+
+
+@pytest.fixture
+def machines(account: AwsStandIn, cloud: Ec2Cloud) -> Iterator[Callable[..., list[str]]]:
+    """Start machines in the account's first zone, gone again after the test."""
+    ec2 = boto3.client("ec2", region_name=account.region)
+    started: list[str] = []
+
+    def start(count: int, **tags: str) -> list[str]:
+        tagged = [{"Key": f"gpu-cluster/{key}", "Value": value} for key, value in tags.items()]
+        made = ec2.run_instances(
+            ImageId=cloud.image(UBUNTU).id,
+            InstanceType="t3.xlarge",
+            SubnetId=account.subnets[0],
+            MinCount=count,
+            MaxCount=count,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tagged}] if tagged else [],
+        )
+        started.extend(item["InstanceId"] for item in made["Instances"])
+        return started
+
+    yield start
+    ec2.terminate_instances(InstanceIds=started)
+
+
+@pytest.fixture
+def stubborn(world: World) -> Iterator[World]:
+    """A world that has been asked once, so that what does not hang answers at once."""
+    world.cloud, world.rancher = cloud, rancher = Stubborn(world.cloud), Stubborn(world.rancher)
+    assert world.ask().envelope is not None
+    yield world
+    cloud.released.set()
+    rancher.released.set()
+
+
+def states(found: Preflight) -> dict[str, str]:
+    return {check.name: check.state for check in found.checks}
+
+
+def named(found: Preflight, name: str) -> Check:
+    return next(check for check in found.checks if check.name == name)
+
+
+def test_the_envelope_holds_everything_that_will_be_made(world):
+    found = world.ask()
+    assert set(states(found).values()) == {"ok"}
+    envelope = found.envelope
+    assert envelope is not None
+    assert (envelope.account, envelope.region, envelope.vpc) == ("123456789012", "us-east-1", world.account.vpc)
+    assert (envelope.kubernetes, envelope.operator, envelope.driver) == ("v1.35.8+rke2r1", "v26.7.0", "580.173.02")
+    assert (envelope.gpus, envelope.hours, envelope.probe_image) == (1, 8, "python@sha256:0")
+    assert (envelope.gpu.name, envelope.gpu.count, envelope.gpu.memory_mib) == ("V100", 1, 16384)
+    assert [(pool.name, pool.count, pool.instance_type) for pool in envelope.pools] == [
+        ("control", 1, "t3.xlarge"),
+        ("workers", 1, "t3.xlarge"),
+        ("gpu", 1, "p3.2xlarge"),
+    ]
+    assert {(pool.zone, pool.subnet) for pool in envelope.pools} == {("a", world.account.subnets[0])}
+    assert {pool.ami for pool in envelope.pools} == {world.cloud.image(UBUNTU).id}
+
+
+def test_only_gpu_machines_register_behind_the_gate(world):
+    envelope = world.ask().envelope
+    assert envelope is not None
+    control, workers, gpu = envelope.pools
+    assert gpu.taints == (Taint("nvidia.com/gpu", "present"), Taint("gpu-cluster/unverified", "true"))
+    assert (control.taints, workers.taints) == ((), ())
+    assert [pool.labels for pool in envelope.pools] == [
+        (("gpu-cluster/pool", name),) for name in ("control", "workers", "gpu")
+    ]
+
+
+def test_the_same_order_twice_has_the_same_digest(world):
+    first, second = world.ask().envelope, world.ask().envelope
+    assert first is not None
+    assert second is not None
+    assert first.digest() == second.digest()
+
+
+@pytest.mark.parametrize(("gpus", "machines"), [(8, 1), (16, 2)])
+def test_the_gpu_pool_is_sized_by_the_order(world, gpus, machines):
+    envelope = world.ask("h100", gpus=gpus).envelope
+    assert envelope is not None
+    assert envelope.gpu_pools[0].count == machines
+
+
+def test_a_count_that_is_no_multiple(world):
+    found = world.ask("h100", gpus=7)
+    assert found.envelope is None
+    assert [check.detail for check in found.refusals] == ["7 is no multiple of 8: ask for 8 or 16."]
+
+
+@pytest.mark.parametrize("account", [False], indirect=True)
+def test_without_the_p3_records_the_nearest_is_named(world):
+    found = world.ask()
+    assert found.envelope is None
+    (refusal,) = found.refusals
+    assert refusal.name == "instance type p3.2xlarge"
+    assert "AWS no longer lists p3.2xlarge in us-east-1" in refusal.detail
+    assert "g4dn.xlarge (1 × T4 with 16 GiB)" in refusal.detail
+    assert "g4dn.xlarge" in refusal.remedy
+
+
+def test_a_fuller_zone_is_passed_over(world, machines):
+    machines(3)
+    envelope = world.ask().envelope
+    assert envelope is not None
+    assert {pool.zone for pool in envelope.pools} == {"b"}
+
+
+def test_machines_of_that_name_are_left_overs_unless_they_are_this_requests(world, machines):
+    (machine,) = machines(1, cluster="train", request="r-1")
+    refused = named(world.ask(), "left-overs")
+    assert (refused.state, machine in refused.detail) == ("no", True)
+    assert named(world.ask(ignore_request="r-2"), "left-overs").state == "no"
+    assert named(world.ask(ignore_request="r-1"), "left-overs").state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ({"account": "210987654321"}, "AWS account"),
+        ({"cloud_credential": "cattle-global-data:cc-2"}, "cloud credential"),
+        ({"security_group": "nobody"}, "security group"),
+        ({"subnets": ("subnet-0123456789abcdef0",)}, "zone and subnet"),
+        ({"vpc": "vpc-0123456789abcdef0"}, "zone and subnet"),
+        ({"ami": "ami-0123456789abcdef0"}, "machine image"),
+        ({"ami": UBUNTU.replace("amd64", "arm64")}, "machine image"),
+        ({"ami": ""}, "machine image"),
+    ],
+)
+def test_a_target_that_is_wrong(world, target, name):
+    world.target = target
+    found = world.ask()
+    assert states(found)[name] == "no"
+    assert named(found, name).remedy
+    assert found.envelope is None
+
+
+def test_a_target_that_leaves_the_network_to_the_account(world):
+    world.target = {"vpc": "", "subnets": ()}
+    envelope = world.ask().envelope
+    assert envelope is not None
+    assert envelope.vpc == world.account.vpc
+
+
+def test_a_preset_that_is_gone(world):
+    found = world.ask("yesterday")
+    assert [(check.state, check.detail) for check in found.checks] == [("no", "There is no preset yesterday any more.")]
+
+
+def test_rancher_does_not_answer(world):
+    world.rancher = Rancher(trouble=Temporary("Rancher: 503 Service Unavailable"))
+    found = world.ask()
+    assert found.envelope is None, "the version is Rancher's to choose"
+    assert found.refusals == ()
+    assert states(found)["Kubernetes version"] == states(found)["cloud credential"] == "unknown"
+    assert "503" in named(found, "cloud credential").detail
+
+
+def test_rancher_names_no_default(world):
+    world.rancher = Rancher(versions=())
+    found = world.ask()
+    assert found.envelope is None
+    assert "Set kubernetes in preset blog" in named(found, "Kubernetes version").remedy
+
+
+def test_an_account_that_is_out_of_reach(world, monkeypatch):
+    with socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        world.cloud = Ec2Cloud(world.account.region)
+    found = world.ask()
+    assert found.envelope is None
+    assert found.refusals == ()
+    assert states(found)["cloud credential"] == "ok"
+    assert "could not check" in named(found, "AWS account").detail
+
+
+def test_what_hangs_could_not_be_checked_in_time(stubborn):
+    stubborn.cloud.hang("subnets", "zones_offering")
+    began = time.monotonic()
+    found = stubborn.ask(seconds=0.5)
+    assert time.monotonic() - began < 5
+    assert found.envelope is None
+    assert states(found)["AWS account"] == "ok"
+    assert states(found)["instance type p3.2xlarge"] == "unknown"
+    assert named(found, "zone and subnet").detail == "could not check: no answer within 0.5 s"
+
+
+def test_what_the_envelope_does_not_need_may_hang(stubborn):
+    stubborn.rancher.hang("has_credential")
+    found = stubborn.ask(seconds=0.5)
+    assert states(found)["cloud credential"] == "unknown"
+    assert found.envelope is not None
+
+
+def test_everything_is_asked_at_once(world):
+    """Nobody answers before all have been asked; asked one after another, the first would wait in vain."""
+    together = Barrier(7)  # identity, types, the zones of two types, subnets, image, left-overs
+
+    class Together:
+        def __init__(self, real: Ec2Cloud) -> None:
+            self._real = real
+
+        def __getattr__(self, name: str) -> Any:
+            def answer(*args: Any) -> Any:
+                if name != "security_group_id":  # waits for the subnets by design
+                    together.wait(timeout=10)
+                return getattr(self._real, name)(*args)
+
+            return answer
+
+    world.cloud = Together(world.cloud)
+    assert world.ask().envelope is not None
