@@ -149,8 +149,8 @@ def _laid_out(head: tuple[Text, Text, Text], body: list[RenderableType], indent:
         if tabular:
             yield from (Padding(entry, (0, 0, 0, _TABLE_INDENT)) for entry in entries)
             continue
-        grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        for width in (5, 15, 11):
+        grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
+        for width in (5, 14, 11):
             grid.add_column(width=width, no_wrap=True)
         grid.add_column(ratio=1, overflow="fold")
         grid.add_row(*head, Padding(Group(*entries), (0, 0, 0, indent)))

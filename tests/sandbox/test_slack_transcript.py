@@ -48,7 +48,7 @@ def printed(*events: Event, width: int = 100) -> str:
 
 def test_a_command_is_one_line() -> None:
     typed = event(kind="command", user="U0REQUESTER", text="/gpu-cluster create blog --reason a&amp;b")
-    assert printed(typed) == "12:03  #gpu-clusters    requester    /gpu-cluster create blog --reason a&b"
+    assert printed(typed) == "12:03 #gpu-clusters  requester   /gpu-cluster create blog --reason a&b"
 
 
 def test_markup_is_read() -> None:
@@ -74,6 +74,15 @@ def test_an_edit_shows_only_what_changed() -> None:
     assert len(shown.splitlines()) == 3, "an edit that changes nothing prints nothing"
 
 
+def test_a_list_is_compared_item_by_item() -> None:
+    def items(*texts: str) -> dict[str, Any]:
+        sections = [{"type": "rich_text_section", "elements": [{"type": "text", "text": text}]} for text in texts]
+        return {"type": "rich_text", "elements": [{"type": "rich_text_list", "style": "bullet", "elements": sections}]}
+
+    shown = printed(event(blocks=(items("a", "b"),)), event(kind="edit", blocks=(items("a", "c"),)))
+    assert [line.split()[-1] for line in shown.splitlines()] == ["a", "b", "c"]
+
+
 def test_a_long_edit_is_cut() -> None:
     after = event(kind="edit", blocks=tuple(section(f"line {n}") for n in range(9)))
     assert printed(event(text="x"), after).splitlines()[-1].endswith("~ and 3 more lines")
@@ -84,7 +93,7 @@ def test_replies_ephemerals_and_clicks_are_marked() -> None:
     assert "↳ in the thread" in reply
     assert reply.index("pong") > reply.index("↳")
     assert "(only visible to lead)" in printed(event(kind="ephemeral", ephemeral_to="U0LEAD", text="no"))
-    assert printed(event(kind="click", user="U0LEAD", text="Approve")).endswith("lead         presses [Approve]")
+    assert printed(event(kind="click", user="U0LEAD", text="Approve")).endswith("lead        presses [Approve]")
     assert "no answer from the bot (operation_timeout)" in printed(event(kind="timeout", text="operation_timeout"))
     assert "message deleted" in printed(event(kind="delete"))
     file = {"title": "gpus.csv", "size": 7}

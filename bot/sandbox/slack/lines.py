@@ -120,7 +120,7 @@ class Reader:
             case "task_card":
                 yield self._task(block)
             case "rich_text":
-                yield Line(json.dumps(block["elements"]), self._rich(block))
+                yield from self._rich_lines(block["elements"])
             case "container":
                 yield from (line for child in block["child_blocks"] for line in self.block(child))
             case "markdown" | "alert":
@@ -158,6 +158,14 @@ class Reader:
         if cell["type"] == "rich_text":
             return self._rich(cell)
         return Text(Emoji.replace(str(cell.get("text", cell.get("value", "")))))
+
+    def _rich_lines(self, parts: list[Mapping[str, Any]]) -> Iterator[Line]:
+        """A line for each paragraph and each item of a list, so that edits show only the items that changed."""
+        for part in parts:
+            items = part["elements"] if part["type"] == "rich_text_list" else None
+            for entry in [part] if items is None else items:
+                words = self._rich_part(entry)
+                yield Line(json.dumps(entry), words if items is None else Text("• ").append_text(words))
 
     def _rich(self, block: Mapping[str, Any]) -> Text:
         return Text("\n").join(self._rich_part(part) for part in block["elements"])
