@@ -75,15 +75,15 @@ def test_create_verify_delete(rig: Rig) -> None:
     assert 400 < path < rig.clock.now() - 1_795_600_000
 
     mid = rig.mid()
+    instances = [node.spec.provider_id.split("/")[-1] for node in nodes]
+    running = rig.ec2.describe_instances(InstanceIds=instances)["Reservations"]
+    tags = {tag["Key"]: tag["Value"] for tag in running[0]["Instances"][0]["Tags"]}
+    assert tags[f"kubernetes.io/cluster/{mid}"] == "owned"
+    assert tags["gpu-cluster/cluster"] == "gpu01"
     deleted = rig.call("DELETE", "/v1/provisioning.cattle.io.clusters/fleet-default/gpu01")
     assert deleted["metadata"]["state"]["name"] == "removing"
     rig.forward(300)
     rig.get("/v1/provisioning.cattle.io.clusters/fleet-default/gpu01", expect=404)
     rig.get(f"/v1/management.cattle.io.clusters/{mid}", expect=404)
-    alive = rig.ec2.describe_instances(
-        Filters=[
-            {"Name": f"tag:kubernetes.io/cluster/{mid}", "Values": ["owned"]},
-            {"Name": "instance-state-name", "Values": ["pending", "running"]},
-        ]
-    )
-    assert alive["Reservations"] == []
+    ended = rig.ec2.describe_instances(InstanceIds=instances)["Reservations"]
+    assert {r["Instances"][0]["State"]["Name"] for r in ended} == {"terminated"}

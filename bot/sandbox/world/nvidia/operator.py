@@ -11,7 +11,7 @@ from collections.abc import Collection
 from bot.sandbox.world.engine import Process, Signal, Task
 from bot.sandbox.world.kube.admission import GPU
 from bot.sandbox.world.kube.downstream import Downstream
-from bot.sandbox.world.kube.kinds import NODE, RUNTIME_CLASS
+from bot.sandbox.world.kube.kinds import NAMESPACE, NODE, RUNTIME_CLASS
 from bot.sandbox.world.kube.objects import Change, Obj
 from bot.sandbox.world.kube.scheduler import untolerated
 from bot.sandbox.world.nvidia import operands as parts
@@ -78,8 +78,13 @@ class GpuOperator:
         self._policy.review()
 
     def _changed(self, change: Change) -> None:
-        if change.kind is not NODE:
+        if change.kind not in (NODE, NAMESPACE):
             return
+        self._cluster.engine.call_soon(self._tell)
+        if change.kind is NODE:
+            self._node_changed(change)
+
+    def _node_changed(self, change: Change) -> None:
         name = change.obj["metadata"]["name"]
         if change.type == "DELETED":
             self._finished.discard(name)
@@ -89,10 +94,9 @@ class GpuOperator:
             self._policy.review()
         elif change.type == "ADDED" and self._running:
             self._follow(name)
-        self._cluster.engine.call_soon(self._tell)
 
     def _tell(self) -> None:
-        """Wake the chains that wait for a taint to go or for a node."""
+        """Wake the chains that wait for a taint to go, a node to come or a namespace to be relabelled."""
         news, self._news = self._news, Signal()
         news.fire()
 

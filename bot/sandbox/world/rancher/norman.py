@@ -17,7 +17,7 @@ from bot.sandbox.world.rancher.management import CREDENTIALS, USER, Management
 _TOKEN_DAYS = 90
 
 #: Rancher users that the people of the sandbox have, by login name.
-_USERS = {"requester": "u-reqst", "lead": "u-lead1", "second-lead": "u-lead2", "bystander": "u-bystd"}
+_USERS = {name: f"u-{name}" for name in ("requester", "lead", "second-lead", "bystander")}
 _ROLE_TEMPLATES = {
     "cluster-owner": "Cluster Owner",
     "cluster-member": "Cluster Member",
