@@ -102,7 +102,7 @@ def from_code(error: ClientError, service: str) -> WorldError:
     code, said = detail.get("Code", "Unknown"), detail.get("Message", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     action = f"{service}:{error.operation_name}"
-    reason = f"AWS refused {action} with {code}: {said}" if said else f"AWS refused {action} with {code}"
+    reason = f"AWS answered {action} with {code}: {said}" if said else f"AWS answered {action} with {code}"
     if code in _BUSY:
         return Temporary(reason, "AWS limits how often this account may ask; it is asked again more slowly.")
     if code in _DENIED:
