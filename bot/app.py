@@ -111,6 +111,7 @@ class Outsides:
             functools.partial(_secret, "RANCHER_TOKEN"),
             management_id,
             ca_bundle=self._environment.rancher_ca_bundle or None,
+            clock=self._clock,
         )
 
 
@@ -277,6 +278,7 @@ def sandbox(
     rancher: str,
     play: str | None,
     port: int,
+    state: Path | None,
 ) -> int:
     """Open or play the sandbox; the exit status is 0 when what was to happen has happened.
 
@@ -292,10 +294,13 @@ def sandbox(
         script = _script(plays, play, preset, gpus=2 if "gpu-missing" in faults else 1)
     except (ValueError, OSError) as error:
         raise NotReady(str(error)) from None
-    if not headless:
-        show.interactive(plot)
-        return 0
-    outcome = show.headless(plot, script, as_json=as_json, outcome_of=outcome_of)
+    try:
+        if not headless:
+            show.interactive(plot, state)
+            return 0
+        outcome = show.headless(plot, script, as_json=as_json, state=state, outcome_of=outcome_of)
+    except OSError as error:
+        raise NotReady(f"The sandbox cannot start: {error}.") from None
     if play:
         return 0 if outcome.get("played", True) else 1
     return 0 if outcome["state"] == "ready" and outcome["verdict"] == "verified" else 1

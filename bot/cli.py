@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from pathlib import Path
 
 import click
 
@@ -92,6 +93,7 @@ def worker() -> None:
 @click.option("--rancher", default="2.15.0", show_default=True, help="Which Rancher to play.")
 @click.option("--play", help="With --headless: a play file (TOML), or “walkthrough”.")
 @click.option("--port", type=int, default=0, help="Port of the page; 0 takes a free one.")
+@click.option("--state", type=click.Path(path_type=Path), help="Keep the sandbox's state and logs in this new folder.")
 def sandbox(
     *,
     headless: bool,
@@ -102,6 +104,7 @@ def sandbox(
     rancher: str,
     play: str,
     port: int,
+    state: Path | None,
 ) -> None:
     """Try everything on this machine: a Slack-like page, a simulated Rancher, AWS by moto, the real bot.
 
@@ -121,6 +124,7 @@ def sandbox(
             rancher=rancher,
             play=play,
             port=port,
+            state=state,
         )
     )
 

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bot.core import lifecycle, looking
-from bot.core.ports import Clock, Stale, Store, Temporary
+from bot.core.ports import Clock, Stale, Store, Tx, WorldError
 from bot.core.preflight import preflight
 from bot.core.records import RequestRow, RequestState
 from bot.core.spec import Catalogue, spec_from_json
@@ -73,11 +73,16 @@ class Engine:
             while not self._stop.is_set():
                 self._wake.clear()
                 self._busy = {future for future in self._busy if not future.done()}
-                for request in self._claim(self._threads - len(self._busy)):
-                    future = pool.submit(self._look, request)
-                    future.add_done_callback(lambda _: self._wake.set())
-                    self._busy.add(future)
-                self._wake.wait(self._pause())
+                try:
+                    for request in self._claim(self._threads - len(self._busy)):
+                        future = pool.submit(self._look, request)
+                        future.add_done_callback(lambda _: self._wake.set())
+                        self._busy.add(future)
+                    pause = self._pause()
+                except WorldError as error:
+                    log.warning("the store cannot be used: %s %s", error.reason, error.remedy)
+                    pause = IDLE_S
+                self._wake.wait(pause)
 
     def look_once(self) -> int:
         """Look at everything due, in this thread; returns how many. For tests and the command line."""
@@ -89,14 +94,10 @@ class Engine:
     def _claim(self, limit: int) -> list[RequestRow]:
         if limit <= 0:
             return []
-        try:
-            with self._store.transaction() as tx:
-                return tx.claim_requests(
-                    now=self._clock.now(), real=self._clock.real(), owner=self._owner, lease_s=LEASE_S, limit=limit
-                )
-        except Temporary as error:
-            log.warning("the store does not answer: %s", error.reason)
-            return []
+        with self._store.transaction() as tx:
+            return tx.claim_requests(
+                now=self._clock.now(), real=self._clock.real(), owner=self._owner, lease_s=LEASE_S, limit=limit
+            )
 
     def _pause(self) -> float:
         """Real seconds until the next look is due, as far as this process knows."""
@@ -109,24 +110,33 @@ class Engine:
         return min(max(self._clock.real_seconds(due - self._clock.now()), 0.01), IDLE_S)
 
     def _look(self, request: RequestRow) -> None:
+        """One look; whatever happens in it, the lease is given back or runs out by itself."""
         try:
-            match request.state:
-                case RequestState.CHECKING:
-                    self._check(request)
-                case RequestState.AWAITING_APPROVAL:
-                    self._maybe_lapse(request)
-                case _:
-                    looking.visit(request, self._store, self._clock, self._around)
+            self._look_by_state(request)
         except Stale:
             log.info("%s changed while it was looked at; what was seen is dropped", request.id)
         except Exception:
             incident = f"i-{uuid.uuid4().hex[:8]}"
             log.exception("incident %s: the look at %s broke", incident, request.id)
-            self._postpone(request)
-        finally:
+            self._afterwards(lambda tx: self._postpone(tx, request))
+        self._afterwards(lambda tx: tx.release_request(request.id, self._owner))
+        self._written()
+
+    def _look_by_state(self, request: RequestRow) -> None:
+        match request.state:
+            case RequestState.CHECKING:
+                self._check(request)
+            case RequestState.AWAITING_APPROVAL:
+                self._maybe_lapse(request)
+            case _:
+                looking.visit(request, self._store, self._clock, self._around)
+
+    def _afterwards(self, write: Callable[[Tx], None]) -> None:
+        try:
             with self._store.transaction() as tx:
-                tx.release_request(request.id, self._owner)
-            self._written()
+                write(tx)
+        except WorldError as error:
+            log.warning("the store cannot be used: %s %s", error.reason, error.remedy)
 
     def _check(self, request: RequestRow) -> None:
         """Preflight: nothing is made, so nothing can be doubled."""
@@ -144,9 +154,8 @@ class Engine:
             with self._store.transaction() as tx:
                 lifecycle.lapse(tx, request, now)
 
-    def _postpone(self, request: RequestRow) -> None:
+    def _postpone(self, tx: Tx, request: RequestRow) -> None:
         """A look that broke is tried again a little later, so that it does not spin."""
-        with self._store.transaction() as tx:
-            current = tx.request(request.id)
-            if current is not None and current.rev == request.rev:
-                tx.change(current, next_look_at=self._clock.now() + random.uniform(20, 40))  # noqa: S311
+        current = tx.request(request.id)
+        if current is not None and current.rev == request.rev:
+            tx.change(current, next_look_at=self._clock.now() + random.uniform(20, 40))  # noqa: S311

@@ -8,7 +8,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,31 @@ _PAGE_WIDTH = 120
 Outcome = dict[str, Any]
 
 
-def headless(plot: Plot, play: Play, *, as_json: bool, outcome_of: Callable[[Path], Outcome | None]) -> Outcome:
+def headless(
+    plot: Plot, play: Play, *, as_json: bool, state: Path | None, outcome_of: Callable[[Path], Outcome | None]
+) -> Outcome:
     """Play without a page and return the outcome; `outcome_of` reads it from the bot's database.
 
     Prints the channel on stdout as it grows: a transcript, or one JSON object per event and the outcome as the last.
     """
-    with tempfile.TemporaryDirectory(prefix="gpu-cluster-sandbox-") as folder:
-        return asyncio.run(_headless(Path(folder), plot, play, as_json=as_json, outcome_of=outcome_of))
+    with _folder(state) as folder:
+        return asyncio.run(_headless(folder, plot, play, as_json=as_json, outcome_of=outcome_of))
+
+
+@contextlib.contextmanager
+def _folder(state: Path | None) -> Iterator[Path]:
+    """A folder of its own for this sandbox: the one that was named, which stays, or one that goes at the end.
+
+    Raises FileExistsError when the named one holds another sandbox already.
+    """
+    if state is None:
+        with tempfile.TemporaryDirectory(prefix="gpu-cluster-sandbox-") as folder:
+            yield Path(folder)
+        return
+    state.mkdir(parents=True, exist_ok=True)
+    if any(state.iterdir()):
+        raise FileExistsError(f"{state} is not empty: name a new folder for each sandbox")
+    yield state.resolve()
 
 
 async def _headless(
@@ -91,10 +109,10 @@ async def _print(stage: Stage, events: Subscription, *, as_json: bool) -> None:
             transcript.show([event])
 
 
-def interactive(plot: Plot) -> None:
+def interactive(plot: Plot, state: Path | None) -> None:
     """Open the sandbox until it is interrupted."""
-    with tempfile.TemporaryDirectory(prefix="gpu-cluster-sandbox-") as folder, contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_interactive(Path(folder), plot))
+    with _folder(state) as folder, contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_interactive(folder, plot))
 
 
 async def _interactive(folder: Path, plot: Plot) -> None:
@@ -102,7 +120,7 @@ async def _interactive(folder: Path, plot: Plot) -> None:
         await _raise_curtain(stage)
         stage.clock.set_speed(1.0)
         print(f"The sandbox is open: {stage.page_url}")
-        print(f"Its state is in {folder} until you end it (Ctrl-C); the bot's log: {folder / 'bot.log'}", flush=True)
+        print(f"Ctrl-C ends it. Its state and the bot's log: {folder}", flush=True)
         reader = asyncio.create_task(_print(stage, stage.workspace.subscribe(), as_json=False))
         pace = asyncio.create_task(_pace(stage, plot.speed))
         try:

@@ -10,6 +10,9 @@ from bot.core.diagnosis import operand_causes, pod_lines
 from bot.core.operator_values import NAMESPACE
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 
+_LATE_S = 600.0
+"""A driver builds in 3 to 5 minutes; after this long the pods are asked what is wrong, before anybody asks us."""
+
 
 class PolicyReady:
     kind = "policy_ready@1"
@@ -20,7 +23,10 @@ class PolicyReady:
             return Wait("the operator has not made its ClusterPolicy yet")
         if policy.state == "ready" and policy.ready and policy.reason == "Reconciled":
             return Done()
-        return Wait(f"{policy.reason or policy.state}: {policy.message}" if policy.message else policy.reason)
+        why = f"{policy.reason or policy.state}: {policy.message}" if policy.message else policy.reason
+        if look.observed_s > _LATE_S and (causes := operand_causes(look.downstream.pod_troubles(NAMESPACE))):
+            return Wait(f"{causes[0].what}. {causes[0].remedy}", 20.0, progress=why)
+        return Wait(why)
 
     def give_up(self, look: Look) -> Fail:
         cluster = look.downstream
