@@ -20,11 +20,16 @@ _WATCH_SECONDS = 1800.0
 def make_app(world: World) -> web.Application:
     """Rancher on every path, and the sandbox's own below ``/sandbox``; time passes while it runs."""
     app = web.Application(client_max_size=_BODY_LIMIT)
+    watching: set[asyncio.Queue[Change | None]] = set()
 
     async def run(_: web.Application) -> AsyncIterator[None]:
         world.start()
         yield
         await world.stop()
+
+    async def end_watches(_: web.Application) -> None:
+        for queue in watching:
+            queue.put_nowait(None)
 
     async def calls(_: web.Request) -> web.Response:
         return web.json_response(world.call_counts())
@@ -43,9 +48,17 @@ def make_app(world: World) -> web.Application:
             now=world.engine.now,
         )
         answer = world.handle(call, request.headers.get("Authorization", ""))
-        return _response(answer) if isinstance(answer, Reply) else await _stream(request, answer)
+        if isinstance(answer, Reply):
+            return _response(answer)
+        queue: asyncio.Queue[Change | None] = asyncio.Queue()
+        watching.add(queue)
+        try:
+            return await _stream(request, answer, queue)
+        finally:
+            watching.discard(queue)
 
     app.cleanup_ctx.append(run)
+    app.on_shutdown.append(end_watches)
     app.router.add_get("/sandbox/rancher/calls", calls)
     app.router.add_get("/sandbox/world", state)
     app.router.add_route("*", "/{path:.*}", rancher)
@@ -57,10 +70,9 @@ def _response(reply: Reply) -> web.Response:
     return web.Response(status=reply.status, text=body, content_type=reply.content_type)
 
 
-async def _stream(request: web.Request, watch: Watch) -> web.StreamResponse:
-    """Serve a watch until its time is over or the client leaves."""
+async def _stream(request: web.Request, watch: Watch, queue: asyncio.Queue[Change | None]) -> web.StreamResponse:
+    """Serve a watch until its time is over, the client leaves or a None comes through the queue."""
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    queue: asyncio.Queue[Change] = asyncio.Queue()
     unsubscribe = watch.store.subscribe(queue.put_nowait)
     end = time.monotonic() + float(watch.query.get("timeoutSeconds") or _WATCH_SECONDS)
     try:
@@ -68,9 +80,11 @@ async def _stream(request: web.Request, watch: Watch) -> web.StreamResponse:
         for change in _backlog(watch, watch.store):
             await _send(response, change)
         while (left := end - time.monotonic()) > 0:
-            change = await asyncio.wait_for(queue.get(), left)
-            if watch.sees(change):
-                await _send(response, change)
+            news = await asyncio.wait_for(queue.get(), left)
+            if news is None:
+                break
+            if watch.sees(news):
+                await _send(response, news)
     except (TimeoutError, ConnectionError):
         pass  # the watch's own end
     finally:
