@@ -137,13 +137,13 @@ def test_slow_failing_and_absent_answers() -> None:
             return web.json_response({"challenge": json.loads(body)["challenge"]})
         seen.append(request.headers.get("X-Slack-Retry-Num"))
         if "slow" in body:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.0)
         return web.Response(status=500)
 
     async def play() -> list[Delivery]:
         async with serving(slow_after_challenge) as url:
             workspace = Workspace(
-                request_url=url, signing_secret=SECRET, ack_seconds=0.1, retry_seconds=(0.0, 0.0, 0.0)
+                request_url=url, signing_secret=SECRET, ack_seconds=0.5, retry_seconds=(0.0, 0.0, 0.0)
             )
             async with SlackServer(workspace):
                 return [

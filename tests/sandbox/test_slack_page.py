@@ -118,6 +118,20 @@ def test_the_stream_tells_of_changes_and_of_the_clock() -> None:
     visit(check)
 
 
+def test_an_open_page_does_not_hold_up_the_end() -> None:
+    async def play() -> None:
+        workspace = Workspace()
+        async with (
+            SlackServer(workspace) as server,
+            aiohttp.ClientSession(workspace.base_url) as web,
+            web.get("/sandbox/slack/stream") as stream,
+        ):
+            await server.stop()
+            assert await stream.content.read() == b"", "the stream ends properly, it is not cut"
+
+    asyncio.run(play())
+
+
 def test_files_are_for_those_in_the_channel() -> None:
     async def check(workspace: Workspace, web: aiohttp.ClientSession) -> None:
         headers = {"Authorization": f"Bearer {workspace.bot_token}"}

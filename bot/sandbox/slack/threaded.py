@@ -24,7 +24,7 @@ class ThreadedSlack:
         self.workspace = workspace
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox-slack", daemon=True)
-        self._server: SlackServer | None = None
+        self._server = SlackServer(workspace)
 
     @property
     def api_url(self) -> str:
@@ -41,17 +41,11 @@ class ThreadedSlack:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self.do(self._start())
+        self.do(self._server.start())
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._server is not None:
-            self.do(self._server.stop())
+        self.do(self._server.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-    async def _start(self) -> None:
-        # The server is made here because aiohttp's runner belongs to the running loop.
-        self._server = SlackServer(self.workspace)
-        await self._server.start()

@@ -7,7 +7,7 @@ const $ = (id) => document.getElementById(id);
 const stored = (key, otherwise) => sessionStorage.getItem(key) ?? otherwise;
 const page = {
   me: stored("me", "U0REQUESTER"), channel: stored("channel", "C0GPU"), thread: null,
-  state: null, seen: {}, fetching: false, stale: false, step: Number(stored("step", 0)),
+  state: null, seen: {}, fetching: false, stale: false, jump: null, step: Number(stored("step", 0)),
 };
 
 // --- talking to the server ---
@@ -152,11 +152,15 @@ function drawList(list, messages, withThreads) {
     const opened = [...list.children].find((n) => n.dataset.ts === message.ts);
     return old.get(key) ?? messageNode(message, replies, joined, key, withThreads, opened);
   });
-  if (nodes.length !== list.children.length || nodes.some((node, i) => node !== list.children[i])) list.replaceChildren(...nodes);
-  if (atEnd || !old.size) list.scrollTop = list.scrollHeight;
+  const grew = nodes.length > list.children.length;
+  nodes.forEach((node, i) => node !== list.children[i] && list.insertBefore(node, list.children[i] ?? null));
+  while (list.children.length > nodes.length) list.lastChild.remove();
+  const jump = grew && page.jump === list.id;
+  if (jump) page.jump = null;
+  if (atEnd || jump || !old.size) list.scrollTop = list.scrollHeight;
 }
 
-const follows = (a, b) => a.user === b.user && a.ephemeral === b.ephemeral && !b.command && !a.command && b.ts - a.ts < 300;
+const follows = (a, b) => a.user === b.user && a.ephemeral === b.ephemeral && !b.blocks.length && !b.command && !a.command && b.ts - a.ts < 300;
 
 function messageNode(message, replies, joined, key, withThreads, before) {
   const who = page.state.users[message.user] ?? message.user;
@@ -246,6 +250,7 @@ function composer(form, thread) {
     if (!text) return;
     [last, box.value] = [text, ""];
     grow();
+    page.jump = thread ? "replies" : "messages";
     advance(text);
     act({ do: "say", channel: page.channel, text, ...(thread ? { thread_ts: page.thread } : {}) });
   });
@@ -370,7 +375,11 @@ document.addEventListener("keydown", (event) => {
 });
 const stream = new EventSource("/sandbox/slack/stream");
 stream.addEventListener("change", refresh);
-stream.addEventListener("clock", (event) => tick(JSON.parse(event.data)));
+stream.addEventListener("clock", (event) => {
+  const now = JSON.parse(event.data);
+  tick(now);
+  if (page.state && now.events !== page.state.clock.events) refresh();
+});
 stream.addEventListener("open", refresh);
 setInterval(() => page.state && drawClock(), 250);
 refresh();
