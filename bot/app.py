@@ -21,7 +21,8 @@ from bot.aws.cloud import Ec2Cloud
 from bot.core import story
 from bot.core.clock import FileClock, WallClock
 from bot.core.desk import Desk
-from bot.core.engine import Engine, Surroundings
+from bot.core.engine import Engine
+from bot.core.looking import Surroundings
 from bot.core.ports import Clock, Cluster, Store
 from bot.core.preflight import preflight
 from bot.core.records import Kind, RequestState

@@ -12,32 +12,21 @@ import logging
 import random
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 from bot.core import lifecycle, looking
+from bot.core.looking import Surroundings
 from bot.core.ports import Clock, Stale, Store, Tx, WorldError
 from bot.core.preflight import preflight
 from bot.core.records import RequestRow, RequestState
-from bot.core.spec import Catalogue, spec_from_json
-from bot.core.steps.base import Outside
+from bot.core.spec import spec_from_json
 
 log = logging.getLogger(__name__)
 
 LEASE_S = 30.0
 IDLE_S = 1.0
 """Longest real time between two claims: another process may have written something due."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What looks need beside the store: targets' outside worlds by name, and what the configuration says."""
-
-    outside: Callable[[str], Outside]
-    catalogue: Catalogue
-    principals: Mapping[str, str]
-    probe_script: str
 
 
 class Engine:

@@ -7,8 +7,8 @@ import json
 import logging
 import random
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bot.core import lifecycle, plan
 from bot.core.ports import Clock, Stale, Store, Temporary, Tx, WorldError
@@ -22,13 +22,10 @@ from bot.core.records import (
     StepRow,
     StepState,
 )
-from bot.core.spec import Envelope, envelope_from_json
+from bot.core.spec import Catalogue, Envelope, envelope_from_json
 from bot.core.steps import STEPS
-from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
+from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Outside, Wait
 from bot.core.verdict import VERIFIED, report_from_json
-
-if TYPE_CHECKING:
-    from bot.core.engine import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +36,16 @@ _LONGEST_GAP_S = 60.0
 _BROKEN_TRIES = 5
 _NOTEWORTHY = frozenset({"control_plane", "operator", "machines", "allocatable"})
 """Steps whose end is told in the thread; the rest shows on the parent message only."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What looks need beside the store: targets' outside worlds by name, and what the configuration says."""
+
+    outside: Callable[[str], Outside]
+    catalogue: Catalogue
+    principals: Mapping[str, str]
+    probe_script: str
 
 
 @dataclass(frozen=True)
