@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from bot.core.ports import Foreign, JobOrder, JobView, Node, PodTrouble, PolicyView, Temporary, WorldError
+from bot.core.ports import Clock, Foreign, JobOrder, JobView, Node, PodTrouble, PolicyView, Temporary, WorldError
 from bot.core.spec import GPU_RESOURCE, LABEL_REQUEST
 from bot.kube import jobs, pods
 from bot.kube.client import ApiError, Json, KubeClient
@@ -23,13 +23,24 @@ _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 class KubeCluster:
     """The Kubernetes API at RANCHER_URL/k8s/clusters/<management id>. Safe to share between threads.
 
-    `token` and `ca_bundle` as for Rancher. Every method raises errors of the core, and nothing else.
+    `token` and `ca_bundle` as for Rancher. The steps of one look share a list of nodes, at most `nodes_s` world seconds
+    old. Every method raises errors of the core, and nothing else.
     """
 
     def __init__(
-        self, rancher_url: str, token: str | Callable[[], str], management_id: str, *, ca_bundle: str | None = None
+        self,
+        rancher_url: str,
+        token: str | Callable[[], str],
+        management_id: str,
+        *,
+        ca_bundle: str | None = None,
+        clock: Clock,
+        nodes_s: float = 2.0,
     ) -> None:
         self._client = KubeClient(rancher_url, token, management_id, ca_bundle=ca_bundle)
+        self._clock = clock
+        self._nodes_s = nodes_s
+        self._nodes: tuple[float, tuple[Node, ...]] | None = None
 
     def close(self) -> None:
         """Close the connections."""
@@ -40,7 +51,12 @@ class KubeCluster:
         return str(self._client.json(self._client.versions.get_code).get("gitVersion") or "")
 
     def nodes(self) -> tuple[Node, ...]:
-        return tuple(_node(node) for node in self._client.list(self._client.core.list_node))
+        now, known = self._clock.now(), self._nodes
+        if known is not None and 0 <= now - known[0] < self._nodes_s:
+            return known[1]
+        nodes = tuple(_node(node) for node in self._client.list(self._client.core.list_node))
+        self._nodes = (now, nodes)
+        return nodes
 
     def storage_class(self) -> str:
         for found in self._client.list(self._client.storage.list_storage_class):
@@ -107,6 +123,7 @@ class KubeCluster:
 
     def remove_taint(self, node: str, key: str) -> None:
         """By JSON patch with tests: whatever else happens to the taints meanwhile, only this key goes."""
+        self._nodes = None
         for _ in range(_PATCH_TRIES):
             found = self._client.find(self._client.core.read_node, node)
             if found is None:

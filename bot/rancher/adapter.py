@@ -175,8 +175,9 @@ class RancherAdapter:
 
     def bind_role(self, management_id: str, principal: str, role: str) -> None:
         wanted = bodies.role_binding(management_id, principal, role)
+        telling = wanted.keys() - {"type"}
         there = self._client.get(_BINDINGS, {"clusterId": management_id}).get("data") or []
-        if any(all(binding.get(key) == value for key, value in wanted.items()) for binding in there):
+        if any(all(binding.get(key) == wanted[key] for key in telling) for binding in there):
             return
         self._client.ask("POST", _BINDINGS, body=wanted)
 

@@ -179,6 +179,10 @@ class RancherClient:
             )
         except requests.RequestException as error:
             raise transport_error(error, self.url) from error
+        except OSError as error:  # requests' own word for a bundle that is not there
+            raise Permanent(
+                f"RANCHER_CA_BUNDLE cannot be read: {self._verify}", "It must be the path of a PEM file."
+            ) from error
 
     def _read_token(self) -> str:
         token = (self._source() if callable(self._source) else self._source).strip()

@@ -1,0 +1,137 @@
+"""The simulated world on a manual clock, served over HTTP, with both adapters pointed at it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+from aiohttp import web
+
+from bot.core.spec import Envelope, GpuExpectation, Pool, Taint
+from bot.kube import KubeCluster
+from bot.rancher import RancherAdapter
+from bot.sandbox.world import World, WorldClock, make_app
+
+START = 1_795_600_000.0
+TOKEN = "token-bot:secret"
+REGION = "us-east-1"
+REQUEST = "r-1234abcd"
+
+
+class HandClock:
+    """The core's clock over the world's: world time moves only by hand."""
+
+    def __init__(self, world: WorldClock) -> None:
+        self._world = world
+
+    def now(self) -> float:
+        return self._world.now()
+
+    def real(self) -> float:
+        return time.time()
+
+    def real_seconds(self, world_seconds: float) -> float:
+        return world_seconds
+
+
+class Living:
+    """A served world; nothing happens but in `forward`."""
+
+    def __init__(self, folder: Path, ec2_endpoint: str, faults: tuple[str, ...]) -> None:
+        self.clock = WorldClock(folder / "clock.json", world=START, manual=True)
+        self.world = World(self.clock, ec2_endpoint=ec2_endpoint, faults=faults, token=TOKEN)
+        self.ec2 = boto3.client(
+            "ec2", region_name=REGION, endpoint_url=ec2_endpoint, aws_access_key_id="x", aws_secret_access_key="x"
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._runner = web.AppRunner(make_app(self.world))
+        self.url: str = self._run(self._serve())
+        self.hand = HandClock(self.clock)
+        self.rancher = RancherAdapter(self.url, TOKEN, clock=self.hand)
+        self._kubes: list[KubeCluster] = []
+
+    def kube(self, management_id: str) -> KubeCluster:
+        """The adapter of one downstream cluster; it asks for nodes anew each time."""
+        self._kubes.append(KubeCluster(self.url, TOKEN, management_id, clock=self.hand, nodes_s=0.0))
+        return self._kubes[-1]
+
+    def forward(self, seconds: float) -> None:
+        """Let world time pass."""
+
+        async def move() -> None:
+            self.clock.forward(seconds)
+            self.world.advance()
+
+        self._run(move())
+
+    def envelope(self, name: str = "train-a", *, gpu_machines: int = 1) -> Envelope:
+        """What an approval would bind: three pools in the default VPC."""
+        subnets = self.ec2.describe_subnets(Filters=[{"Name": "availability-zone", "Values": [REGION + "a"]}])
+        subnet = subnets["Subnets"][0]
+        base = Pool("cp", "t3.medium", 1, True, False, False, 60, "a", subnet["SubnetId"], "ami-0a1b2c3d4e5f60718")
+        gpu = replace(
+            base,
+            name="gpu",
+            instance_type="g4dn.xlarge",
+            count=gpu_machines,
+            control_plane=False,
+            worker=True,
+            gpu=True,
+            root_gib=120,
+            labels=(("gpu-cluster/pool", "gpu"),),
+            taints=(Taint("nvidia.com/gpu", "present"), Taint("gpu-cluster/unverified", "true")),
+        )
+        return Envelope(
+            name=name,
+            team="default",
+            target="default",
+            preset="starter",
+            account="123456789012",
+            region=REGION,
+            vpc=subnet["VpcId"],
+            cloud_credential="cattle-global-data:cc-sandbox",
+            security_group="gpu-nodes",
+            ssh_user="ubuntu",
+            kubernetes="v1.34.6+rke2r1",
+            operator="v26.7.0",
+            driver="",
+            probe_image="python@sha256:" + "0" * 64,
+            pools=(base, replace(base, name="wk", control_plane=False, worker=True), gpu),
+            gpu=GpuExpectation("g4dn.xlarge", "T4", 1, 16384),
+            gpus=gpu_machines,
+            hours=8,
+        )
+
+    def order(self, envelope: Envelope, request_id: str = REQUEST) -> None:
+        """Machine configs and cluster."""
+        for pool in envelope.pools:
+            self.rancher.ensure_machine_config(envelope, pool, request_id)
+        self.rancher.ensure_cluster(envelope, request_id)
+
+    def close(self) -> None:
+        self.rancher.close()
+        for kube in self._kubes:
+            kube.close()
+        self.ec2.close()
+        self._run(self._runner.cleanup())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+        assert self.world.engine.failures == []
+
+    async def _serve(self) -> str:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)

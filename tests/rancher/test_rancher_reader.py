@@ -1,0 +1,183 @@
+"""The shared snapshot: how old it may be, who waits for whom, and what is believed of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from scripted import Asked, Hands, Reply, Scripted
+
+from bot.core.ports import Temporary
+from bot.rancher import RancherAdapter
+
+CLUSTERS = "/v1/provisioning.cattle.io.clusters/fleet-default"
+MACHINES = "/v1/cluster.x-k8s.io.machines/fleet-default"
+EC2_MACHINES = "/v1/rke-machine.cattle.io.amazonec2machines/fleet-default"
+MANAGEMENT = "/v1/management.cattle.io.clusters"
+LISTS = (CLUSTERS, MACHINES, EC2_MACHINES, MANAGEMENT)
+
+
+def cluster(name: str, **status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": {"gpu-cluster/request": f"r-{name}"}}, "status": status}
+
+
+def collection(*items: dict[str, Any], more: str = "") -> Reply:
+    return Reply(200, {"type": "collection", "data": list(items), **({"continue": more} if more else {})})
+
+
+@pytest.fixture
+def listed(server: Scripted) -> Scripted:
+    for path in LISTS:
+        server.on(f"GET {path}", collection())
+    server.on(f"GET {CLUSTERS}", collection(cluster("a"), cluster("b")))
+    return server
+
+
+def refreshes(server: Scripted) -> int:
+    return len(server.calls(f"GET {CLUSTERS}"))
+
+
+def test_one_snapshot_serves_all_until_it_is_too_old(listed: Scripted, rancher: RancherAdapter, hands: Hands) -> None:
+    for name in ("a", "b", "a"):
+        view = rancher.observe(name, newer_than=0)
+        assert view is not None and view.request_label == f"r-{name}"
+    assert refreshes(listed) == 1
+    hands.world += 3.9
+    rancher.observe("a", newer_than=0)
+    assert refreshes(listed) == 1
+    hands.world += 0.2
+    rancher.observe("a", newer_than=0)
+    assert refreshes(listed) == 2
+
+
+def test_a_snapshot_older_than_the_callers_last_write_is_not_used(
+    listed: Scripted, rancher: RancherAdapter, hands: Hands
+) -> None:
+    rancher.observe("a", newer_than=0)
+    written = hands.real()
+    rancher.observe("a", newer_than=written)
+    assert refreshes(listed) == 2
+    rancher.observe("b", newer_than=written)
+    assert refreshes(listed) == 2
+
+
+def test_a_clock_that_was_set_back_does_not_freeze_the_snapshot(
+    listed: Scripted, rancher: RancherAdapter, hands: Hands
+) -> None:
+    rancher.observe("a", newer_than=0)
+    hands.world -= 1000
+    rancher.observe("a", newer_than=0)
+    assert refreshes(listed) == 2
+
+
+class Held:
+    """A list that answers only when told to."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+        self.reply = collection(cluster("a"))
+
+    def __call__(self, _: Asked) -> Reply:
+        self.asked.release()
+        assert self.go.acquire(timeout=10)
+        return self.reply
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as executor:
+        yield executor
+
+
+def test_callers_wait_for_the_refresh_under_way(
+    listed: Scripted, rancher: RancherAdapter, pool: ThreadPoolExecutor
+) -> None:
+    held = Held()
+    listed.on(f"GET {CLUSTERS}", held)
+    looks = [pool.submit(rancher.observe, "a", newer_than=0) for _ in range(12)]
+    assert held.asked.acquire(timeout=10)
+    held.go.release()
+    assert all(look.result(10) is not None for look in looks)
+    assert refreshes(listed) == 1
+
+
+def test_who_needs_a_newer_one_waits_and_starts_the_next(
+    listed: Scripted, rancher: RancherAdapter, hands: Hands, pool: ThreadPoolExecutor
+) -> None:
+    held = Held()
+    listed.on(f"GET {CLUSTERS}", held)
+    early = pool.submit(rancher.observe, "a", newer_than=0)
+    assert held.asked.acquire(timeout=10)
+    written = hands.real()
+    late = [pool.submit(rancher.observe, "a", newer_than=written) for _ in range(4)]
+    held.go.release()
+    assert early.result(10) is not None
+    assert held.asked.acquire(timeout=10), "the late ones are not content with what began before their write"
+    held.go.release()
+    assert all(look.result(10) is not None for look in late)
+    assert refreshes(listed) == 2
+
+
+def test_a_failed_refresh_fails_all_who_waited_and_is_not_kept(
+    listed: Scripted, rancher: RancherAdapter, pool: ThreadPoolExecutor
+) -> None:
+    held = Held()
+    held.reply = Reply(500, {"message": "database is locked"})
+    listed.on(f"GET {CLUSTERS}", held)
+    looks = [pool.submit(rancher.observe, "a", newer_than=0) for _ in range(4)]
+    assert held.asked.acquire(timeout=10)
+    for _ in looks:
+        held.go.release()
+    for look in looks:
+        with pytest.raises(Temporary, match="database is locked"):
+            look.result(10)
+    listed.on(f"GET {CLUSTERS}", collection(cluster("a")))
+    assert rancher.observe("a", newer_than=0) is not None
+
+
+def test_every_page_is_read(listed: Scripted, rancher: RancherAdapter) -> None:
+    listed.on(f"GET {CLUSTERS}", collection(cluster("a"), more="next"), collection(cluster("z")))
+    assert rancher.observe("z", newer_than=0) is not None
+    first, second = listed.calls(f"GET {CLUSTERS}")
+    assert first.query == {"limit": "500", "exclude": "metadata.managedFields"}
+    assert second.query == {**first.query, "continue": "next"}
+
+
+def test_absence_is_believed_only_from_a_get_by_id(listed: Scripted, rancher: RancherAdapter) -> None:
+    listed.on(f"GET {CLUSTERS}/young", Reply(200, cluster("young", clusterName="c-m-1")))
+    view = rancher.observe("young", newer_than=0)
+    assert view is not None and view.management_id == "c-m-1"
+    listed.on(f"GET {CLUSTERS}/young", Reply(403, {"message": "forbidden: not bound yet"}))
+    with pytest.raises(Temporary, match="not bound yet"):
+        rancher.observe("young", newer_than=0)
+    listed.on(f"GET {CLUSTERS}/young", Reply(404, {"message": "not found"}))
+    assert rancher.observe("young", newer_than=0) is None
+
+
+def test_a_type_that_rancher_does_not_know_yet_is_temporary(listed: Scripted, rancher: RancherAdapter) -> None:
+    listed.on(f"GET {MACHINES}", Reply(404, "404 page not found"))
+    with pytest.raises(Temporary, match="does not know"):
+        rancher.observe("a", newer_than=0)
+
+
+def test_machines_and_management_cluster_are_joined_to_their_cluster(listed: Scripted, rancher: RancherAdapter) -> None:
+    def machine(name: str, of: str) -> dict[str, Any]:
+        labels = {"cluster.x-k8s.io/cluster-name": of, "rke.cattle.io/rke-machine-pool-name": "gpu"}
+        infrastructure = {"infrastructureRef": {"name": f"{name}-ec2"}}
+        return {"metadata": {"name": name, "uid": f"uid-{name}", "labels": labels}, "spec": infrastructure}
+
+    connected = {"conditions": [{"type": "Connected", "status": "True"}]}
+    listed.on(f"GET {CLUSTERS}", collection(cluster("a", clusterName="c-m-a"), cluster("b")))
+    listed.on(f"GET {MACHINES}", collection(machine("a-2", "a"), machine("b-1", "b"), machine("a-1", "a")))
+    listed.on(f"GET {EC2_MACHINES}", collection({"metadata": {"name": "a-2-ec2"}, "status": {"failureMessage": "no"}}))
+    listed.on(f"GET {MANAGEMENT}", collection({"metadata": {"name": "c-m-a"}, "status": connected}))
+    view = rancher.observe("a", newer_than=0)
+    assert view is not None
+    assert [(m.name, m.uid, m.failure) for m in view.pool("gpu")] == [("a-1", "uid-a-1", ""), ("a-2", "uid-a-2", "no")]
+    assert view.connected is True
+    other = rancher.observe("b", newer_than=0)
+    assert other is not None and other.connected is None
