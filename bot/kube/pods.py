@@ -22,7 +22,7 @@ class Culprit:
 
 
 def culprit(pod: Json) -> Culprit | None:
-    """What is wrong with a pod, None when it runs, has succeeded or is only just starting its init containers."""
+    """What keeps a pod from running, None when it runs or has succeeded."""
     status = pod.get("status") or {}
     if status.get("phase") == "Succeeded":
         return None
@@ -33,7 +33,7 @@ def culprit(pod: Json) -> Culprit | None:
         if (found := _of_container(container)) is not None:
             return Culprit(found.container, f"Init:{found.reason}", found.message, found.crashed)
     for container in status.get("containerStatuses") or []:
-        if (found := _of_container(container)) is not None and (status.get("phase") != "Pending" or not inits):
+        if (found := _of_container(container)) is not None:
             return found
     return _of_pod(pod, inits)
 
@@ -62,7 +62,7 @@ def _of_pod(pod: Json, inits: list[Json]) -> Culprit | None:
             "", str(scheduled.get("reason") or "Pending"), str(scheduled.get("message") or ""), crashed=False
         )
     done = sum(bool(((c.get("state") or {}).get("terminated") or {}).get("exitCode") == 0) for c in inits)
-    if done < len(inits):
+    if status.get("phase") == "Pending" and done < len(inits):
         return Culprit(inits[done]["name"], f"Init:{done}/{len(inits)}", "", crashed=False)
     ready = conditions.get("Ready") or {}
     if status.get("phase") == "Running" and ready.get("status") != "False":

@@ -1,0 +1,212 @@
+"""What is written into a cluster: namespaces, the verification job, taints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from scripted import Reply, Scripted
+
+from bot.core.ports import Foreign, JobOrder, Permanent, Temporary
+from bot.kube import KubeCluster
+
+BASE = "/k8s/clusters/c-m-1"
+NAMESPACES = f"{BASE}/api/v1/namespaces"
+NODE = f"{BASE}/api/v1/nodes/n1"
+CONFIG_MAPS = f"{NAMESPACES}/ns/configmaps"
+JOBS = f"{BASE}/apis/batch/v1/namespaces/ns/jobs"
+OURS = {"gpu-cluster/managed": "true", "gpu-cluster/request": "r-1"}
+MODES = ("enforce", "audit", "warn")
+ORDER = JobOrder(
+    name="verify-1",
+    namespace="ns",
+    node="n1",
+    image="python@sha256:0",
+    gpus=8,
+    script="print()\n",
+    arguments=("--level", "quick"),
+    tolerations=(("nvidia.com/gpu", "present", "NoSchedule"), ("gpu-cluster/unverified", "true", "NoSchedule")),
+    labels=OURS,
+    deadline_s=300,
+)
+
+
+def security(level: str) -> dict[str, str]:
+    return {f"pod-security.kubernetes.io/{mode}": level for mode in MODES}
+
+
+def namespace(labels: dict[str, str], annotations: dict[str, str] | None = None, **meta: Any) -> Reply:
+    return Reply(200, {"metadata": {"name": "ns", "labels": labels, "annotations": annotations, **meta}})
+
+
+def ensure(kube: KubeCluster, project: str = "c-m-1:p-1", *, privileged: bool = True) -> None:
+    kube.ensure_namespace("ns", project=project, privileged=privileged, labels=OURS)
+
+
+@pytest.mark.parametrize("privileged", [True, False])
+def test_a_namespace_is_made_with_its_project_and_its_level(
+    server: Scripted, kube: KubeCluster, privileged: bool
+) -> None:
+    server.on(f"POST {NAMESPACES}", Reply(201, {}))
+    ensure(kube, privileged=privileged)
+    meta = server.calls(f"POST {NAMESPACES}")[0].json()["metadata"]
+    assert meta["labels"] == OURS | security("privileged" if privileged else "restricted")
+    assert meta["annotations"] == {"field.cattle.io/projectId": "c-m-1:p-1"}
+
+
+def test_a_namespace_as_wanted_is_left_alone_whoever_made_it(server: Scripted, kube: KubeCluster) -> None:
+    project = {"field.cattle.io/projectId": "c-m-1:p-1"}
+    server.on(
+        f"GET {NAMESPACES}/ns",
+        namespace(security("privileged"), project),
+        namespace(OURS | security("privileged"), project),
+    )
+    ensure(kube)
+    ensure(kube)
+    assert {asked.method for asked in server.asked} == {"GET"}
+
+
+def test_ours_is_mended_but_keeps_the_request_that_made_it(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"GET {NAMESPACES}/ns", namespace({"gpu-cluster/managed": "true", "gpu-cluster/request": "r-0"}))
+    server.on(f"PATCH {NAMESPACES}/ns", Reply(200, {}))
+    ensure(kube)
+    (patch,) = server.calls(f"PATCH {NAMESPACES}/ns")
+    assert patch.json()["metadata"]["labels"] == security("privileged")
+    assert patch.json()["metadata"]["annotations"] == {"field.cattle.io/projectId": "c-m-1:p-1"}
+
+
+@pytest.mark.parametrize("labels", [{}, security("baseline"), security("privileged")])
+def test_another_s_that_would_have_to_change_is_foreign(
+    server: Scripted, kube: KubeCluster, labels: dict[str, str]
+) -> None:
+    server.on(f"GET {NAMESPACES}/ns", namespace(labels))
+    with pytest.raises(Foreign) as raised:
+        ensure(kube)
+    assert "pod-security.kubernetes.io/enforce=privileged" in raised.value.remedy
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        {f"GET {NAMESPACES}/ns": namespace(OURS, deletionTimestamp="2026-11-25T10:00:00Z")},
+        {f"POST {NAMESPACES}": Reply(409, {"message": 'namespaces "ns" already exists', "reason": "AlreadyExists"})},
+    ],
+)
+def test_a_namespace_that_goes_or_comes_at_this_moment_is_temporary(
+    server: Scripted, kube: KubeCluster, replies: dict[str, Reply]
+) -> None:
+    for call, reply in replies.items():
+        server.on(call, reply)
+    with pytest.raises(Temporary):
+        ensure(kube)
+
+
+def test_the_job_holds_all_gpus_of_one_node_and_may_do_nothing_else(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"POST {CONFIG_MAPS}", Reply(201, {}))
+    server.on(f"POST {JOBS}", Reply(201, {}))
+    kube.ensure_job(ORDER)
+    config, job = (asked.json() for asked in server.asked)
+    assert config["data"] == {"probe.py": "print()\n"}
+    assert config["metadata"]["labels"] == job["metadata"]["labels"] == OURS
+    assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (0, 300)
+    pod = job["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"kubernetes.io/hostname": "n1"}
+    assert [(t["key"], t["value"], t["effect"]) for t in pod["tolerations"]] == list(ORDER.tolerations)
+    assert (pod["restartPolicy"], pod["automountServiceAccountToken"]) == ("Never", False)
+    assert "runtimeClassName" not in pod
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod["containers"]
+    assert container["command"] == ["python3", "-I", "/probe/probe.py", "--level", "quick"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "8"
+    assert {"cpu", "memory"} <= container["resources"]["requests"].keys() & container["resources"]["limits"].keys()
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"name": "NVIDIA_DRIVER_CAPABILITIES", "value": "compute,utility"} in container["env"]
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/probe", "/tmp"}
+
+
+EXISTS = Reply(409, {"message": "already exists", "reason": "AlreadyExists"})
+
+
+def test_a_job_made_before_a_crash_is_found(server: Scripted, kube: KubeCluster) -> None:
+    mine = Reply(200, {"metadata": {"labels": OURS}})
+    for path in (CONFIG_MAPS, JOBS):
+        server.on(f"POST {path}", EXISTS)
+        server.on(f"GET {path}/verify-1", mine)
+    kube.ensure_job(ORDER)
+    with pytest.raises(Foreign, match="ConfigMap verify-1"):
+        kube.ensure_job(replace(ORDER, labels={"gpu-cluster/request": "r-2"}))
+
+
+@pytest.mark.parametrize(
+    "there", [Reply(404, {}), Reply(200, {"metadata": {"deletionTimestamp": "now", "labels": OURS}})]
+)
+def test_a_job_that_is_being_removed_is_temporary(server: Scripted, kube: KubeCluster, there: Reply) -> None:
+    server.on(f"POST {CONFIG_MAPS}", EXISTS)
+    server.on(f"GET {CONFIG_MAPS}/verify-1", there)
+    with pytest.raises(Temporary, match="still being deleted"):
+        kube.ensure_job(ORDER)
+
+
+def test_what_the_client_itself_refuses_is_permanent_and_not_sent(server: Scripted, kube: KubeCluster) -> None:
+    with pytest.raises(Permanent, match="client refuses"):
+        kube.ensure_job(replace(ORDER, script=None))  # type: ignore[arg-type]
+    assert server.asked == []
+
+
+def tainted(*keys: str) -> Reply:
+    return Reply(
+        200, {"metadata": {"name": "n1"}, "spec": {"taints": [{"key": key, "effect": "NoSchedule"} for key in keys]}}
+    )
+
+
+def paths(patch: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(step["op"], step["path"]) for step in patch]
+
+
+def test_only_the_taint_of_that_key_goes(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"GET {NODE}", tainted("unverified", "nvidia.com/gpu", "unverified"))
+    server.on(f"PATCH {NODE}", Reply(200, {}))
+    kube.remove_taint("n1", "unverified")
+    (asked,) = server.calls(f"PATCH {NODE}")
+    assert asked.headers["Content-Type"] == "application/json-patch+json"
+    assert paths(asked.json()) == [
+        ("test", "/spec/taints/2/key"),
+        ("remove", "/spec/taints/2"),
+        ("test", "/spec/taints/0/key"),
+        ("remove", "/spec/taints/0"),
+    ]
+
+
+@pytest.mark.parametrize("refusal", [400, 409, 422])
+def test_taints_that_move_meanwhile_are_read_again(server: Scripted, kube: KubeCluster, refusal: int) -> None:
+    server.on(f"GET {NODE}", tainted("unverified"), tainted("not-ready", "unverified"))
+    server.on(f"PATCH {NODE}", Reply(refusal, {"message": "test failed"}), Reply(200, {}))
+    kube.remove_taint("n1", "unverified")
+    assert [asked.json()[0]["path"] for asked in server.calls(f"PATCH {NODE}")] == [
+        "/spec/taints/0/key",
+        "/spec/taints/1/key",
+    ]
+
+
+def test_a_taint_that_is_not_there(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"GET {NODE}", tainted("nvidia.com/gpu"), Reply(200, {"metadata": {"name": "n1"}}))
+    kube.remove_taint("n1", "unverified")
+    kube.remove_taint("n1", "unverified")
+    assert server.calls(f"PATCH {NODE}") == []
+
+
+def test_a_node_that_goes_or_never_rests_is_temporary(server: Scripted, kube: KubeCluster) -> None:
+    with pytest.raises(Temporary, match="n1 is gone"):
+        kube.remove_taint("n1", "unverified")
+    server.on(f"GET {NODE}", tainted("unverified"))
+    server.on(f"PATCH {NODE}", Reply(422, {"message": "test failed"}))
+    with pytest.raises(Temporary, match="change all the time"):
+        kube.remove_taint("n1", "unverified")
