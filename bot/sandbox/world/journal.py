@@ -37,8 +37,10 @@ class Journal:
         self.entries.append(LogEntry(at, cluster, kind, detail))
 
     def of(self, cluster: str) -> list[LogEntry]:
-        """The entries of one cluster, oldest first."""
-        return [entry for entry in self.entries if entry.cluster == cluster]
+        """The entries of the last cluster of that name, oldest first."""
+        found = [entry for entry in self.entries if entry.cluster == cluster]
+        births = [index for index, entry in enumerate(found) if entry.kind == "cluster-created"]
+        return found[births[-1] :] if births else found
 
 
 def critical_path(entries: list[LogEntry]) -> float:

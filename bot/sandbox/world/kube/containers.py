@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from bot.sandbox.world.kube.kinds import CONFIG_MAP
 from bot.sandbox.world.kube.objects import Obj, ObjectStore
-from bot.sandbox.world.nvidia.gpus import Gpu
-from bot.sandbox.world.nvidia.probe_output import probe_document, probe_exit_code, probe_line
+from bot.sandbox.world.metal.gpus import Gpu
+from bot.sandbox.world.metal.probe_output import probe_document, probe_exit_code, probe_line
 
 _FOREVER = 10.0 * 365 * 86400
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from bot.sandbox.world.clock import timestamp
 from bot.sandbox.world.engine import Engine
 from bot.sandbox.world.kube.admission import Admission
-from bot.sandbox.world.kube.hardware import Hardware
 from bot.sandbox.world.kube.jobs import Jobs
 from bot.sandbox.world.kube.kinds import DOWNSTREAM, EVENT, JOB, NAMESPACE, NODE, POD, Kind
 from bot.sandbox.world.kube.kubelet import Kubelet
@@ -19,6 +18,7 @@ from bot.sandbox.world.kube.namespaces import Namespaces
 from bot.sandbox.world.kube.nodes import make_node, set_ready
 from bot.sandbox.world.kube.objects import Change, Obj, ObjectStore
 from bot.sandbox.world.kube.scheduler import Scheduler
+from bot.sandbox.world.metal.hardware import Hardware
 from bot.sandbox.world.timings import Timings
 
 Record = Callable[[str, str], None]

@@ -8,11 +8,11 @@ from bot.sandbox.world.clock import timestamp
 from bot.sandbox.world.engine import Engine, Process, Task
 from bot.sandbox.world.kube.admission import GPU, requested_gpus
 from bot.sandbox.world.kube.containers import Place, Run, run_container
-from bot.sandbox.world.kube.hardware import Hardware
 from bot.sandbox.world.kube.kinds import CONFIG_MAP, NODE, POD, SECRET
 from bot.sandbox.world.kube.objects import ApiError, Change, Obj, ObjectStore
 from bot.sandbox.world.kube.scheduler import Record
-from bot.sandbox.world.nvidia.gpus import Gpu
+from bot.sandbox.world.metal.gpus import Gpu
+from bot.sandbox.world.metal.hardware import Hardware
 from bot.sandbox.world.timings import Timings
 
 Key = tuple[str, str]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bot.sandbox.world.clock import timestamp
-from bot.sandbox.world.kube.hardware import Hardware
 from bot.sandbox.world.kube.objects import Obj
+from bot.sandbox.world.metal.hardware import Hardware
 
 _RESERVED_MIB = 300
 _KUBELET_CONDITIONS = (

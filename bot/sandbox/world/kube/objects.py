@@ -21,7 +21,7 @@ Obj = dict[str, Any]
 Key = tuple[str, str]
 
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
-_HISTORY = 5000
+_HISTORY = 1000  # changes that a watch can start from
 
 
 class ApiError(Exception):

@@ -138,14 +138,20 @@ def _pointer(text: str) -> list[str]:
 
 def _read(document: Any, path: list[str]) -> Any:
     for part in path:
-        document = document[int(part)] if isinstance(document, list) else document[part]
+        document = document[_index(part)] if isinstance(document, list) else document[part]
     return document
+
+
+def _index(part: str) -> int:
+    if not part.isdigit():
+        raise ValueError(f"not an index of an array: {part!r}")
+    return int(part)
 
 
 def _remove(document: Any, path: list[str]) -> None:
     parent, last = _read(document, path[:-1]), path[-1]
     if isinstance(parent, list):
-        del parent[int(last)]
+        del parent[_index(last)]
     else:
         del parent[last]
 
@@ -156,6 +162,9 @@ def _write(document: Any, path: list[str], value: Any, *, insert: bool) -> None:
     if not isinstance(parent, list):
         parent[last] = value
     elif not insert:
-        parent[int(last)] = value
+        parent[_index(last)] = value
     else:
-        parent.insert(len(parent) if last == "-" else int(last), value)
+        where = len(parent) if last == "-" else _index(last)
+        if where > len(parent):
+            raise IndexError(f"index {where} is beyond the array's end")
+        parent.insert(where, value)

@@ -1,1 +1,1 @@
-"""GPUs, the GPU Operator and what runs on them."""
+"""NVIDIA's GPU Operator: its chart, its operands and the ClusterPolicy."""

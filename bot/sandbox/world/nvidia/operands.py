@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bot.sandbox.world.kube.objects import Obj
 from bot.sandbox.world.kube.selectors import at
-from bot.sandbox.world.nvidia.gpus import Gpu
+from bot.sandbox.world.metal.gpus import Gpu
 
 
 @dataclass(frozen=True)

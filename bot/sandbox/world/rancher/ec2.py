@@ -15,9 +15,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bot.sandbox.world.kube.hardware import Hardware
 from bot.sandbox.world.kube.objects import Obj
-from bot.sandbox.world.nvidia.gpus import make_gpus
+from bot.sandbox.world.metal.gpus import make_gpus
+from bot.sandbox.world.metal.hardware import Hardware
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bot.sandbox.world.engine import Process, Signal
-from bot.sandbox.world.kube.hardware import Hardware
 from bot.sandbox.world.kube.kinds import INFRA_MACHINE, MACHINE, MACHINE_CONFIG
 from bot.sandbox.world.kube.objects import Obj
+from bot.sandbox.world.metal.hardware import Hardware
 from bot.sandbox.world.rancher.ec2 import LaunchError
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ class Management:
         self.release = release
         self.faults = faults
         self.timings = timings
-        self.git_version = f"{release.kubernetes[-1]}"
+        self.git_version = f"v{release.default_rke2}"
         self.clusters: dict[str, ProvisionedCluster] = {}
         self._seed = seed
         self._made = 0

@@ -13,7 +13,6 @@ from bot.sandbox.world.clock import timestamp
 from bot.sandbox.world.engine import Process, Signal
 from bot.sandbox.world.kube.downstream import Downstream
 from bot.sandbox.world.kube.kinds import (
-    CONTROL_PLANE,
     MACHINE,
     MACHINE_CONFIG,
     MACHINE_DEPLOYMENT,
@@ -25,13 +24,13 @@ from bot.sandbox.world.kube.objects import Obj
 from bot.sandbox.world.nvidia.operator import GpuOperator
 from bot.sandbox.world.rancher.catalog import Catalog
 from bot.sandbox.world.rancher.machines import Machine
+from bot.sandbox.world.rancher.report import Report
 from bot.sandbox.world.timings import Timings
 
 if TYPE_CHECKING:
     from bot.sandbox.world.rancher.management import Management
 
 _UNREGISTERED = "waiting for at least one control plane, etcd, and worker node to be registered"
-_MIRRORED = ("Updated", "Provisioned", "Ready")
 _MAX_NAMES = 3
 
 
@@ -50,6 +49,9 @@ class ProvisionedCluster:
         self.credential: str = obj["spec"].get("cloudCredentialSecretName", "")
         self.mid = f"c-m-{self.local.suffix(8)}"
         self.project = f"{self.mid}:p-{self.local.suffix()}"
+        self.report = Report(
+            self.local, lambda: self.engine.now, name=self.name, namespace=self.namespace, mid=self.mid
+        )
         self.downstream = _downstream(self, obj["spec"], seed)
         self.catalog = Catalog(self.downstream, GpuOperator(self.downstream, self.faults))
         self.machines: list[Machine] = []
@@ -75,17 +77,18 @@ class ProvisionedCluster:
     # What happens, in order
 
     def _live(self) -> Process:
-        self._say("CAPI cluster does not exist")
+        self.report.waiting("CAPI cluster does not exist")
         yield self.timings.management_cluster
-        self._create_management_cluster()
+        self.report.begin(self.downstream.distribution)
+        self.record("management-cluster", self.mid)
         yield self.timings.machine_objects
         if problem := self._spec_problem():
-            self._stall(problem)
+            self.report.stalled(problem)
             return
         self._sync_pools(first=True)
-        self._say("waiting for infrastructure ready")
+        self.report.waiting("waiting for infrastructure ready")
         yield 1.0
-        self._say(_UNREGISTERED)
+        self.report.waiting(_UNREGISTERED)
         yield self.quorum
         yield from self._bootstrap()
         yield from self._first_join()
@@ -93,63 +96,60 @@ class ProvisionedCluster:
     def _bootstrap(self) -> Process:
         machine = next(m for m in self.machines if m.registered and "control-plane" in m.roles)
         self.init_machine = machine
-        self._say("waiting for viable init node")
+        self.report.waiting("waiting for viable init node")
         yield 2.0
         prefix = f"configuring bootstrap node(s) {machine.name}: "
         part = self.timings.bootstrap / 4
-        self._say(prefix + "waiting for agent to check in and apply initial plan")
+        self.report.waiting(prefix + "waiting for agent to check in and apply initial plan")
         yield part
-        self._say(prefix + "waiting for plan to be applied")
+        self.report.waiting(prefix + "waiting for plan to be applied")
         yield part
         probes = "calico, etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet"
-        self._say(prefix + f"waiting for probes: {probes}")
+        self.report.waiting(prefix + f"waiting for probes: {probes}")
         yield part
-        self._say(prefix + "waiting for probes: calico, kubelet and join url to be available on bootstrap node")
+        self.report.waiting(
+            prefix + "waiting for probes: calico, kubelet and join url to be available on bootstrap node"
+        )
         yield part
         self.record("control-plane-up", self.name)
         self.control_plane_up.fire()
-        self._say(f"configuring control plane node(s) {machine.name}: waiting for cluster agent to connect")
+        self.report.control_plane_up()
+        self.report.waiting(f"configuring control plane node(s) {machine.name}: waiting for cluster agent to connect")
         yield self.timings.agent_connected
         self._connect()
 
     def _connect(self) -> None:
         self.connected = True
         self.record("agent-connected", self.name)
-        for kind in ("Connected", "Ready", "Provisioned", "Updated", "AgentDeployed"):
-            self._management_condition(kind, "True")
-        self._edit(lambda cluster: cluster["status"].update(ready=True, agentDeployed=True))
-        self.engine.spawn(self._open_up())
+        self.report.connected()
+        self.engine.spawn(self._become_reachable())
+        self.engine.spawn(self._get_project())
 
-    def _open_up(self) -> Process:
-        """Just after the agent has connected the proxy cannot impersonate yet, and there is no project."""
-        early, late = sorted((self.timings.impersonation, self.timings.system_project))
-        yield early
-        self._opened(early)
-        yield late - early
-        self._opened(late)
+    def _become_reachable(self) -> Process:
+        """Just after the agent has connected the proxy cannot impersonate anybody yet."""
+        yield self.timings.impersonation
+        self.reachable = True
+        self.record("api-ready", self.name)
 
-    def _opened(self, delay: float) -> None:
-        if delay == self.timings.impersonation:
-            self.reachable = True
-            self.record("api-ready", self.name)
-        if delay == self.timings.system_project:
-            self.has_project = True
-            self.record("system-project", self.project)
+    def _get_project(self) -> Process:
+        yield self.timings.system_project
+        self.has_project = True
+        self.record("system-project", self.project)
 
     def _first_join(self) -> Process:
-        self._say("waiting for control plane to be available")
+        self.report.waiting("waiting for control plane to be available")
         yield 3.0
-        self._say("marking control plane as initialized")
+        self.report.waiting("marking control plane as initialized")
         yield 2.0
         joining = [m for m in self.machines if m.registered and not m.joined]
         if joining:
-            self._say(f"configuring worker node(s) {_listed(joining)}")
+            self.report.waiting(f"configuring worker node(s) {_listed(joining)}")
             yield from self._until(lambda: all(m.joined or m.removing for m in joining))
-        self._done()
+        self.report.done()
         yield 2.0
-        self._say("configuring worker node(s): waiting for kubelet to update")
+        self.report.waiting("configuring worker node(s): waiting for kubelet to update")
         yield self.timings.reconcile_again
-        self._done()
+        self.report.done()
 
     def _until(self, holds: Callable[[], bool]) -> Process:
         while not holds():
@@ -171,7 +171,7 @@ class ProvisionedCluster:
         for name in self._sets.keys() - wanted:
             del self._sets[name]
             self.local.remove(MACHINE_DEPLOYMENT, f"{self.name}-{name}", self.namespace)
-        self._count_nodes()
+        self.report.nodes(sum(m.joined for m in self.machines), self.downstream.git_version)
 
     def _sync_pool(self, pool: Obj, *, first: bool) -> None:
         own = [m for m in self.machines if m.pool["name"] == pool["name"] and not m.removing]
@@ -270,24 +270,21 @@ class ProvisionedCluster:
         for machine in self.machines:
             machine.remove()
         while self.machines:
-            self._removing(f"waiting for machine [{self.machines[0].name}] to delete")
+            self.report.removing(f"waiting for machine [{self.machines[0].name}] to delete")
             yield self.machines[0].gone
         self.connected = self.reachable = False
-        self._removing(f"waiting for cluster-api cluster [{self.name}] to delete")
+        self.report.removing(f"waiting for cluster-api cluster [{self.name}] to delete")
         yield self.timings.cluster_gone
         for pool in self._pools():
             self.local.remove(MACHINE_DEPLOYMENT, f"{self.name}-{pool['name']}", self.namespace)
-            self.local.remove(MACHINE_CONFIG, pool["machineConfigRef"]["name"], self.namespace)
-        self.local.remove(CONTROL_PLANE, self.name, self.namespace)
-        self.local.remove(MANAGEMENT_CLUSTER, self.mid)
-        self.local.remove(PROVISIONING_CLUSTER, self.name, self.namespace)
+        for config in self.local.all(MACHINE_CONFIG, self.namespace):
+            if self._owner() in (config["metadata"].get("ownerReferences") or []):
+                self.local.remove(MACHINE_CONFIG, config["metadata"]["name"], self.namespace)
+        self.report.end()
         self.record("cluster-gone", self.name)
         self.management.forget(self)
 
-    def _removing(self, message: str) -> None:
-        self._condition("Removed", "Unknown", "Waiting", message)
-
-    # What is told
+    # The spec
 
     def _pools(self) -> list[Obj]:
         obj = self.local.get(PROVISIONING_CLUSTER, self.name, self.namespace)
@@ -304,7 +301,7 @@ class ProvisionedCluster:
             owners = config["metadata"].get("ownerReferences") or []
             if any(o["name"] != self.name for o in owners):
                 return f"can not use {name} [{config['kind']}] already owned by cluster {owners[0]['name']}"
-            self._own(config)
+            self._own(name)
         for field in ("controlPlaneRole", "etcdRole", "workerRole"):
             if not any(pool.get(field) for pool in pools):
                 return f"at least one role of {field} is required in machinePools"
@@ -314,10 +311,14 @@ class ProvisionedCluster:
             return f"KDM release data is empty for {version}"
         return ""
 
-    def _own(self, config: Obj) -> None:
-        """Rancher makes the cluster the owner of each machine config, which thus ends with it."""
+    def _own(self, config: str) -> None:
+        """Rancher makes the cluster the owner of each of its machine configs, which thus end with it."""
+        owner = self._owner()
+        self.local.edit(MACHINE_CONFIG, config, self.namespace, lambda c: c["metadata"].update(ownerReferences=[owner]))
+
+    def _owner(self) -> Obj:
         me = self.local.get(PROVISIONING_CLUSTER, self.name, self.namespace)
-        owner = {
+        return {
             "apiVersion": me["apiVersion"],
             "kind": me["kind"],
             "name": self.name,
@@ -325,113 +326,11 @@ class ProvisionedCluster:
             "controller": True,
             "blockOwnerDeletion": True,
         }
-        name = config["metadata"]["name"]
-        self.local.edit(MACHINE_CONFIG, name, self.namespace, lambda c: c["metadata"].update(ownerReferences=[owner]))
-
-    def _stall(self, problem: str) -> None:
-        self._condition("Stalled", "True", "Error", problem)
-        for kind in _MIRRORED:
-            self._condition(kind, "False", "Error", problem)
-
-    def _say(self, message: str) -> None:
-        """The planner is waiting for something."""
-        self._mirror("Unknown", "Waiting", message)
-
-    def _done(self) -> None:
-        self._mirror("True", "", "")
-
-    def _mirror(self, status: str, reason: str, message: str) -> None:
-        """The control plane's Ready, copied to three conditions of the cluster, as 2.15 does."""
-        now = self.stamp()
-        up = self.control_plane_up.fired
-
-        def tell(plane: Obj) -> None:
-            conditions = {"Ready": status, "Reconciled": status, "Bootstrapped": str(up), "Stable": status}
-            plane["status"] |= {
-                "agentConnected": self.connected,
-                "initialized": up,
-                "initialization": {"controlPlaneInitialized": up},
-                "conditions": [_made(kind, value, reason, message, now) for kind, value in conditions.items()],
-            }
-
-        self.local.edit(CONTROL_PLANE, self.name, self.namespace, tell)
-        for kind in _MIRRORED:
-            self._condition(kind, status, reason, message)
-
-    def _create_management_cluster(self) -> None:
-        obj = self.local.get(PROVISIONING_CLUSTER, self.name, self.namespace)
-        spec = {"displayName": self.name, "fleetWorkspaceName": self.namespace}
-        status = {"conditions": [], "info": {"machineProvider": "amazonec2", "nodeCount": 0}, "provider": ""}
-        self.local.create(
-            MANAGEMENT_CLUSTER,
-            {
-                "metadata": {"name": self.mid, "labels": dict(obj["metadata"].get("labels") or {})},
-                "spec": spec,
-                "status": {**status, "provider": self.downstream.distribution},
-            },
-        )
-        self._management_condition("Connected", "False")
-        self.local.create(
-            CONTROL_PLANE,
-            {
-                "metadata": {"name": self.name, "namespace": self.namespace},
-                "spec": {"clusterName": self.name, "kubernetesVersion": obj["spec"].get("kubernetesVersion")},
-                "status": {},
-            },
-        )
-        self._edit(lambda cluster: cluster["status"].update(clusterName=self.mid))
-        self._condition("Created", "True", "", "")
-        self._condition("Reconciling", "False", "", "")
-        self._condition("Stalled", "False", "", "")
-        self.record("management-cluster", self.mid)
-
-    def _count_nodes(self) -> None:
-        nodes = sum(m.joined for m in self.machines)
-
-        def count(cluster: Obj) -> None:
-            cluster["status"]["info"] |= {
-                "nodeCount": nodes,
-                "kubernetesVersion": self.downstream.git_version if nodes else "",
-            }
-
-        self.local.edit(MANAGEMENT_CLUSTER, self.mid, "", count)
-
-    def _management_condition(self, kind: str, status: str) -> None:
-        condition = _made(kind, status, "", "", self.stamp())
-        self.local.edit(MANAGEMENT_CLUSTER, self.mid, "", lambda cluster: _put(cluster, condition))
-
-    def _condition(self, kind: str, status: str, reason: str, message: str) -> None:
-        condition = _made(kind, status, reason, message, self.stamp())
-        self._edit(lambda cluster: _put(cluster, condition))
-
-    def _edit(self, change: Callable[[Obj], object]) -> None:
-        def with_generation(cluster: Obj) -> None:
-            cluster.setdefault("status", {}).setdefault("ready", False)
-            change(cluster)
-            cluster["status"]["observedGeneration"] = cluster["metadata"]["generation"]
-
-        self.local.edit(PROVISIONING_CLUSTER, self.name, self.namespace, with_generation)
 
     def spec_changed(self) -> None:
         """The spec has a new generation."""
-        self._edit(lambda _: None)
+        self.report.observed()
         self.pools_changed()
-
-
-def _made(kind: str, status: str, reason: str, message: str, now: str) -> Obj:
-    condition = {"type": kind, "status": status, "lastUpdateTime": now}
-    return {**condition, **({"reason": reason} if reason else {}), **({"message": message} if message else {})}
-
-
-def _put(obj: Obj, condition: Obj) -> None:
-    """Set a condition; its time moves only when it changes."""
-    conditions = obj["status"].setdefault("conditions", [])
-    for index, old in enumerate(conditions):
-        if old["type"] == condition["type"]:
-            same = {**condition, "lastUpdateTime": old["lastUpdateTime"]} == old
-            conditions[index] = old if same else condition
-            return
-    conditions.append(condition)
 
 
 def _listed(machines: list[Machine]) -> str:

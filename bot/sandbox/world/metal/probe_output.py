@@ -7,7 +7,7 @@ import json
 import random
 from typing import Any
 
-from bot.sandbox.world.nvidia.gpus import Gpu
+from bot.sandbox.world.metal.gpus import Gpu
 
 #: Share of a GPU's memory that each level writes and reads back.
 _PATTERN_SHARE = {"quick": 0.8, "standard": 0.95}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.sandbox.world.nvidia.gpus import Gpu
+from bot.sandbox.world.metal.gpus import Gpu
 
 
 @dataclass(frozen=True)

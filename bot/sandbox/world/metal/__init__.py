@@ -1,0 +1,1 @@
+"""What nodes are made of, and what a probe measures on them."""
