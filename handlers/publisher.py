@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.core.desk import Desk
@@ -212,12 +212,13 @@ class Publisher:
             # not at all: a line lost is a hole in the story, a card lost is a request that nobody can approve, and
             # a card too many decides nothing twice, because the store decides.
             log.warning("message %s was being sent and got no answer; it may appear twice", due.row.id)
-        row = self._write(due.row, sending=f"{self._owner}:{uuid.uuid4().hex[:8]}")
-        if row is None:
+        sending = f"{self._owner}:{uuid.uuid4().hex[:8]}"
+        if not self._write(due.row, sending=sending):
             raise Held
-        ts = self._sender.send(POST, row.id, _post_arguments(due), rendered)
-        self._pace.edited_at[row.id] = self._clock.real()
-        self._settle(_Due(row, due.siblings, due.story), _digest(rendered), ts=ts, sent_rev=row.wanted_rev, sending="")
+        due = replace(due, row=replace(due.row, sending=sending))
+        ts = self._sender.send(POST, due.row.id, _post_arguments(due), rendered)
+        self._pace.edited_at[due.row.id] = self._clock.real()
+        self._settle(due, _digest(rendered), ts=ts, sent_rev=due.row.wanted_rev, sending="")
 
     # --- what is remembered -------------------------------------------------------------------------------
 
@@ -228,8 +229,8 @@ class Publisher:
             self._forget(due.row)
         self._write(due.row, **changes)
 
-    def _write(self, row: MessageRow, **changes: Any) -> MessageRow | None:
-        """Compare and set: None when another publisher has touched the message meanwhile.
+    def _write(self, row: MessageRow, **changes: Any) -> bool:
+        """Compare and set: False when another publisher has touched the message meanwhile.
 
         What was urgent has been said with it, unless something newer is wanted by now.
         """
@@ -241,10 +242,11 @@ class Publisher:
                 row.sent_rev,
             ):
                 log.warning("message %s is in another publisher's hands", row.id)
-                return None
+                return False
             if "sent_rev" in changes and current.wanted_rev == row.wanted_rev and row.kind in _EDITED:
                 changes["urgent"] = False
-            return tx.change(current, **changes)
+            tx.change(current, **changes)
+            return True
 
     def _give_up(self, row: MessageRow, code: str) -> None:
         log.error("message %s cannot be shown in %s: %s", row.id, row.channel, code)

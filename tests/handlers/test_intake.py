@@ -1,0 +1,174 @@
+"""From a row to an answer: crashes, faults, answers whose way is gone."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.core.spec import Draft, Problem
+from handlers.answering import Answerer
+from handlers.inbox import Gesture, Inbound, inbound_from_json
+from handlers.intake import LEASE_S, Intake
+from tests.handlers.conftest import CHANNEL, LEAD, LINE, REQUESTER, Bot
+
+ASKED = Inbound(Gesture.CREATE, REQUESTER, CHANNEL, draft=Draft("train-a", "starter", "1", "8", "try it"))
+
+
+def test_what_a_crashed_process_left_is_done_once(bot: Bot) -> None:
+    bot.intake.stop()
+    bot.inbox.put("command:1", ASKED)
+    with bot.store.transaction() as tx:  # another process takes it and dies before it is done
+        assert len(tx.claim_inbound(real=bot.clock.real(), lease_s=LEASE_S, limit=5)) == 1
+    again = another_intake(bot)
+    bot.clock.real_shift += LEASE_S + 1
+    bot.told(REQUESTER, "Got it: train-a")
+    again.stop()
+    assert bot.only_request("train-a").requester == REQUESTER
+
+
+def test_what_was_done_before_the_crash_is_not_done_again(bot: Bot) -> None:
+    bot.intake.stop()
+    bot.inbox.put("command:1", ASKED)
+    request = bot.desk.ask_create(bot_ask("command:1"), ASKED.draft or Draft())  # done, and then the power went
+    again = another_intake(bot)
+    bot.told(REQUESTER, "Got it: train-a")
+    again.stop()
+    assert bot.only_request("train-a").id == request.request_id
+
+
+def bot_ask(key: str):  # type: ignore[no-untyped-def]
+    from bot.core.desk import Ask
+
+    return Ask(REQUESTER, CHANNEL, key)
+
+
+def another_intake(bot: Bot) -> Intake:
+    intake = Intake(
+        store=bot.store,
+        inbox=bot.inbox,
+        desk=bot.desk,
+        directory=bot.directory,
+        answerer=Answerer(bot.clients.answering, bot.clock),
+        clock=bot.clock,
+    )
+    intake.start()
+    return intake
+
+
+def test_our_own_fault_has_an_id_that_the_log_holds(bot: Bot, caplog: pytest.LogCaptureFixture) -> None:
+    with bot.store.transaction() as tx:
+        request = tx.request(bot_broken(bot))
+    assert request is not None
+    bot.types(REQUESTER, "status train-a")
+    answer = bot.told(REQUESTER, "Something went wrong on my side")
+    incident = next(word.strip("`.") for word in answer.text.split() if word.startswith(("`i-", "i-")))
+    assert f"incident {incident}" in caplog.text and "Traceback" in caplog.text
+    bot.types(REQUESTER, "help")
+    bot.told(REQUESTER, "For example")
+
+
+def bot_broken(bot: Bot) -> str:
+    """A request whose stored envelope cannot be read."""
+    request = bot.asks()
+    with bot.store.transaction() as tx:
+        tx.change(request, envelope="{}")
+    return request.id
+
+
+def test_without_a_response_url_the_answer_is_ephemeral(bot: Bot) -> None:
+    bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, CHANNEL))
+    bot.told(REQUESTER, "There are no clusters")
+    assert bot.workspace.calls["chat.postEphemeral"] == 1
+
+
+def test_a_response_url_that_is_gone_does_not_lose_the_answer(bot: Bot) -> None:
+    url = f"{bot.slack.api_url.removesuffix('/api/')}/response/nowhere"
+    bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, CHANNEL, response_url=url))
+    bot.told(REQUESTER, "There are no clusters")
+    assert bot.workspace.calls["chat.postEphemeral"] == 1
+
+
+def test_an_old_response_url_is_not_tried(bot: Bot) -> None:
+    bot.intake.stop()
+    bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, CHANNEL, response_url="http://127.0.0.1:9/never"))
+    bot.clock.real_shift += 30 * 60
+    again = another_intake(bot)
+    bot.told(REQUESTER, "There are no clusters")
+    again.stop()
+
+
+def test_an_answer_that_cannot_be_given_is_logged(bot: Bot, caplog: pytest.LogCaptureFixture) -> None:
+    bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, "C0NOWHERE"))
+    deadline = time.monotonic() + 5
+    while "no answer to" not in caplog.text:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert "channel_not_found" in caplog.text
+
+
+def test_refused_blocks_are_answered_plainly(bot: Bot) -> None:
+    bot.workspace.unsupported_blocks.add("table")
+    bot.asks()
+    bot.types(REQUESTER, "list")
+    answer = bot.told(REQUESTER, "train-a")
+    assert "There is 1 cluster" in answer.text and not any(b["type"] == "table" for b in answer.blocks)
+
+
+def test_a_click_is_answered_while_many_ask(bot: Bot) -> None:
+    bot.asks("train-z")
+    card = bot.card("train-z")
+    for i in range(40):
+        bot.inbox.put(f"x:{i}", Inbound(Gesture.HELP, REQUESTER, CHANNEL))
+    started = time.monotonic()
+    bot.clicks(LEAD, "approve", card)
+    bot.told(LEAD, "You approved train-z")
+    assert time.monotonic() - started < 2
+
+
+def test_keys_are_forgotten_after_a_day(bot: Bot) -> None:
+    bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, CHANNEL))
+    bot.told(REQUESTER, "There are no clusters")
+    assert not bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, CHANNEL))
+    bot.clock.real_shift += 25 * 3600
+    since = bot.now
+    bot.types(REQUESTER, "help")
+    bot.told(REQUESTER, "For example", since)
+    assert bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, CHANNEL))
+
+
+def test_secrets_do_not_stay_in_the_store(bot: Bot) -> None:
+    bot.types(REQUESTER, LINE.format(name="train-a"))
+    bot.shown("train-a: Checking")
+    bot.types(REQUESTER, "list")
+    bot.told(REQUESTER, "There is 1 cluster")
+    deadline = time.monotonic() + 5
+    while True:
+        with bot.store.reading() as tx:
+            left = tx._read("SELECT payload FROM seen WHERE payload <> ''")  # type: ignore[attr-defined]
+        if not left:
+            return
+        assert time.monotonic() < deadline, left
+
+
+@given(
+    st.builds(
+        Inbound,
+        gesture=st.sampled_from(Gesture),
+        user=st.text(),
+        channel=st.text(),
+        name=st.text(),
+        draft=st.none()
+        | st.builds(
+            Draft, name=st.text(), reason=st.text(), problems=st.tuples(st.builds(Problem, st.text(), st.text()))
+        ),
+        told=st.booleans(),
+    )
+)
+def test_what_is_written_down_is_what_was_meant(inbound: Inbound) -> None:
+    import dataclasses
+    import json
+
+    assert inbound_from_json(json.dumps(dataclasses.asdict(inbound), ensure_ascii=False)) == inbound
