@@ -136,7 +136,11 @@ class KubeClient:
             raise _transport_error(error) from error
 
     def _read_token(self) -> str:
-        return (self._token() if callable(self._token) else self._token).strip()
+        token = (self._token() if callable(self._token) else self._token).strip()
+        if not token.isascii() or not token.isprintable() or " " in token:
+            # Checked here because http.client would print a malformed token in its error.
+            raise Refused("RANCHER_TOKEN is not a token.", "It looks like token-xxxxx:… or ext/…:…, on one line.")
+        return token
 
 
 def _read_error(status: int, text: str, http_reason: str) -> ApiError:

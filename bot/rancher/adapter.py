@@ -17,7 +17,7 @@ from bot.core.ports import (
     RepoView,
     Temporary,
 )
-from bot.core.spec import LABEL_REQUEST, Envelope, Pool
+from bot.core.spec import LABEL_CLUSTER, LABEL_REQUEST, Envelope, Pool
 from bot.rancher import bodies, views
 from bot.rancher.bodies import NAMESPACE
 from bot.rancher.catalog import Catalog
@@ -95,16 +95,18 @@ class RancherAdapter:
         answer = self._client.ask("POST", path, body=body, accept=(409,))
         if answer.error is None:
             return
-        there = self._client.find(f"{path}/{NAMESPACE}/{name}")
-        if there is None:
-            raise Temporary(f"{body['kind']} {name} was there a moment ago and is gone now.")
+        # 403: our right to what we have just made may come some seconds later. 404: it went in between.
+        found = self._client.ask("GET", f"{path}/{NAMESPACE}/{name}", accept=(403, 404))
+        if found.error is not None:
+            raise Temporary(f"{body['kind']} {name} exists, but Rancher does not show it: {found.error.message}")
+        there = found.json()
+        if views.deleting(there):
+            raise Temporary(f"{body['kind']} {name} is still being deleted.", "The bot waits until it is gone.")
         if views.label(there, LABEL_REQUEST) != request_id:
             raise Foreign(
                 f"{body['kind']} {name} exists in Rancher and is not of this request.",
                 "Choose another name, or delete that object in Rancher if nobody needs it.",
             )
-        if views.deleting(there):
-            raise Temporary(f"{body['kind']} {name} is still being deleted.", "The bot waits until it is gone.")
 
     # --- observe and change ------------------------------------------------------------------------------------
 
@@ -152,8 +154,12 @@ class RancherAdapter:
         raise Temporary(f"Rancher changes the cluster {name} all the time: {said}")
 
     def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
+        """Ask for its removal, and where it was never made, remove the machine configs that were made for it."""
         cluster = self._client.find(_cluster_path(name))
-        if cluster is None or views.deleting(cluster):
+        if cluster is None:
+            self._delete_orphans(name, request_ids)
+            return
+        if views.deleting(cluster):
             return
         if views.label(cluster, LABEL_REQUEST) not in request_ids:
             raise Foreign(
@@ -161,6 +167,14 @@ class RancherAdapter:
                 "If it is to go, delete it in Rancher.",
             )
         self._client.ask("DELETE", _cluster_path(name), accept=(404,))
+
+    def _delete_orphans(self, cluster: str, request_ids: tuple[str, ...]) -> None:
+        """Machine configs belong to their cluster and go with it; those of a cluster that was never made would stay in
+        the way of the next one of that name."""
+        for config in list(self._client.list(f"{_MACHINE_CONFIGS}/{NAMESPACE}")):
+            ours = views.label(config, LABEL_CLUSTER) == cluster and views.label(config, LABEL_REQUEST) in request_ids
+            if ours and not views.deleting(config) and not config["metadata"].get("ownerReferences"):
+                self._client.ask("DELETE", f"{_MACHINE_CONFIGS}/{NAMESPACE}/{views.name_of(config)}", accept=(404,))
 
     def management_cluster_gone(self, management_id: str) -> bool:
         """Asked once the provisioning cluster is 404. Its creator loses all rights with it, so 403 counts as gone."""

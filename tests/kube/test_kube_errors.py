@@ -67,6 +67,11 @@ def test_the_token_is_read_again_after_a_401(server: Scripted, hands: Hands) -> 
     kube.close()
 
 
+def test_a_malformed_token_is_refused_and_not_shown(server: Scripted, hands: Hands) -> None:
+    with pytest.raises(Refused, match=r"^RANCHER_TOKEN is not a token\.$"):
+        KubeCluster(server.url, "two words", "c-m-1", clock=hands)
+
+
 def test_tls_that_cannot_be_trusted_is_permanent(server: Scripted, hands: Hands) -> None:
     kube = KubeCluster(server.url.replace("http:", "https:"), "t", "c-m-1", ca_bundle="/nowhere.pem", clock=hands)
     with pytest.raises(Permanent, match="No such file") as raised:

@@ -84,7 +84,7 @@ def test_a_cluster() -> None:
 
 def test_an_object_that_goes_between_conflict_and_get_is_temporary(server: Scripted, rancher: RancherAdapter) -> None:
     server.on("POST /v1/provisioning.cattle.io.clusters", Reply(409, {"code": "AlreadyExists", "message": "exists"}))
-    with pytest.raises(Temporary, match="gone now"):
+    with pytest.raises(Temporary, match="does not show it"):
         rancher.ensure_cluster(ENVELOPE, "r-1")
 
 

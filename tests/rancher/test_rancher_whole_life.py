@@ -118,6 +118,7 @@ def test_a_whole_life(living: Living) -> None:
     assert rancher.observe("train-a", newer_than=living.hand.real()) is None
     assert rancher.management_cluster_gone(view.management_id)
     rancher.delete_cluster("train-a", (REQUEST,))
+    living.order(envelope, "r-next")  # its machine configs went with it
 
 
 def install_operator(living: Living, mid: str) -> str:
@@ -200,6 +201,22 @@ def test_objects_of_another_request_are_foreign(living: Living) -> None:
     with pytest.raises(Permanent, match="elsewhere"):
         living.rancher.ensure_repo(mid, "nvidia", NVIDIA, REQUEST)
         living.rancher.ensure_repo(mid, "nvidia", "https://elsewhere.example", REQUEST)
+
+
+def test_machine_configs_of_a_cluster_that_was_never_made_go_with_its_removal(living: Living) -> None:
+    envelope = living.envelope()
+    for pool in envelope.pools:
+        living.rancher.ensure_machine_config(envelope, pool, REQUEST)
+    other = living.envelope("train-b")
+    living.rancher.ensure_machine_config(other, other.pools[0], REQUEST)
+    living.rancher.delete_cluster("train-a", ("r-other",))
+    with pytest.raises(Foreign):
+        living.rancher.ensure_machine_config(envelope, envelope.pools[0], "r-next")
+    living.rancher.delete_cluster("train-a", ("r-other", REQUEST))
+    for pool in envelope.pools:
+        living.rancher.ensure_machine_config(envelope, pool, "r-next")
+    with pytest.raises(Foreign):
+        living.rancher.ensure_machine_config(other, other.pools[0], "r-next")
 
 
 def test_what_rancher_refuses_is_permanent_and_in_its_own_words(living: Living) -> None:
