@@ -265,6 +265,17 @@ def test_jobs_retry_up_to_their_limit(rig: Rig, core: k8s.CoreV1Api) -> None:
     assert len(core.list_namespaced_pod("default", label_selector="job-name=fails").items) == 3
 
 
+def test_what_runs_cannot_be_changed(rig: Rig, core: k8s.CoreV1Api) -> None:
+    core.create_namespaced_pod("default", pod(command=["sleep", "60"]))
+    refused = refusal(lambda: core.patch_namespaced_pod("p", "default", {"spec": {"nodeName": "other"}}))
+    assert (refused["code"], refused["message"].startswith('Pod "p" is invalid: spec: Forbidden')) == (422, True)
+    batch = k8s.BatchV1Api(core.api_client)
+    batch.create_namespaced_job("default", job("j", ["true"]))
+    template = {"spec": {"template": {"spec": {"restartPolicy": "OnFailure"}}}}
+    refused = refusal(lambda: batch.patch_namespaced_job("j", "default", template))
+    assert (refused["code"], "spec.template: Invalid value" in refused["message"]) == (422, True)
+
+
 def test_deadline_sets_failure_target_and_then_failed(rig: Rig, core: k8s.CoreV1Api) -> None:
     batch = k8s.BatchV1Api(core.api_client)
     batch.create_namespaced_job("default", job("slow", ["sleep", "infinity"], activeDeadlineSeconds=60))

@@ -317,6 +317,33 @@ def test_machine_that_is_deleted_is_replaced(rig: Rig) -> None:
     assert (deployment["spec"]["replicas"], deployment["status"]["readyReplicas"]) == (1, 1)
 
 
+def test_a_pool_shrinks_by_the_marked_machine_else_by_the_oldest(rig: Rig) -> None:
+    rig.order(gpus=3)
+    rig.forward(600)
+    machines = "/v1/cluster.x-k8s.io.machines/fleet-default"
+    names = [e.detail for e in rig.world.events if e.kind == "machine-created" and "-gpu-" in e.detail]
+    mark = {"metadata": {"annotations": {"cluster.x-k8s.io/delete-machine": "yes"}}}
+    rig.call("PATCH", f"{machines}/{names[1]}", json=mark, headers=MERGE)
+    for quantity, left in ((2, [names[0], names[2]]), (1, [names[2]])):
+        cluster = rig.get(CLUSTER)
+        cluster["spec"]["rkeConfig"]["machinePools"][2]["quantity"] = quantity
+        rig.call("PUT", CLUSTER, json=cluster)
+        rig.forward(150)
+        found = [m["metadata"]["name"] for m in rig.get(machines)["data"] if "-gpu-" in m["metadata"]["name"]]
+        assert found == sorted(left)
+    assert len(rig.core().list_node().items) == 3
+
+
+def test_a_paused_pool_makes_no_machines(rig: Rig) -> None:
+    rig.order(gpus=0)
+    rig.forward(20)
+    cluster = rig.get(CLUSTER)
+    cluster["spec"]["rkeConfig"]["machinePools"][2] |= {"quantity": 2, "paused": True}
+    rig.call("PUT", CLUSTER, json=cluster)
+    rig.forward(20)
+    assert not any("-gpu-" in e.detail for e in rig.world.events)
+
+
 def test_delete_while_it_is_being_made_leaves_no_instance(rig: Rig) -> None:
     rig.order()
     rig.forward(12)

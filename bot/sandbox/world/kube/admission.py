@@ -52,6 +52,15 @@ class Admission:
             _event(new, namespace)
         return new
 
+    def update(self, kind: Kind, old: Obj, new: Obj) -> Obj:
+        """The changed object to store. Raises ApiError 422 for a change that is not allowed."""
+        if kind is POD and _fixed(old) != _fixed(new):
+            problem = "Forbidden: pod updates may not change fields other than image and tolerations"
+            raise invalid(kind, old["metadata"]["name"], "spec", problem)
+        if kind is JOB and old["spec"].get("template") != (new.get("spec") or {}).get("template"):
+            raise invalid(kind, old["metadata"]["name"], "spec.template", "Invalid value: field is immutable")
+        return new
+
     def violates(self, namespace: str) -> bool:
         """Whether a privileged pod is refused in ``namespace``."""
         return self._level(namespace) != "privileged"
@@ -137,6 +146,13 @@ def requested_gpus(spec: Obj) -> int:
     return sum(
         int((container.get("resources") or {}).get("limits", {}).get(GPU, 0)) for container in spec["containers"]
     )
+
+
+def _fixed(pod: Obj) -> Obj:
+    """What nobody may change in a pod's spec."""
+    spec = pod.get("spec") or {}
+    containers = [{k: v for k, v in c.items() if k != "image"} for c in spec.get("containers") or []]
+    return {**{k: v for k, v in spec.items() if k != "tolerations"}, "containers": containers}
 
 
 def _job(job: Obj) -> None:

@@ -230,12 +230,15 @@ class KubeApi:
             case "GET":
                 return Reply(200, obj)
             case "PUT":
-                return Reply(200, self._store.replace(kind, _named(call.object(), obj)))
+                return self._replace(kind, obj, _named(call.object(), obj))
             case "PATCH":
-                return Reply(200, self._store.replace(kind, _patched(call, kind, obj)))
+                return self._replace(kind, obj, _patched(call, kind, obj))
             case "DELETE":
                 return self._delete(call, kind, obj)
         raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+
+    def _replace(self, kind: Kind, old: Obj, new: Obj) -> Reply:
+        return Reply(200, self._store.replace(kind, self._host.update(kind, old, new)))
 
     def _delete(self, call: Call, kind: Kind, obj: Obj) -> Reply:
         options = call.object() if call.body.strip() else {}

@@ -69,6 +69,10 @@ class Downstream:
         """See :class:`~bot.sandbox.world.kube.host.ApiHost`."""
         return self.admission.admit(kind, obj, namespace)
 
+    def update(self, kind: Kind, old: Obj, new: Obj) -> Obj:
+        """See :class:`~bot.sandbox.world.kube.host.ApiHost`."""
+        return self.admission.update(kind, old, new)
+
     def pod_log(self, pod: Obj, container: str) -> str:
         """See :class:`~bot.sandbox.world.kube.host.ApiHost`."""
         return self.kubelet.log(pod, container)

@@ -17,6 +17,9 @@ class ApiHost(Protocol):
     def admit(self, kind: Kind, obj: Obj, namespace: str) -> Obj:
         """The object as it will be stored: validated, defaulted. Raises ApiError."""
 
+    def update(self, kind: Kind, old: Obj, new: Obj) -> Obj:
+        """A changed object as it will be stored. Raises ApiError."""
+
     def pod_log(self, pod: Obj, container: str) -> str:
         """What a container has printed. Raises ApiError while it is waiting to start."""
 

@@ -10,12 +10,11 @@ import re
 from dataclasses import replace
 
 from bot.sandbox.world.kube.api import Call, KubeApi, Reply, Watch, parse
-from bot.sandbox.world.kube.kinds import DOWNSTREAM, Kind
+from bot.sandbox.world.kube.kinds import DOWNSTREAM
 from bot.sandbox.world.kube.objects import Obj
 from bot.sandbox.world.rancher.management import Management
 from bot.sandbox.world.rancher.norman import Norman, norman_error
-from bot.sandbox.world.rancher.provisioning import ProvisionedCluster
-from bot.sandbox.world.rancher.steve import Steve
+from bot.sandbox.world.rancher.steve import Steve, template
 
 _DOWNSTREAM = re.compile(r"^/k8s/clusters/(?P<mid>[^/]+)(?P<rest>/.*)?$")
 _RELEASES = re.compile(r"^/v1-(?P<distro>rke2|k3s)-release/releases$")
@@ -36,9 +35,8 @@ class Gateway:
         self._management = management
         self._token = token
         self._norman = Norman(management, "/v3", token)
-        self._steve = Steve(management.store, "/v1", management.admit, management.update, lambda *_: None)
+        self._steve = Steve(management, "/v1", lambda *_: None)
         self._local = KubeApi(management)
-        self._proxies: dict[str, tuple[KubeApi, Steve]] = {}
 
     def handle(self, call: Call, authorization: str) -> Reply | Watch:
         """Answer a call; ``authorization`` is the header of that name."""
@@ -65,15 +63,16 @@ class Gateway:
         found = _DOWNSTREAM.match(path)
         if found is None:
             if path.startswith("/v1/"):
-                return False, "/v1/" + self._steve.template(path.removeprefix("/v1/"))
+                return False, "/v1/" + template(self._management.store.kinds, path.removeprefix("/v1/"))
             parts = path.split("/")
             return False, "/".join([*parts[:3], "{id}"] if len(parts) > 3 and parts[2] != "settings" else parts)
         rest = found["rest"] or "/"
         prefix = "/k8s/clusters/{id}"
-        if rest.startswith("/v1/"):
-            return True, f"{prefix}/v1/" + self._steve.template(rest.removeprefix("/v1/"))
         cluster = self._management.clusters.get(found["mid"])
-        target = parse(cluster.downstream.store.kinds if cluster else list(DOWNSTREAM), rest)
+        kinds = cluster.downstream.store.kinds if cluster else list(DOWNSTREAM)
+        if rest.startswith("/v1/"):
+            return True, f"{prefix}/v1/" + template(kinds, rest.removeprefix("/v1/"))
+        target = parse(kinds, rest)
         return found["mid"] != "local", prefix + (target.template if target else rest)
 
     def _downstream(self, call: Call, mid: str) -> Reply | Watch:
@@ -85,20 +84,13 @@ class Gateway:
             return Reply(401, "", "text/plain") if steve else Reply(503, _UNREACHABLE, "text/plain")
         if not cluster.reachable:
             return Reply(500, _NO_IMPERSONATION, "text/plain")
-        api, downstream_steve = self._proxy(cluster)
-        return self._steve_of(downstream_steve, call) if steve else api.handle(call)
+        if not steve:
+            return KubeApi(cluster.downstream).handle(call)
+        base = f"/k8s/clusters/{mid}/v1"
+        return self._steve_of(Steve(cluster.downstream, base, cluster.catalog.extra), call)
 
     def _steve_of(self, steve: Steve, call: Call) -> Reply:
         return steve.handle(replace(call, path=call.path.removeprefix("/v1/")))
-
-    def _proxy(self, cluster: ProvisionedCluster) -> tuple[KubeApi, Steve]:
-        """The two faces of a downstream cluster's API."""
-        if cluster.mid not in self._proxies:
-            downstream = cluster.downstream
-            base = f"/k8s/clusters/{cluster.mid}/v1"
-            steve = Steve(downstream.store, base, downstream.admit, _unchanged, cluster.catalog.extra)
-            self._proxies[cluster.mid] = (KubeApi(downstream), steve)
-        return self._proxies[cluster.mid]
 
     def _version(self) -> Obj:
         release = self._management.release
@@ -115,7 +107,3 @@ class Gateway:
         unusable = f"v1.36.0-rc1+{distro}r1" if distro == "rke2" else "v1.36.0-rc1+k3s1"
         data.append({"id": unusable, "type": "release", "version": unusable})
         return {"type": "collection", "resourceType": "release", "links": {}, "data": data}
-
-
-def _unchanged(kind: Kind, old: Obj, new: Obj) -> Obj:
-    return new

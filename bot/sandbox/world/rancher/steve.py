@@ -6,16 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 
 from bot.sandbox.world.kube.api import Call, Reply, page
+from bot.sandbox.world.kube.host import ApiHost
 from bot.sandbox.world.kube.kinds import MACHINE, SECRET, Kind
-from bot.sandbox.world.kube.objects import ApiError, Obj, ObjectStore, key_of
+from bot.sandbox.world.kube.objects import ApiError, Obj, key_of
 from bot.sandbox.world.kube.patches import apply_patch
 from bot.sandbox.world.kube.selectors import at, matches_labels
 from bot.sandbox.world.rancher.state import state
 
 #: Answers ``?action=`` and ``?link=`` of one object; None: there is no such thing.
 Extra = Callable[[Kind, Obj, Call], Reply | None]
-Admit = Callable[[Kind, Obj, str], Obj]
-Update = Callable[[Kind, Obj, Obj], Obj]
 
 _OWN_FIELDS = ("id", "type", "links", "actions")
 _COMPUTED = ("state", "relationships", "fields")
@@ -31,17 +30,25 @@ def error_body(status: int, code: str, message: str) -> Obj:
     return {"type": "error", "links": {}, "status": status, "code": code, "message": message}
 
 
+def template(kinds: list[Kind], path: str) -> str:
+    """The ``path`` after ``/v1/`` with names left out, for counting."""
+    first, *names = path.strip("/").split("/")
+    kind = _kind(kinds, first)
+    words = ["{namespace}", "{id}"] if kind and kind.namespaced else ["{id}"]
+    return "/".join([first, *words[: len(names)]])
+
+
+def _kind(kinds: list[Kind], name: str) -> Kind | None:
+    return next((kind for kind in kinds if name in (kind.steve, kind.steve_plural)), None)
+
+
 class Steve:
-    """Steve over one store.
+    """Steve over one API server; ``base`` is the URL in front of type names."""
 
-    ``base`` is the URL in front of type names. ``admit`` sees new objects, ``update`` changed ones.
-    """
-
-    def __init__(self, store: ObjectStore, base: str, admit: Admit, update: Update, extra: Extra) -> None:
-        self._store = store
+    def __init__(self, host: ApiHost, base: str, extra: Extra) -> None:
+        self._host = host
+        self._store = host.store
         self._base = base
-        self._admit = admit
-        self._update = update
         self._extra = extra
 
     def handle(self, call: Call) -> Reply:
@@ -51,15 +58,9 @@ class Steve:
         except ApiError as error:
             return Reply(error.code, error_body(error.code, error.reason, error.message))
 
-    def template(self, path: str) -> str:
-        """``path`` with names left out, for counting."""
-        parts = path.strip("/").split("/")
-        names = {2: ["{id}"], 3: ["{namespace}", "{id}"]}.get(len(parts), [])
-        return "/".join([parts[0], *names])
-
     def _route(self, call: Call) -> Reply:
         parts = call.path.strip("/").split("/")
-        kind = self._kind(parts[0])
+        kind = _kind(self._store.kinds, parts[0])
         if kind is None or len(parts) > 3:
             raise ApiError(404, "NotFound", f"schema [{parts[0]}] not found")
         if len(parts) == 3 or (len(parts) == 2 and not kind.namespaced):
@@ -71,18 +72,14 @@ class Steve:
             return self._create(call, kind, namespace)
         raise ApiError(405, "MethodNotAllowed", f"{call.method} is not allowed on {parts[0]}")
 
-    def _kind(self, name: str) -> Kind | None:
-        for kind in self._store.kinds:
-            if name in (kind.steve, kind.steve_plural):
-                return kind
-        return None
-
     def _create(self, call: Call, kind: Kind, namespace: str | None) -> Reply:
         obj = _from_steve(kind, call.object())
         namespace = namespace or (obj.get("metadata") or {}).get("namespace", "")
         if kind.namespaced and not namespace:
             raise ApiError(422, "MissingRequired", "metadata.namespace is required")
-        return Reply(201, self._dress(kind, self._store.create(kind, self._admit(kind, obj, namespace)), call.query))
+        return Reply(
+            201, self._dress(kind, self._store.create(kind, self._host.admit(kind, obj, namespace)), call.query)
+        )
 
     def _item(self, call: Call, kind: Kind, obj: Obj) -> Reply:
         if call.query.get("action") or call.query.get("link"):
@@ -114,7 +111,7 @@ class Steve:
         return self._replace(call, kind, obj, sent)
 
     def _replace(self, call: Call, kind: Kind, old: Obj, new: Obj) -> Reply:
-        stored = self._store.replace(kind, self._update(kind, old, new))
+        stored = self._store.replace(kind, self._host.update(kind, old, new))
         return Reply(200, self._dress(kind, stored, call.query))
 
     def _list(self, call: Call, kind: Kind, namespace: str | None) -> Reply:
