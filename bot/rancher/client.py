@@ -17,6 +17,7 @@ from bot.core.ports import Permanent, Refused, Temporary
 from bot.rancher.errors import ApiError, read_error, transport_error, world_error
 
 Json = dict[str, Any]
+Param = str | int | tuple[str, ...]
 
 CONNECT_S, READ_S = 5.0, 15.0
 """Time-outs in real seconds."""
@@ -99,7 +100,7 @@ class RancherClient:
         """The token's name, which is no secret: what stands before its colon."""
         return (self._token or self._read_token()).partition(":")[0]
 
-    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Json:
+    def get(self, path: str, params: Mapping[str, Param] | None = None) -> Json:
         """GET of a JSON object; raises `WorldError`s."""
         return self.ask("GET", path, params=params).json()
 
@@ -108,12 +109,12 @@ class RancherClient:
         answer = self.ask("GET", path, accept=(404,))
         return None if answer.status == 404 else answer.json()
 
-    def list(self, path: str) -> Iterator[Json]:
-        """Every item of a Steve collection, page by page.
+    def list(self, path: str, *exclude: str) -> Iterator[Json]:
+        """Every item of a Steve collection, page by page, without its managed fields and those named in `exclude`.
 
         A type that Rancher does not know is `Temporary`: Cluster API's arrive by a chart, minutes after an upgrade.
         """
-        params: dict[str, str | int] = {"limit": PAGE, "exclude": "metadata.managedFields"}
+        params: dict[str, Param] = {"limit": PAGE, "exclude": ("metadata.managedFields", *exclude)}
         while True:
             answer = self.ask("GET", path, params=params, accept=(404,))
             if answer.status == 404:
@@ -131,7 +132,7 @@ class RancherClient:
         method: str,
         path: str,
         *,
-        params: Mapping[str, str | int] | None = None,
+        params: Mapping[str, Param] | None = None,
         body: Any = None,
         content_type: str = "application/json",
         accept: tuple[int, ...] = (),
@@ -159,7 +160,7 @@ class RancherClient:
         self,
         method: str,
         path: str,
-        params: Mapping[str, str | int] | None,
+        params: Mapping[str, Param] | None,
         data: bytes | None,
         headers: dict[str, str],
     ) -> requests.Response:

@@ -119,7 +119,8 @@ class SnapshotReader:
     def _read(self, started_real: float, started_world: float) -> Snapshot:
         read = self._client.list
         machines: dict[str, list[Json]] = {}
-        clusters = {name_of(obj): obj for obj in read(f"{CLUSTERS}/{NAMESPACE}")}
+        # The pools hold the node driver's whole schema, tens of KB each, and no view needs them.
+        clusters = {name_of(obj): obj for obj in read(f"{CLUSTERS}/{NAMESPACE}", "spec.rkeConfig")}
         for machine in read(f"{MACHINES}/{NAMESPACE}"):
             machines.setdefault(label(machine, CLUSTER_LABEL), []).append(machine)
         return Snapshot(

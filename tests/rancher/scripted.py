@@ -92,7 +92,7 @@ class Scripted:
 
             def _serve(self) -> None:
                 url = urlsplit(self.path)
-                query = {key: values[0] for key, values in parse_qs(url.query).items()}
+                query = {key: ",".join(values) for key, values in parse_qs(url.query).items()}
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 reply = scripted.answer(Asked(self.command, url.path, query, dict(self.headers), body))
                 self.send_response(reply.status)
