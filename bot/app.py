@@ -23,7 +23,7 @@ from bot.core.clock import FileClock, WallClock
 from bot.core.desk import Desk
 from bot.core.engine import Engine
 from bot.core.looking import Surroundings
-from bot.core.ports import Clock, Cluster, Store
+from bot.core.ports import Clock, Cluster, Permanent, Store
 from bot.core.preflight import preflight
 from bot.core.records import Kind, RequestState
 from bot.core.spec import Check, Draft, Envelope, Preflight, check_draft
@@ -102,7 +102,9 @@ class Outsides:
         self.cluster: Callable[[str], Cluster] = functools.lru_cache(maxsize=512)(self._cluster)
 
     def of(self, target: str) -> Outside:
-        """The outside world of a target, by its name."""
+        """The outside world of a target, by its name. Raises `Permanent` when the configuration has no such target."""
+        if target not in self._targets:
+            raise Permanent(f"There is no [target.{target}] any more.", "Put it back into gpu-cluster.toml.")
         region = self._targets[target].region
         return Outside(self.rancher, self.cloud(region), self.cluster, self._environment.rancher_url)
 

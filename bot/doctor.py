@@ -91,7 +91,9 @@ def _asked(name: str, look: Callable[[], str]) -> Check:
         code = str(error.response.get("error"))
         return Check(name, "no", f"Slack answered {code}", _SLACK_REMEDY.get(code, "See api.slack.com/methods."))
     except (SlackClientError, OSError) as error:
-        return Check(name, "no", f"Slack cannot be reached ({error})", "Check the network, the proxy and SLACK_API_URL.")
+        return Check(
+            name, "no", f"Slack cannot be reached ({error})", "Check the network, the proxy and SLACK_API_URL."
+        )
 
 
 def _bot_token(environment: Environment, workspace: str) -> str:

@@ -20,7 +20,7 @@ from bot.core.looking import Surroundings
 from bot.core.ports import Clock, Stale, Store, Tx, WorldError
 from bot.core.preflight import preflight
 from bot.core.records import RequestRow, RequestState
-from bot.core.spec import spec_from_json
+from bot.core.spec import Check, Preflight, spec_from_json
 
 log = logging.getLogger(__name__)
 
@@ -129,9 +129,13 @@ class Engine:
 
     def _check(self, request: RequestRow) -> None:
         """Preflight: nothing is made, so nothing can be doubled."""
-        outside = self._around.outside(request.target)
-        spec = spec_from_json(request.spec)
-        found = preflight(spec, self._around.catalogue, cloud=outside.cloud, rancher=outside.rancher)
+        try:
+            outside = self._around.outside(request.target)
+        except WorldError as error:
+            found = Preflight((Check("configuration", "no", error.reason, error.remedy),))
+        else:
+            spec = spec_from_json(request.spec)
+            found = preflight(spec, self._around.catalogue, cloud=outside.cloud, rancher=outside.rancher)
         now = self._clock.now()
         hours = self._around.catalogue.policy.approval_hours
         with self._store.transaction() as tx:

@@ -130,22 +130,10 @@ def _run_step(row: StepRow, loaded: _Loaded, facts: dict[str, Facts], clock: Clo
     started = row if row.started_at is not None else dataclasses.replace(row, started_at=now, looked_at=now)
     gap = min(now - (started.looked_at or now), _LONGEST_GAP_S)
     counted = started.observed_s + (gap if started.errors == 0 else 0.0)
-    look = Look(
-        request=loaded.request,
-        cluster=loaded.cluster,
-        requests=loaded.requests,
-        envelope=loaded.envelope,
-        catalogue=around.catalogue,
-        principals=around.principals,
-        probe_script=around.probe_script,
-        outside=around.outside(loaded.request.target),
-        clock=clock,
-        facts=facts,
-        row=dataclasses.replace(started, observed_s=counted),
-    )
     step = STEPS[row.kind]
     outcome: Outcome
     try:
+        look = _look(loaded, dataclasses.replace(started, observed_s=counted), facts, clock, around)
         outcome = step.ensure(look)
         if isinstance(outcome, Wait) and counted > plan.clocks(row.kind).give_up_s:
             outcome = step.give_up(look)
@@ -157,6 +145,22 @@ def _run_step(row: StepRow, loaded: _Loaded, facts: dict[str, Facts], clock: Clo
     except Exception as error:
         outcome, errors = _broken(loaded.request, row, error), row.errors + 1
     return _seen(row, started, outcome, now=clock.now(), observed_s=counted, errors=errors)
+
+
+def _look(loaded: _Loaded, row: StepRow, facts: dict[str, Facts], clock: Clock, around: Surroundings) -> Look:
+    return Look(
+        request=loaded.request,
+        cluster=loaded.cluster,
+        requests=loaded.requests,
+        envelope=loaded.envelope,
+        catalogue=around.catalogue,
+        principals=around.principals,
+        probe_script=around.probe_script,
+        outside=around.outside(loaded.request.target),
+        clock=clock,
+        facts=facts,
+        row=row,
+    )
 
 
 def _again(error: Temporary, errors: int) -> Wait:

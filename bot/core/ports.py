@@ -88,7 +88,7 @@ class Tx(Protocol):
     def add(self, row: ClusterRow | RequestRow | StepRow | ApprovalRow | MessageRow | InboundRow | AuditRow) -> None:
         """Insert; raises `Taken` when a unique index says no.
 
-        Indexes: `cluster_name` (living clusters), `open_request` (one open changing request per cluster),
+        Indexes: `cluster_name` (living clusters), `open_request` (one open changing request per cluster; a delete may wait beside it),
         `approval` (request, hash, approver), `seen` (key), `message` (id), `cluster`, `request`, `step`.
         """
 
@@ -105,7 +105,9 @@ class Tx(Protocol):
     def requests_of(self, cluster_id: str) -> list[RequestRow]:
         """Oldest first."""
 
-    def open_request(self, cluster_id: str) -> RequestRow | None: ...
+    def open_request(self, cluster_id: str) -> RequestRow | None:
+        """The open request; where a delete waits beside another, the other, which it supersedes."""
+
     def steps(self, request_id: str) -> list[StepRow]:
         """In the order of the plan."""
 
@@ -144,7 +146,7 @@ class Tx(Protocol):
         """True when `owner` now holds the lease of that name."""
 
     def next_due_at(self) -> float | None:
-        """The earliest `next_look_at` of an open request."""
+        """The earliest `next_look_at` of an open request that nobody holds."""
 
 
 class Store(Protocol):
