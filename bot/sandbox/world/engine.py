@@ -50,14 +50,16 @@ class Task:
     """A running process; :meth:`cancel` ends it where it stands."""
 
     def __init__(self, engine: Engine, process: Process) -> None:
+        self.done = Signal()
         self._engine = engine
         self._process = process
-        self.done = Signal()
+        self._running = False
 
     def cancel(self) -> None:
-        """End the process; what it waited for no longer matters."""
-        self._process.close()
+        """End the process; what it waited for no longer matters. One that cancels itself runs to its next wait."""
         self.done.fire()
+        if not self._running:
+            self._process.close()
 
     def resume(self) -> None:
         """Go on as soon as the engine gets to it, at the present moment."""
@@ -65,8 +67,9 @@ class Task:
 
     def step(self, value: Any = None, error: BaseException | None = None) -> None:
         """Run to the next thing that the process waits for."""
-        if self.done.fired:
+        if self._over():
             return
+        self._running = True
         try:
             wanted = self._process.throw(error) if error else self._process.send(value)
         except StopIteration:
@@ -77,6 +80,13 @@ class Task:
             self.done.fire()
         else:
             self._engine.wait(self, wanted)
+        finally:
+            self._running = False
+        if self._over():
+            self._process.close()
+
+    def _over(self) -> bool:
+        return self.done.fired
 
 
 class Engine:

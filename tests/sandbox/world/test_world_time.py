@@ -96,6 +96,22 @@ def test_calls_into_the_real_world_do_not_hold_up_the_rest() -> None:
     assert seen == ["other", "answer"]
 
 
+def test_a_process_may_cancel_itself() -> None:
+    engine, seen, tasks = Engine(0.0), [], []
+
+    def process() -> Process:
+        yield 1.0
+        tasks[0].cancel()
+        seen.append("to the next wait")
+        yield 1.0
+        seen.append("never")
+
+    tasks.append(engine.spawn(process()))
+    engine.advance(5.0)
+    assert seen == ["to the next wait"]
+    assert engine.failures == []
+
+
 def test_a_process_that_dies_is_remembered(caplog: pytest.LogCaptureFixture) -> None:
     engine = Engine(0.0)
 
