@@ -88,8 +88,8 @@ class Tx(Protocol):
     def add(self, row: ClusterRow | RequestRow | StepRow | ApprovalRow | MessageRow | InboundRow | AuditRow) -> None:
         """Insert; raises `Taken` when a unique index says no.
 
-        Indexes: `cluster_name` (living clusters), `open_request` (one open changing request per cluster; a delete may wait beside it),
-        `approval` (request, hash, approver), `seen` (key), `message` (id), `cluster`, `request`, `step`.
+        Indexes: `cluster_name` (living clusters), `open_request` (one open changing request per cluster; a delete
+        may wait beside it), `approval` (request, hash, approver), `seen` (key), `message` (id), `cluster`, `request`, `step`.
         """
 
     def change(self, row: Row, **changes: Any) -> Row:

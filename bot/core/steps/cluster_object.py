@@ -11,9 +11,8 @@ class ClusterObject:
     def ensure(self, look: Look) -> Outcome:
         written = look.own.get("written_real")
         if written is None:
-            started = look.clock.real()
             look.outside.rancher.ensure_cluster(look.order, look.request.id)
-            return Wait("Rancher has the order", 2.0, {"written_real": repr(started)})
+            return Wait("Rancher has the order", 2.0, {"written_real": repr(look.clock.real())})
         view = look.view()
         if view is None:
             return Wait("Rancher has not stored the cluster yet", 2.0, {})
