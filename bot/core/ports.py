@@ -89,7 +89,8 @@ class Tx(Protocol):
         """Insert; raises `Taken` when a unique index says no.
 
         Indexes: `cluster_name` (living clusters), `open_request` (one open changing request per cluster; a delete
-        may wait beside it), `approval` (request, hash, approver), `seen` (key), `message` (id), `cluster`, `request`, `step`.
+        may wait beside it), `approval` (request, hash, approver), `seen` (key), `message` (id), `cluster`,
+        `request`, `step`.
         """
 
     def change(self, row: Row, **changes: Any) -> Row:
