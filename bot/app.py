@@ -156,14 +156,19 @@ def run_bot(settings: Settings) -> None:
     clients = make_clients(environment.slack_bot_token, environment.slack_api_url)
     installation = identify(clients.asking, slack.workspace)
     directory = SlackDirectory(clients.asking, installation.team_id, clock)
-    wakers: list[Callable[[], None]] = [engine.wake]
+    wakers = [engine.wake]
+
+    def wake() -> None:
+        for one in wakers:
+            one()
+
     desk = Desk(
         store=store,
         clock=clock,
         catalogue=settings.catalogue,
         directory=directory,
         approvals_channel=slack.approvals_channel,
-        wake=lambda: [wake() for wake in wakers],
+        wake=wake,
     )
     publisher = Publisher(store=store, desk=desk, clock=clock, clients=clients)
     wakers.append(publisher.wake)
