@@ -119,6 +119,7 @@ class Bot:
     publisher: Publisher
     directory: SlackDirectory
     clients: Clients
+    path: Path
 
     @property
     def workspace(self) -> Workspace:
@@ -307,7 +308,7 @@ def bot(
     socket = connect_socket(app, slack.workspace.app_token)
     publisher.start()
     intake.start()
-    yield Bot(slack, store, clock, desk, inbox, intake, publisher, directory, clients)
+    yield Bot(slack, store, clock, desk, inbox, intake, publisher, directory, clients, tmp_path / "bot.db")
     # slack_sdk's client takes seconds to close; the next test need not wait for that.
     slack.do(slack.workspace.socket_mode.drop())
     closing.submit(socket.close)

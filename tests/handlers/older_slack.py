@@ -53,6 +53,8 @@ def older_slack(*unknown: str) -> Iterator[OlderSlack]:
         slack.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield slack
-        server.shutdown()
-        thread.join()
+        try:
+            yield slack
+        finally:
+            server.shutdown()
+            thread.join()

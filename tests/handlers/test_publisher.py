@@ -15,9 +15,11 @@ from bot.core import lifecycle
 from bot.core.records import ClusterState, MessageKind, RequestState, StepState
 from bot.core.verdict import CheckResult, GpuResult, NodeResult, Report, report_to_json
 from bot.sandbox.slack import Event
+from handlers.calls import make_clients
 from handlers.pacing import EDITS, KEPT_FOR_STATES, Pace
 from handlers.publisher import LEASE_S, Publisher
 from tests.handlers.conftest import APPROVALS, CHANNEL, LEAD, REQUESTER, Bot, all_text
+from tests.handlers.older_slack import older_slack
 
 T = TypeVar("T")
 
@@ -304,23 +306,16 @@ def test_blocks_that_are_refused_are_said_plainly_for_an_hour(bot: Bot, by_hand:
         row = tx.request(request.id)
         assert row is not None
         lifecycle.approve(tx, row, LEAD, "a test", bot.clock.now(), needed=1)
-    bot.runs(request.id, StepState.RUNNING)
-    bot.workspace.unsupported_blocks.add("plan")
-    by_hand.look()
-    shown = bot.shown("Building, step 1 of 13")
-    assert "under way: Check again" in all_text(shown) and not any(b["type"] == "plan" for b in shown.blocks)
-    bot.workspace.unsupported_blocks.clear()
-    bot.clock.real_shift += 60
-    posts = bot.workspace.calls["chat.update"]
-    bot.runs(request.id, StepState.DONE, StepState.RUNNING)
-    by_hand.look()
-    assert bot.workspace.calls["chat.update"] == posts + 1
-    plain = bot.shown("step 2 of 13")
-    assert not any(b["type"] == "plan" for b in plain.blocks)
-    bot.clock.real_shift += 3600
-    bot.runs(request.id, StepState.DONE, StepState.DONE, StepState.RUNNING)
-    by_hand.look()
-    assert any(b["type"] == "plan" for b in bot.shown("step 3 of 13").blocks)
+    with older_slack("plan") as older:
+        clients = make_clients("xoxb-1", f"{older.url}/api/")
+        publisher = Publisher(store=bot.store, desk=bot.desk, clock=bot.clock, clients=clients)
+        for minutes, refused in ((0, 1), (30, 1), (61, 2)):
+            bot.clock.real_shift = minutes * 60
+            bot.runs(request.id, StepState.RUNNING if minutes != 30 else StepState.DONE)
+            publisher.look()
+            assert older.refused == refused
+    assert [method for method, _ in older.accepted] == ["chat.postMessage", "chat.update", "chat.update"]
+    assert "under way: Check again" in str(older.accepted[0][1]["blocks"])
 
 
 def test_a_refused_token_leaves_everything_due(bot: Bot, by_hand: Publisher) -> None:
