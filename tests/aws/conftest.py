@@ -29,11 +29,10 @@ def environment() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture(scope="module")
-def account(environment: pytest.MonkeyPatch) -> Iterator[AwsStandIn]:
-    stand_in = AwsStandIn()
-    environment.setenv("AWS_ENDPOINT_URL", stand_in.start())
-    yield stand_in
-    stand_in.stop()
+def account(environment: pytest.MonkeyPatch, aws_account: tuple[AwsStandIn, str]) -> AwsStandIn:
+    stand_in, endpoint = aws_account
+    environment.setenv("AWS_ENDPOINT_URL", endpoint)
+    return stand_in
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ class Living:
         """What an approval would bind: three pools in the default VPC."""
         subnets = self.ec2.describe_subnets(Filters=[{"Name": "availability-zone", "Values": [REGION + "a"]}])
         subnet = subnets["Subnets"][0]
-        base = Pool("cp", "t3.medium", 1, True, False, False, 60, "a", subnet["SubnetId"], "ami-0a1b2c3d4e5f60718")
+        base = Pool("cp", "t3.medium", 1, True, False, False, 60, "a", subnet["SubnetId"], "ami-0a2404d64c7e80003")
         gpu = replace(
             base,
             name="gpu",

@@ -13,7 +13,6 @@ import kubernetes.client as k8s
 import pytest
 import requests
 from aiohttp import web
-from moto.server import ThreadedMotoServer
 
 from bot.sandbox.world import World, WorldClock, make_app
 
@@ -144,7 +143,7 @@ def machine_config(name: str, kind: str, subnet: Any) -> dict[str, Any]:
         "vpcId": subnet["VpcId"],
         "subnetId": subnet["SubnetId"],
         "securityGroup": ["gpu-nodes"],
-        "ami": "ami-0a1b2c3d4e5f60718",
+        "ami": "ami-0a2404d64c7e80003",
         "instanceType": kind,
         "rootSize": "100",
         "volumeType": "gp3",
@@ -180,23 +179,12 @@ def cluster_body(name: str, *, gpus: int = 1, toleration: bool = True, **spec: A
     }
 
 
-@pytest.fixture(scope="session")
-def moto_endpoint() -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-        server.stop()
-
-
 @pytest.fixture
-def make_rig(tmp_path: Path, moto_endpoint: str) -> Iterator[Callable[..., Rig]]:
+def make_rig(tmp_path: Path, aws_endpoint: str) -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
     def make(*faults: str, seed: int = 0) -> Rig:
-        rigs.append(Rig(tmp_path, moto_endpoint, faults, seed))
+        rigs.append(Rig(tmp_path, aws_endpoint, faults, seed))
         return rigs[-1]
 
     yield make

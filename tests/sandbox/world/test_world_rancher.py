@@ -359,7 +359,7 @@ def test_delete_while_it_is_being_made_leaves_no_instance(rig: Rig) -> None:
 
 
 def test_aws_refusals_reach_the_machine_word_for_word(rig: Rig) -> None:
-    rig.order(gpu_type="p3.2xlarge")
+    rig.order(gpu_type="p2.xlarge")
     rig.forward(30)
     infra = rig.get("/v1/rke-machine.cattle.io.amazonec2machines/fleet-default")["data"]
     texts = [m["status"].get("failureMessage", "") for m in infra]

@@ -218,10 +218,10 @@ def test_the_same_seed_gives_the_same_world(make_rig: Callable[..., Rig]) -> Non
     assert play(7) != play(8)
 
 
-def test_time_passes_by_itself_when_the_clock_runs(tmp_path: Path, moto_endpoint: str) -> None:
+def test_time_passes_by_itself_when_the_clock_runs(tmp_path: Path, aws_endpoint: str) -> None:
     async def play() -> list[dict[str, Any]]:
         clock = WorldClock(tmp_path / "clock.json", speed=600.0)
-        world = World(clock, ec2_endpoint=moto_endpoint, token=TOKEN)
+        world = World(clock, ec2_endpoint=aws_endpoint, token=TOKEN)
         runner = web.AppRunner(make_app(world))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

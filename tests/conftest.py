@@ -1,0 +1,22 @@
+"""What several rooms of the tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bot.sandbox.aws import AwsStandIn
+
+
+@pytest.fixture(scope="module")
+def aws_account() -> Iterator[tuple[AwsStandIn, str]]:
+    """An AWS account of one's own and its endpoint. moto's state is process-wide, so one runs at a time."""
+    stand_in = AwsStandIn()
+    yield stand_in, stand_in.start()
+    stand_in.stop()
+
+
+@pytest.fixture(scope="module")
+def aws_endpoint(aws_account: tuple[AwsStandIn, str]) -> str:
+    return aws_account[1]
