@@ -283,6 +283,7 @@ def sandbox(
     speed: float,
     preset: str,
     faults: tuple[str, ...],
+    p3: bool,
     rancher: str,
     play: str | None,
     port: int,
@@ -298,7 +299,7 @@ def sandbox(
     from bot.sandbox.world.faults import checked
 
     try:
-        plot = Plot(speed=speed, faults=tuple(sorted(checked(faults))), rancher=rancher, port=port)
+        plot = Plot(speed=speed, faults=tuple(sorted(checked(faults))), rancher=rancher, port=port, p3=p3)
         script = _script(plays, play, preset, gpus=2 if "gpu-missing" in faults else 1)
     except (ValueError, OSError) as error:
         raise NotReady(str(error)) from None

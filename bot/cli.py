@@ -90,6 +90,7 @@ def worker() -> None:
 )
 @click.option("--preset", default="starter", show_default=True, help="Which preset the headless play asks for.")
 @click.option("--fault", "faults", multiple=True, help="Make something go wrong, by name; may be given several times.")
+@click.option("--without-p3", is_flag=True, help="AWS as it is since 2026: the P3 family is no longer listed.")
 @click.option("--rancher", default="2.15.0", show_default=True, help="Which Rancher to play.")
 @click.option("--play", help="With --headless: a play file (TOML), or “walkthrough”.")
 @click.option("--port", type=int, default=0, help="Port of the page; 0 takes a free one.")
@@ -101,6 +102,7 @@ def sandbox(
     speed: float,
     preset: str,
     faults: tuple[str, ...],
+    without_p3: bool,
     rancher: str,
     play: str,
     port: int,
@@ -113,6 +115,7 @@ def sandbox(
       gpu-cluster sandbox                                     prints a URL; act there in any role
       gpu-cluster sandbox --headless --play walkthrough
       gpu-cluster sandbox --headless --json --fault no-capacity
+      gpu-cluster sandbox --headless --preset blog --without-p3
     """
     sys.exit(
         app.sandbox(
@@ -121,6 +124,7 @@ def sandbox(
             speed=speed,
             preset=preset,
             faults=faults,
+            p3=not without_p3,
             rancher=rancher,
             play=play,
             port=port,

@@ -59,7 +59,7 @@ async def _headless(
 ) -> Outcome:
     began = time.monotonic()
     async with Stage(folder, plot) as stage:
-        await _raise_curtain(stage)
+        await raise_curtain(stage)
         reader = asyncio.create_task(_print(stage, stage.workspace.subscribe(), as_json=as_json))
         transcript = Transcript(names_of(stage.workspace), _console(stderr=True))
         problem = ""
@@ -94,7 +94,8 @@ def _never_asked(events: list[Event]) -> Outcome:
     return {"state": "refused", "reason": said[-1] if said else "the bot said nothing", "remedy": "", "diagnosis": []}
 
 
-async def _raise_curtain(stage: Stage) -> None:
+async def raise_curtain(stage: Stage) -> None:
+    """Start the bot, in front of a Slack that has the faults which are Slack's."""
     if SLACK_FAULT in stage.plot.faults:
         stage.workspace.inject_429(_LIMITED_CALLS)
     await stage.start_bot()
@@ -117,7 +118,7 @@ def interactive(plot: Plot, state: Path | None) -> None:
 
 async def _interactive(folder: Path, plot: Plot) -> None:
     async with Stage(folder, plot) as stage:
-        await _raise_curtain(stage)
+        await raise_curtain(stage)
         stage.clock.set_speed(1.0)
         print(f"The sandbox is open: {stage.page_url}")
         print(f"Ctrl-C ends it. Its state and the bot's log: {folder}", flush=True)

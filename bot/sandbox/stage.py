@@ -6,6 +6,7 @@ The bot is a process of its own, started with nothing but the settings that any 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from bot.sandbox.world import World, WorldClock
 from bot.sandbox.world import make_app as rancher_app
 
 RANCHER_TOKEN = "token-sandbox:not-a-secret-inside-the-sandbox"
+SIGNING_SECRET = "0123456789abcdef0123456789abcdef"
 CHANNEL = "C0GPU"
 
 _CONFIG = """\
@@ -48,12 +50,18 @@ principals = {{ U0REQUESTER = "local://u-requester" }}
 
 @dataclass(frozen=True)
 class Plot:
-    """What kind of world: `speed` in world seconds per real second, faults and Rancher's version by name."""
+    """What kind of world: `speed` in world seconds per real second, faults and Rancher's version by name.
+
+    `port` is the page's, 0 for any; `p3` whether AWS still lists the P3 family; with `http_port` Slack delivers to the
+    bot on that port (HTTP mode), else over Socket Mode.
+    """
 
     speed: float = 60.0
     faults: tuple[str, ...] = ()
     rancher: str = "2.15.0"
     port: int = 0
+    p3: bool = True
+    http_port: int = 0
 
 
 class Stage:
@@ -63,12 +71,16 @@ class Stage:
         self.folder = folder
         self.plot = plot
         self.clock = WorldClock(folder / "clock.json", speed=plot.speed)
-        self.workspace = Workspace(world_clock=self.clock.now)
+        self.workspace = Workspace(
+            world_clock=self.clock.now,
+            request_url=f"http://127.0.0.1:{plot.http_port}/slack/events" if plot.http_port else None,
+            signing_secret=SIGNING_SECRET,
+        )
         self.page_url = ""
         self.rancher_url = ""
         self.world: World
         self._slack = SlackServer(self.workspace)
-        self._aws = AwsStandIn()
+        self._aws = AwsStandIn(p3=plot.p3)
         self._runner: web.AppRunner | None = None
         self._bot: asyncio.subprocess.Process | None = None
         self._environment: dict[str, str] = {}
@@ -119,7 +131,7 @@ class Stage:
         )
         return {
             "SLACK_BOT_TOKEN": BOT_TOKEN,
-            "SLACK_APP_TOKEN": APP_TOKEN,
+            **self._way_in(),
             "SLACK_API_URL": self._slack.api_url,
             "RANCHER_URL": self.rancher_url,
             "RANCHER_TOKEN": RANCHER_TOKEN,
@@ -131,6 +143,11 @@ class Stage:
             "GPU_CLUSTER_CONFIG": str(config),
             "GPU_CLUSTER_CLOCK": str(self.clock.path),
         }
+
+    def _way_in(self) -> dict[str, str]:
+        if not self.plot.http_port:
+            return {"SLACK_APP_TOKEN": APP_TOKEN}
+        return {"SLACK_SIGNING_SECRET": SIGNING_SECRET, "PORT": str(self.plot.http_port)}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -146,12 +163,21 @@ class Stage:
         )
         log.close()
         for _ in range(600):
-            if self.workspace.socket_mode.connections:
+            if await self._listened_to():
                 return
             if self._bot.returncode is not None:
                 break
             await asyncio.sleep(0.05)
         raise RuntimeError(f"the bot did not start:\n{self.bot_log()}")
+
+    async def _listened_to(self) -> bool:
+        if not self.plot.http_port:
+            return self.workspace.socket_mode.connections > 0
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", self.plot.http_port)
+            writer.close()
+            return True
+        return False
 
     async def stop_bot(self, *, how: signal.Signals = signal.SIGTERM) -> None:
         """End the bot: politely, or by SIGKILL."""
@@ -163,6 +189,8 @@ class Stage:
         except TimeoutError:
             self._bot.kill()
             await self._bot.wait()
+        # What is left of its connections would pass for those of the next bot.
+        await self.workspace.socket_mode.drop()
 
     def bot_log(self, lines: int = 40) -> str:
         """The end of what the bot logged."""

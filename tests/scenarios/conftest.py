@@ -1,0 +1,20 @@
+"""Scenarios are coroutines: each is run in an event loop of its own, within a bound."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+import pytest
+
+LONGEST_S = 110
+"""Real seconds; a kill -9 costs up to 30 for the leases of the dead process."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    wanted = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**wanted), LONGEST_S))
+    return True

@@ -1,0 +1,60 @@
+"""The walk-through, and everything that can be made to go wrong: the true cause is named, or it ends well."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from scene import MADE_ONCE, SPEED, scene
+
+from bot.sandbox.play import Player, parse
+
+# Fault, how it ends, and what must be said about why.
+ENDS_BADLY = [
+    ("no-capacity", "failed", "InsufficientInstanceCapacity"),
+    ("never-joins", "failed", "never joined the cluster"),
+    ("policy-not-ready", "failed", "the driver does not build"),
+    ("gpu-missing", "degraded", "no GPU on the PCI bus of sandbox-gpu-"),
+    ("gpu-bad", "failed", "of 262144 elements wrong"),
+]
+
+
+async def test_the_walk_through(tmp_path: Path) -> None:
+    text = (resources.files("bot.sandbox") / "plays" / "walkthrough.toml").read_text()
+    async with scene(tmp_path, speed=SPEED) as now:
+        player = Player(now.stage)
+        await player.play(parse(text, "walkthrough"))
+        assert player.last_outcome is not None
+        assert now.made("blog") == MADE_ONCE
+        assert now.instances() == ["terminated"] * 3
+
+
+@pytest.mark.parametrize(("fault", "state", "because"), ENDS_BADLY)
+async def test_the_true_cause_is_named(tmp_path: Path, fault: str, state: str, because: str) -> None:
+    async with scene(tmp_path, faults=(fault,)) as now:
+        await now.create("sandbox", gpus=2 if fault == "gpu-missing" else 1)
+        await now.approve("sandbox")
+        ended = await now.outcome("sandbox")
+        assert ended["state"] == state
+        assert because in ended["reason"]
+        assert ended["remedy"]
+        assert now.made("sandbox", ["cluster-created"]) == {"cluster-created": 1}
+
+
+@pytest.mark.parametrize("fault", ["rancher-503", "slack-429"])
+async def test_what_passes_is_waited_for(tmp_path: Path, fault: str) -> None:
+    async with scene(tmp_path, faults=(fault,)) as now:
+        await now.create_and_approve("sandbox")
+        ended = await now.outcome("sandbox")
+        assert (ended["state"], ended["verdict"], ended["gpus"]) == ("ready", "verified", 1)
+        assert now.made("sandbox") == MADE_ONCE
+        assert now.instances() == ["running"] * 3
+
+
+async def test_two_faults_at_once(tmp_path: Path) -> None:
+    async with scene(tmp_path, faults=("no-capacity", "rancher-503")) as now:
+        await now.create_and_approve("sandbox")
+        ended = await now.outcome("sandbox")
+        assert ended["state"] == "failed"
+        assert "InsufficientInstanceCapacity" in ended["reason"]
