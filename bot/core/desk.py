@@ -118,8 +118,8 @@ class Desk:
             if (known := self._known(tx, request_id)) is not None:
                 return known
             cluster = tx.cluster(cluster.id)
-            if cluster.state in (ClusterState.DELETING, ClusterState.GONE):
-                raise Conflict(f"“{name}” is already being deleted.", f"/gpu-cluster status {name}")
+            if cluster.state == ClusterState.GONE:
+                raise Conflict(f"“{name}” is gone already.", "/gpu-cluster list shows those there are.")
             try:
                 lifecycle.open_delete(
                     tx,
@@ -129,10 +129,7 @@ class Desk:
                     lapses_at=now + self._catalogue.policy.approval_hours * 3600,
                 )
             except Taken as taken:
-                raise Conflict(
-                    f"Somebody has already asked to delete “{name}”; it waits for a lead.",
-                    f"/gpu-cluster status {name}",
-                ) from taken
+                raise _delete_asked(cluster) from taken
             told = self._tell(tx, request_id)
         self._wake()
         return told
@@ -285,6 +282,16 @@ def _must_be_open(request: RequestRow, now: float) -> None:
     by = f" by <@{request.decided_by}>" if request.decided_by else ""
     word = {"denied": "denied", "cancelled": "cancelled"}.get(request.state, "approved")
     raise Conflict(f"This was already {word}{by}.")
+
+
+def _delete_asked(cluster: ClusterRow) -> Conflict:
+    """A delete that failed leaves the cluster *deleting* with no open request: then it can be asked again."""
+    if cluster.state == ClusterState.DELETING:
+        return Conflict(f"“{cluster.name}” is already being deleted.", f"/gpu-cluster status {cluster.name}")
+    return Conflict(
+        f"Somebody has already asked to delete “{cluster.name}”; it waits for a lead.",
+        f"/gpu-cluster status {cluster.name}",
+    )
 
 
 def _name_in_use(cluster: ClusterRow) -> Conflict:
