@@ -1,0 +1,1 @@
+"""How fast the whole is: `python -m tests.bench` measures, prints one table and writes bench.json."""

@@ -1,0 +1,45 @@
+"""Measure everything: `python -m tests.bench`. Requests that do not end verified fail it; no figure does."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tests.bench import runs
+from tests.bench.crowd import NotVerified
+from tests.bench.figures import Figure, as_json, machine, table
+
+OUTPUT = Path("bench.json")
+RUNS: dict[str, Callable[[], Coroutine[Any, Any, list[Figure]]]] = {
+    "acks": lambda: runs.acks(speed=10),
+    "overhead": lambda: runs.overhead(speed=20),
+    "load": lambda: runs.load(speed=10),
+}
+
+
+def main(chosen: list[str]) -> int:
+    """Run what was chosen (nothing: everything), print the table and write `bench.json`."""
+    console, told = Console(width=None if sys.stdout.isatty() else 140), Console(stderr=True, highlight=False)
+    figures: list[Figure] = []
+    for name in chosen or list(RUNS):
+        began = time.monotonic()
+        try:
+            figures += asyncio.run(RUNS[name]())
+        except NotVerified as error:
+            told.print(f"{name}: {error}", *getattr(error, "__notes__", ()), sep="\n", markup=False)
+            return 1
+        told.print(f"{name}: measured in {time.monotonic() - began:.0f} s")
+    where = machine()
+    console.print(table(figures, where))
+    OUTPUT.write_text(as_json(figures, where) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

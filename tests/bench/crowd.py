@@ -1,0 +1,163 @@
+"""Many people on one stage who ask for clusters and approve them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bot.core.records import ClusterRow, ClusterState, RequestRow, RequestState
+from bot.core.verdict import VERIFIED
+from bot.sandbox.play import has_button
+from bot.sandbox.slack.delivery import Delivery
+from bot.sandbox.stage import CHANNEL, Plot, Stage
+from bot.store import open_store
+
+_REQUESTER, _LEAD = "U0REQUESTER", "U0LEAD"
+_LOOK_S = 1.0
+_AT_ONCE = 20
+"""So many people ask or click at the same moment where it is not their waiting that is measured."""
+_ENDED = (RequestState.DONE, RequestState.FAILED, RequestState.CANCELLED, RequestState.DENIED, RequestState.LAPSED)
+
+
+class NotVerified(Exception):
+    """Requests did not end verified, or not in time."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """A request and its cluster as the bot's store has them; times are world time, Unix seconds."""
+
+    request: RequestRow
+    cluster: ClusterRow
+
+    @property
+    def verified(self) -> bool:
+        return self.cluster.state == ClusterState.READY and self.cluster.verdict == VERIFIED
+
+
+@contextlib.asynccontextmanager
+async def crowd(plot: Plot) -> AsyncIterator[Crowd]:
+    """A stage with the real bot on it, in a folder of its own, and people before it.
+
+    When something does not come true, the exception carries the end of the bot's log as a note.
+    """
+    with tempfile.TemporaryDirectory(prefix="gpu-cluster-bench-") as folder:
+        async with Stage(Path(folder), plot) as stage:
+            await stage.start_bot()
+            try:
+                yield Crowd(stage)
+            except Exception as error:
+                error.add_note(f"The end of the bot's log:\n{stage.bot_log(20)}")
+                raise
+
+
+class Crowd:
+    """What they do. Every `within` is real seconds."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self._store = open_store(f"sqlite:///{stage.database}")
+
+    async def type(self, line: str) -> Delivery:
+        """One slash command of the requester."""
+        return await self.stage.workspace.slash(_REQUESTER, CHANNEL, line)
+
+    async def ask(self, names: Sequence[str]) -> None:
+        """One create for each name. Raises `NotVerified` when one is not acknowledged."""
+        await _all_acked(self.type(create_line(name)) for name in names)
+
+    async def cards(self, count: int, within: float) -> list[str]:
+        """The `ts` of so many messages with an Approve button, as soon as they are there."""
+        async with _deadline(within, lambda: f"{len(self._cards())} of {count} requests can be approved"):
+            while len(self._cards()) < count:
+                await asyncio.sleep(_LOOK_S)
+        return self._cards()
+
+    async def approve(self, cards: Sequence[str]) -> None:
+        """A lead clicks Approve on each of them. Raises `NotVerified` when a click is not acknowledged."""
+        click = self.stage.workspace.click
+        await _all_acked(click(_LEAD, CHANNEL, ts, "approve") for ts in cards)
+
+    async def running(self, count: int, within: float) -> None:
+        """Wait until so many requests run."""
+        states: Counter[RequestState] = Counter()
+        async with _deadline(within, lambda: f"running: {dict(states)}"):
+            while states[RequestState.RUNNING] < count:
+                await asyncio.sleep(_LOOK_S)
+                states = Counter(life.request.state for life in await self._lives())
+
+    async def verified(self, names: Sequence[str], within: float) -> list[Life]:
+        """Wait for the end of the requests of these names; raises `NotVerified` unless all end verified."""
+        mine: list[Life] = []
+        async with _deadline(within, lambda: f"{_ended(mine)} of {len(names)} requests have ended"):
+            while _ended(mine) < len(names):
+                await asyncio.sleep(_LOOK_S)
+                mine = [life for life in await self._lives() if life.cluster.name in names]
+        if bad := [life for life in mine if not life.verified]:
+            first = bad[0]
+            raise NotVerified(
+                f"{len(bad)} of {len(names)} did not end verified; {first.cluster.name} is {first.cluster.state}, "
+                f"{first.cluster.verdict or 'not measured'}: {first.request.reason}"
+            )
+        return mine
+
+    async def published(self, within: float) -> None:
+        """Wait until Slack shows everything that the store says."""
+        left = 1
+        async with _deadline(within, lambda: f"{left} messages are not sent yet"):
+            while left:
+                await asyncio.sleep(_LOOK_S)
+                left = await asyncio.to_thread(self._unsent)
+
+    def _cards(self) -> list[str]:
+        messages = self.stage.workspace.messages.values()
+        return [m.ts for m in messages if m.channel == CHANNEL and has_button(m, "approve")]
+
+    async def _lives(self) -> list[Life]:
+        return await asyncio.to_thread(self._read_lives)
+
+    def _read_lives(self) -> list[Life]:
+        with self._store.reading() as tx:
+            return [Life(tx.requests_of(row.id)[0], row) for row in tx.clusters(living=False)]
+
+    def _unsent(self) -> int:
+        with self._store.reading() as tx:
+            return len(tx.due_messages(10_000))
+
+
+def create_line(name: str) -> str:
+    """A complete line: it asks at once, without a form."""
+    return f'/gpu-cluster create {name} --preset starter --gpus 1 --hours 8 --reason "bench"'
+
+
+def names(prefix: str, count: int) -> list[str]:
+    """Names for so many clusters."""
+    return [f"{prefix}-{number:03}" for number in range(count)]
+
+
+async def _all_acked(gestures: Iterable[Coroutine[Any, Any, Delivery]]) -> None:
+    waiting = iter(gestures)
+    while some := list(islice(waiting, _AT_ONCE)):
+        for delivery in await asyncio.gather(*some):
+            if not delivery.acked:
+                raise NotVerified(f"the bot did not acknowledge in time: {delivery.error}")
+
+
+def _ended(lives: Sequence[Life]) -> int:
+    return sum(life.request.state in _ENDED for life in lives)
+
+
+@contextlib.asynccontextmanager
+async def _deadline(seconds: float, so_far: Callable[[], str]) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise NotVerified(f"not in {seconds:.0f} s: {so_far()}") from None
