@@ -99,29 +99,43 @@ class Scene:
 
     async def told(self, user: str, words: str, since: int = 0, within: float = 20) -> Event:
         """Something that only `user` sees, with those words."""
-        return await self.slack.wait_for(
-            lambda e: e.kind == "ephemeral" and e.ephemeral_to == user and words.lower() in e.text.lower(),
-            within,
-            since,
-        )
+
+        def wanted(event: Event) -> bool:
+            return event.kind == "ephemeral" and event.ephemeral_to == user and words.lower() in event.text.lower()
+
+        return await self._seen(wanted, f"{user} was not told “{words}”", since, within)
+
+    async def answered(self, user: str, words: str, since: int = 0, within: float = 20) -> Event:
+        """An answer that only `user` sees, as a message or as a form, with those words in its text or blocks."""
+
+        def wanted(event: Event) -> bool:
+            return event.ephemeral_to == user and event.kind in ("ephemeral", "view") and words in plain(event)
+
+        return await self._seen(wanted, f"{user} was not answered “{words}”", since, within)
 
     async def shown(self, name: str, words: str, since: int = 0, within: float = 20) -> Event:
         """A message or an edit about that cluster whose text or blocks have those words."""
-        return await self.slack.wait_for(
-            lambda e: e.kind in ("message", "edit") and name in e.text and words in f"{e.text} {e.blocks}",
-            within,
-            since,
-        )
+
+        def wanted(event: Event) -> bool:
+            return event.kind in ("message", "edit") and name in event.text and words in plain(event)
+
+        return await self._seen(wanted, f"{name}: “{words}” was not shown", since, within)
 
     async def outcome(self, name: str, since: int = 0, within: float = 60) -> dict[str, Any]:
         """How a request about that cluster ended, as the message says it to programs."""
+
+        def wanted(event: Event) -> bool:
+            return is_outcome(event) and payload_of(event)["cluster"] == name
+
+        return payload_of(await self._seen(wanted, f"{name} did not end", since, within))
+
+    async def _seen(self, wanted: Callable[[Event], bool], complaint: str, since: int, within: float) -> Event:
         try:
-            event = await self.slack.wait_for(
-                lambda e: is_outcome(e) and payload_of(e)["cluster"] == name, within, since
-            )
+            return await self.slack.wait_for(wanted, within, since)
         except TimeoutError:
-            raise AssertionError(f"{name} did not end within {within} s:\n{self.stage.bot_log()}") from None
-        return payload_of(event)
+            said = [f"{e.kind} {e.ephemeral_to or ''} {e.text}" for e in self.slack.events[since:]]
+            end = "\n".join([*said[-15:], self.stage.bot_log()])
+            raise AssertionError(f"{complaint} in {within} s:\n{end}") from None
 
     async def happened(self, kind: str, cluster: str, within: float = 45) -> None:
         """The simulated Rancher's log has that word about the cluster."""
@@ -139,9 +153,9 @@ class Scene:
             if m.channel == CHANNEL and m.thread_ts is None and m.user == BOT and f"cluster {name}:" in m.text
         ]
 
-    def posted(self, test: Callable[[Event], bool]) -> int:
-        """How many messages of the bot pass the test."""
-        return sum(e.kind == "message" and e.user == BOT and test(e) for e in self.slack.events)
+    def outcomes(self, name: str) -> int:
+        """How many messages tell the end of a request about that cluster."""
+        return sum(is_outcome(e) and payload_of(e)["cluster"] == name for e in self.slack.events)
 
     # --- what can be counted ------------------------------------------------------------------------------
 
@@ -189,6 +203,11 @@ async def program(stage: Stage, *arguments: str) -> AsyncIterator[asyncio.subpro
         if process.returncode is None:
             process.terminate()
         await asyncio.wait_for(process.wait(), 15)
+
+
+def plain(event: Event) -> str:
+    """Everything that stands in an event, as one text."""
+    return f"{event.text} {event.blocks}"
 
 
 def payload_of(event: Event) -> dict[str, Any]:

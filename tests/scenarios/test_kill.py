@@ -8,9 +8,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from scene import MADE_ONCE, Scene, payload_of, scene
-
-from bot.sandbox.play import is_outcome
+from scene import MADE_ONCE, Scene, scene
 
 AFTER_KILL_S = 75.0
 POINTS = ("approved", "ordered", "operator", "measuring")
@@ -36,7 +34,7 @@ async def test_killed_at_four_points_at_once(tmp_path: Path) -> None:
         assert now.instances() == ["running"] * 3 * len(POINTS)
         for point in POINTS:
             assert len(now.parents(point)) == 1
-            assert now.posted(lambda e, p=point: is_outcome(e) and payload_of(e)["cluster"] == p) == 1
+            assert now.outcomes(point) == 1
 
 
 async def _bring_to_their_points(now: Scene) -> None:
