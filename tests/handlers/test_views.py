@@ -1,0 +1,189 @@
+"""Whatever the facts: Slack's limits hold in both renderings, and nobody's text becomes markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.core.desk import Conflict
+from bot.core.policy import Denied, Verb
+from bot.core.ports import Temporary
+from bot.core.records import RequestState
+from bot.core.spec import Draft, Invalid, Policy, Preset, Problem
+from bot.core.story import Story
+from bot.sandbox.slack.blocks import check_blocks, check_metadata, check_view
+from handlers.grammar import draft_of, split
+from handlers.views import answers
+from handlers.views.form import create_form, field_errors
+from handlers.views.help import Rights, help_page
+from handlers.views.line import StoryLine, story_line
+from handlers.views.listing import listing
+from handlers.views.outcome import metadata, outcome
+from handlers.views.page import Page
+from handlers.views.render import Rendered, render
+from handlers.views.request import request
+from handlers.views.results import results
+from handlers.views.retype import create_line
+from handlers.views.status import status
+from handlers.views.words import clean
+from tests.handlers.stories import AT, TEXT, USER, largest, plain_story, stories
+
+# Every token that may stand in mrkdwn: ours. Ids as the pages were given them.
+_OURS = re.compile(
+    r"<@[UW][A-Z0-9]+>|<!subteam\^S[A-Z0-9]+>|<#C[A-Z0-9]+>|<!date\^\d+\^\{date_short_pretty\} \{time\}\|[-: \dUTC]+>"
+    r"|<https?://[^\s<>|]+\|[^<>|]*>"
+)
+slowly = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+def mrkdwn_texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        if value.get("type") == "mrkdwn":
+            return [value["text"]]
+        return [text for inner in value.values() for text in mrkdwn_texts(inner)]
+    if isinstance(value, list | tuple):
+        return [text for inner in value for text in mrkdwn_texts(inner)]
+    return []
+
+
+def strings(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in strings(inner)]
+    if isinstance(value, list | tuple):
+        return [text for inner in value for text in strings(inner)]
+    return [value] if isinstance(value, str) else []
+
+
+def must_be_fit(rendered: Rendered) -> None:
+    assert 0 < len(rendered.text) <= 4_000
+    for blocks in (rendered.blocks, rendered.plain_blocks):
+        assert check_blocks(list(blocks), "message") == []
+        assert not any(block["type"] == "markdown" for block in blocks)
+        for text in [rendered.text, *mrkdwn_texts(blocks)]:
+            left = _OURS.sub("", text)
+            assert "<" not in left and ">" not in left, text
+            assert re.search(r"&(?!amp;|lt;|gt;)", left) is None, text
+        for text in [rendered.text, *strings(blocks)]:
+            assert not re.search(r"[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069]", text)
+            text.encode()
+    json.dumps([rendered.blocks, rendered.plain_blocks])
+
+
+def fit(page: Page) -> None:
+    must_be_fit(render(page))
+
+
+@slowly
+@given(stories(), st.booleans(), st.lists(USER, max_size=30).map(tuple))
+def test_a_request(story: Story, buttons: bool, approvers: tuple[str, ...]) -> None:
+    rendered = render(request(story, buttons=buttons, approvers=approvers))
+    must_be_fit(rendered)
+    for blocks in (rendered.blocks, rendered.plain_blocks):
+        wanted = buttons and story.state == "awaiting_approval"
+        actions = [e["action_id"] for b in blocks if b["type"] == "actions" for e in b["elements"]]
+        assert actions == (["approve", "deny"] if wanted else [])
+
+
+@slowly
+@given(stories())
+def test_an_outcome_a_status_and_results(story: Story) -> None:
+    fit(outcome(story))
+    fit(status(story))
+    told = metadata(story)
+    assert check_metadata({"event_type": "gpu_cluster_outcome", "event_payload": told}) is None
+    if story.report is not None:
+        fit(results(story))
+
+
+@pytest.mark.parametrize("text", ["x" * 5_000, "<" * 5_000, "𝔘" * 5_000, "line\n" * 1_000, "`*_~" * 1_000])
+@pytest.mark.parametrize("state", RequestState)
+def test_everything_at_its_largest(text: str, state: RequestState) -> None:
+    story = largest(text, state)
+    for page in (
+        request(story, buttons=True, approvers=("U0LEAD",) * 50),
+        outcome(story),
+        status(story),
+        results(story),
+        listing([story] * 200),
+    ):
+        fit(page)
+
+
+@slowly
+@given(st.lists(stories(), max_size=4), st.sampled_from([1, 40]))
+def test_a_listing(some: list[Story], times: int) -> None:
+    fit(listing(some * times))
+
+
+@given(TEXT, st.sampled_from(["done", "stalled", "error"]), TEXT, AT)
+def test_a_line(step: str, what: Any, text: str, at: float) -> None:
+    fit(story_line(StoryLine(step, what, text, at)))
+
+
+DRAFTS = st.builds(
+    Draft,
+    TEXT,
+    TEXT | st.just("starter"),
+    TEXT | st.just("8"),
+    TEXT,
+    TEXT,
+    st.lists(st.builds(Problem, st.sampled_from(["", "name", "gpus", "other"]), TEXT), max_size=4).map(tuple),
+)
+
+
+@given(DRAFTS, TEXT)
+def test_the_form(draft: Draft, description: str) -> None:
+    presets = {"starter": Preset("starter", description, ()), "other" * 40: Preset("o", "", ())}
+    view = create_form(draft, draft.problems, presets, Policy(), "{}")
+    assert check_view(view) == []
+    assert all(0 < len(text) <= 2_000 or not text for text in field_errors(draft.problems).values())
+
+
+@given(TEXT, TEXT, DRAFTS, st.lists(USER, max_size=20).map(tuple))
+def test_the_answers(text: str, more: str, draft: Draft, people: tuple[str, ...]) -> None:
+    for page in (
+        answers.denied(Denied(Verb.APPROVE, text, people)),
+        answers.conflict(Conflict(text, more), draft),
+        answers.invalid(Invalid(*draft.problems, Problem("name", text)), draft),
+        answers.unavailable(Temporary(text, more)),
+        answers.unknown(text),
+        answers.bad_line(text),
+        answers.elsewhere(("C0GPU", text)),
+        answers.not_invited(text),
+        answers.form_late(draft),
+        answers.got_it(text),
+        answers.incident("i-01234567"),
+        help_page(Rights((text, more), text, people), {text: Preset("x", more, ())}),
+    ):
+        fit(page)
+
+
+@given(TEXT)
+def test_what_was_typed_is_read_whole(text: str) -> None:
+    """In rich text nothing is replaced: what a person reads is what was typed, less what cannot be seen."""
+    (quote,) = [
+        e
+        for b in render(request(plain_story(text), buttons=False)).blocks
+        if b["type"] == "rich_text"
+        for e in b["elements"]
+        if e["type"] == "rich_text_quote"
+    ] or [{"elements": []}]
+    shown = "".join(e["text"] for e in quote["elements"])
+    visible = [c for c in text if c.isascii() and c.isalnum()]
+    assert len(text) > 3_000 or [c for c in shown if c.isascii() and c.isalnum()] == visible
+
+
+@given(st.text(max_size=60))
+def test_the_line_to_type_again_says_the_same(reason: str) -> None:
+    typed = create_line(Draft("train-a", "starter", "1", "8", reason)).removeprefix("/gpu-cluster ")
+    again = draft_of(split(typed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")).rest)
+    expected = clean(reason).replace("\n", " ")
+    if not set(expected) & set("“”„‟‘’–—"):
+        assert again == Draft("train-a", "starter", "1", "8", expected)
