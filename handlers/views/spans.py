@@ -14,8 +14,9 @@ from typing import Any, Literal
 from handlers.views.words import clean, clip, neutral
 
 DATE_FORMAT = "{date_short_pretty} {time}"
-_ID = re.compile(r"[A-Z][A-Z0-9]{1,30}")
+_PERSON = re.compile(r"[UW][A-Z0-9]{1,30}")
 _GROUP = re.compile(r"S[A-Z0-9]{1,30}")
+_CHANNEL = re.compile(r"[CDG][A-Z0-9]{1,30}")
 _URL = re.compile(r"https?://[^\s<>|]{1,2000}")
 
 SpanKind = Literal["plain", "bold", "code", "person", "group", "channel", "date", "link"]
@@ -49,13 +50,14 @@ def code(text: str) -> Span:
 
 def who(identity: str) -> Span:
     """A mention of a user or a user group by id; anything that is no id is shown as it is."""
-    if not _ID.fullmatch(identity):
-        return Span("plain", identity)
-    return Span("group" if _GROUP.fullmatch(identity) else "person", identity)
+    if _PERSON.fullmatch(identity):
+        return Span("person", identity)
+    return Span("group" if _GROUP.fullmatch(identity) else "plain", identity)
 
 
 def channel(identity: str) -> Span:
-    return Span("channel" if _ID.fullmatch(identity) else "plain", identity)
+    """A channel by its id; anything that is no id is shown as it is."""
+    return Span("channel" if _CHANNEL.fullmatch(identity) else "plain", identity)
 
 
 def moment(at: float) -> Span:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.sandbox.slack import Event
-from tests.handlers.conftest import APPROVALS, BYSTANDER, CHANNEL, LEAD, LINE, REQUESTER, Bot, all_text
+from tests.handlers.harness import APPROVALS, BYSTANDER, CHANNEL, LEAD, LINE, REQUESTER, Bot, all_text
 
 
 def opened_form(bot: Bot, since: int = 0) -> Event:

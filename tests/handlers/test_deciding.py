@@ -9,7 +9,7 @@ import pytest
 
 from bot.core.records import RequestState
 from bot.core.spec import to_json
-from tests.handlers.conftest import (
+from tests.handlers.harness import (
     APPROVALS,
     BYSTANDER,
     LEAD,

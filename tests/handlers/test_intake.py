@@ -20,7 +20,7 @@ from handlers.calls import make_clients
 from handlers.inbox import Gesture, Inbound, inbound_from_json
 from handlers.intake import LEASE_S, Intake
 from handlers.views.listing import listing
-from tests.handlers.conftest import CHANNEL, LEAD, LINE, REQUESTER, Bot
+from tests.handlers.harness import CHANNEL, LEAD, LINE, REQUESTER, Bot
 from tests.handlers.older_slack import older_slack
 
 ASKED = Inbound(Gesture.CREATE, REQUESTER, CHANNEL, draft=Draft("train-a", "starter", "1", "8", "try it"))

@@ -18,7 +18,7 @@ from bot.sandbox.slack import Event
 from handlers.calls import make_clients
 from handlers.pacing import EDITS, KEPT_FOR_STATES, Pace
 from handlers.publisher import LEASE_S, Publisher
-from tests.handlers.conftest import APPROVALS, CHANNEL, LEAD, REQUESTER, Bot, all_text
+from tests.handlers.harness import APPROVALS, CHANNEL, LEAD, REQUESTER, Bot, all_text
 from tests.handlers.older_slack import older_slack
 
 T = TypeVar("T")

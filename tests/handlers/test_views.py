@@ -35,7 +35,8 @@ from tests.handlers.stories import AT, TEXT, USER, largest, plain_story, stories
 
 # Every token that may stand in mrkdwn: ours. Ids as the pages were given them.
 _OURS = re.compile(
-    r"<@[UW][A-Z0-9]+>|<!subteam\^S[A-Z0-9]+>|<#C[A-Z0-9]+>|<!date\^\d+\^\{date_short_pretty\} \{time\}\|[-: \dUTC]+>"
+    r"<@[UW][A-Z0-9]+>|<!subteam\^S[A-Z0-9]+>|<#[CDG][A-Z0-9]+>"
+    r"|<!date\^\d+\^\{date_short_pretty\} \{time\}\|[-: \dUTC]+>"
     r"|<https?://[^\s<>|]+\|[^<>|]*>"
 )
 slowly = settings(

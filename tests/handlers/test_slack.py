@@ -1,0 +1,148 @@
+"""The way in: tokens, workspaces, HTTP mode, faults of listeners, and what the log must not hold."""
+
+from __future__ import annotations
+
+import io
+import logging
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.core.desk import Desk
+from bot.core.ports import Permanent, Temporary
+from bot.sandbox.slack import ThreadedSlack, Workspace
+from bot.store import SqliteStore
+from handlers.calls import make_clients
+from handlers.directory import SlackDirectory
+from handlers.inbox import Inbox
+from handlers.redact import Redaction, install_redaction, redact
+from handlers.slack import build_app, close_app, connect_socket, identify, serve_http
+from tests.handlers.harness import LEAD, REQUESTER, Bot, MovableClock, catalogue
+
+
+def test_the_token_says_where_it_belongs(slack: ThreadedSlack) -> None:
+    client = make_clients(slack.workspace.bot_token, slack.api_url).asking
+    assert identify(client).team_id == "T0SANDBOX"
+    with pytest.raises(Permanent, match="belongs to the workspace T0SANDBOX, the configuration names T0ELSE"):
+        identify(client, "T0ELSE")
+
+
+def test_a_wrong_token_is_named(slack: ThreadedSlack) -> None:
+    with pytest.raises(Permanent, match=r"SLACK_BOT_TOKEN \(invalid_auth\)") as caught:
+        identify(make_clients("xoxb-wrong", slack.api_url).asking)
+    assert "OAuth" in caught.value.remedy
+
+
+def test_no_answer_is_temporary() -> None:
+    with pytest.raises(Temporary, match="does not answer"):
+        identify(make_clients("xoxb-1", "http://127.0.0.1:9/api/").posting)
+
+
+def test_a_wrong_app_token_is_named(bot: Bot) -> None:
+    app = build_app(clients=bot.clients, installation=identify(bot.clients.asking), inbox=bot.inbox, desk=bot.desk)
+    with pytest.raises(Permanent, match="SLACK_APP_TOKEN"):
+        connect_socket(app, bot.workspace.bot_token)
+    close_app(app)
+
+
+def test_a_listener_that_fails_says_so(bot: Bot, caplog: pytest.LogCaptureFixture) -> None:
+    request = bot.asks()
+    card = bot.card()
+    message = bot.workspace.messages[str(card.channel), str(card.ts)]
+    (actions,) = (b for b in message.blocks if b["type"] == "actions")
+    actions["elements"][0].pop("value")  # a button that no release of ours has posted
+    assert not bot.clicks(LEAD, "approve", card).acked
+    answer = bot.told(LEAD, "Something went wrong on my side")
+    assert "i-" in answer.text and "a listener failed" in caplog.text
+    assert bot.request(request.id).state == "awaiting_approval"
+
+
+def test_what_nobody_listens_for_is_acknowledged(bot: Bot) -> None:
+    assert bot.slack.do(bot.workspace.open_home(REQUESTER)).acked
+    assert bot.slack.do(bot.workspace.dm(REQUESTER, "hello")).acked
+
+
+# --- HTTP mode ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def http_bot(tmp_path: Path, clock: MovableClock) -> Iterator[tuple[ThreadedSlack, int, list[bool]]]:
+    """A bot behind signed HTTP requests; returns Slack, the bot's port and whether it is well."""
+    secret, well = "sandbox-secret", [True]
+    with ThreadedSlack(Workspace()) as api:
+        clients = make_clients(api.workspace.bot_token, api.api_url)
+        store = SqliteStore(tmp_path / "http.db")
+        installation = identify(clients.asking)
+        directory = SlackDirectory(clients.asking, installation.team_id, clock)
+        desk = Desk(store=store, clock=clock, catalogue=catalogue(), directory=directory)
+        app = build_app(
+            clients=clients, installation=installation, inbox=Inbox(store, clock), desk=desk, signing_secret=secret
+        )
+        server = serve_http(app, 0, lambda: well[0])
+        url = f"http://127.0.0.1:{server.port}/slack/events"
+        with ThreadedSlack(Workspace(request_url=url, signing_secret=secret)) as slack:
+            yield slack, server.port, well
+        server.close()
+        close_app(app)
+
+
+def test_http_mode(http_bot: tuple[ThreadedSlack, int, list[bool]]) -> None:
+    slack, _, _ = http_bot
+    delivery = slack.do(slack.workspace.slash(REQUESTER, "C0GPU", "crate"))
+    assert delivery.acked and delivery.payload is not None and "Did you mean" in delivery.payload["text"]
+
+
+def test_health(http_bot: tuple[ThreadedSlack, int, list[bool]]) -> None:
+    _, port, well = http_bot
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz") as answer:
+        assert answer.status == 200
+    well[0] = False
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz")
+
+
+def test_an_unsigned_request_is_refused(http_bot: tuple[ThreadedSlack, int, list[bool]]) -> None:
+    _, port, _ = http_bot
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/slack/events", data=b"command=/gpu-cluster&text=list")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(request)
+
+
+# --- the log --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "xoxb-12-34-abcDEF",
+        "xapp-1-A1-2-f00d",
+        "https://hooks.slack.com/commands/T1/2/abc",
+        "{'trigger_id': '12.34.secret'}",
+        '{"response_url": "http://127.0.0.1:1/response/secret"}',
+        "X-Slack-Signature: v0=" + "0a" * 32,
+    ],
+)
+def test_secrets_are_blotted_out(secret: str) -> None:
+    shown = redact(f"before {secret} after")
+    for part in ("abc", "secret", "f00d", "0a0a"):
+        assert part not in shown
+    assert shown.startswith("before ") and shown.endswith(" after")
+
+
+def test_the_filter_sees_arguments_and_traces() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logging.getLogger().addHandler(handler)
+    try:
+        install_redaction()
+        install_redaction()
+        assert sum(isinstance(f, Redaction) for f in handler.filters) == 1
+        try:
+            raise ValueError("token xoxb-1-secret")
+        except ValueError:
+            logging.getLogger("some.library").exception("failed with %s", "xapp-1-secret")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert "secret" not in stream.getvalue() and "ValueError" in stream.getvalue()
