@@ -174,7 +174,7 @@ class Intake:
         if not self._directory.is_in(ask.channel):
             return Reply(answers.not_invited(ask.channel))
         name = inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
-        return Reply(answers.got_it(self._desk.ask_delete(ask, name).cluster))
+        return Reply(answers.got_it(self._desk.ask_delete(ask, name).cluster, delete=True))
 
     def _status(self, ask: Ask, inbound: Inbound) -> Reply:
         if not inbound.name:

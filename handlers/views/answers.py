@@ -104,8 +104,10 @@ def form_late(draft: Draft) -> Page:
     return _page(line("The form could not be opened. Try again, or type the whole line: ", typed))
 
 
-def got_it(name: str) -> Page:
+def got_it(name: str, *, delete: bool = False) -> Page:
     """A request has been taken in."""
+    if delete:
+        return _page(line(f"Got it: delete {name}, once a lead has agreed. The card is in the channel in a moment."))
     return _page(line(f"Got it: {name}. Its message appears in the channel in a moment."))
 
 

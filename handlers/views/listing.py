@@ -9,7 +9,7 @@ from handlers.views.page import Header, Note, Page, Para, Table
 from handlers.views.spans import code, line
 from handlers.views.words import count, state_words
 
-COLUMNS = ("Cluster", "State", "GPUs", "Preset", "Team", "Time is over (UTC)")
+COLUMNS = ("Cluster", "State", "GPUs", "Preset", "Team", "Available until (UTC)")
 
 
 def listing(stories: list[Story]) -> Page:

@@ -61,8 +61,8 @@ def getting_in(story: Story) -> list[Part]:
     )
     pairs.append(("Storage class", storage))
     if story.expires_at is not None:
-        pairs.append(("Its time is over", line(moment(story.expires_at))))
-    pairs.append(("Cost", line(cost(story))))
+        pairs.append(("Available until", line(moment(story.expires_at))))
+    pairs.append(("Price", line(cost(story))))
     paste = line("To see a GPU, download the KubeConfig from that page and paste:")
     return [Fields(tuple(pairs)), Para((paste,)), Code(smi_command())]
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from handlers.views.spans import Line
 
-TaskStatus = Literal["pending", "in_progress", "complete", "error"]
+TaskStatus = Literal["pending", "in_progress", "complete", "error", "stopped"]
 
 
 @dataclass(frozen=True)

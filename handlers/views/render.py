@@ -24,6 +24,7 @@ from handlers.views.page import (
     Steps,
     Table,
     Task,
+    TaskStatus,
 )
 from handlers.views.spans import Line, bold, line, mrkdwn, rich
 from handlers.views.words import clean, clip, count, escape
@@ -44,7 +45,13 @@ _CELL = 80
 _PLAIN_CELL = 28
 _FENCE = "```"
 
-_STATUS_WORDS = {"pending": "to do", "in_progress": "under way", "complete": "done", "error": "failed"}
+_STATUS_WORDS: dict[TaskStatus, str] = {
+    "pending": "to do",
+    "in_progress": "under way",
+    "complete": "done",
+    "error": "failed",
+    "stopped": "stopped",
+}
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,9 @@ def _lines(lines: tuple[Line, ...]) -> list[Block]:
 
 def _card(task: Task) -> Block:
     title = clip(f"{clean(task.title)}: {_STATUS_WORDS[task.status]}", 255)
-    card: Block = {"type": "task_card", "task_id": clip(task.key, 255), "title": title, "status": task.status}
+    # Slack has four states; what was stopped looks like what was never begun.
+    status = "pending" if task.status == "stopped" else task.status
+    card: Block = {"type": "task_card", "task_id": clip(task.key, 255), "title": title, "status": status}
     if detail := rich(line(task.detail), 500):
         card["details"] = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": detail}]}
     return card

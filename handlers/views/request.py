@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core.records import ClusterState, Kind, RequestState, StepState
+from bot.core.records import OPEN_STATES, ClusterState, Kind, RequestState, StepState
 from bot.core.spec import Check, Pool
 from bot.core.story import Decision, StepFacts, Story
 from handlers.views.page import (
@@ -62,10 +62,17 @@ def headline(story: Story) -> str:
 def steps(story: Story) -> Steps:
     """The plan with the state of every step."""
     tasks = tuple(
-        Task(step.name, step_title(step.name), _TASK_STATUS[step.state], step.progress or step.why)
+        Task(step.name, step_title(step.name), _task_status(story, step), step.progress or step.why)
         for step in story.steps
     )
     return Steps(f"plan-{story.request_id}", f"{story.done_steps} of {len(story.steps)} steps done", tasks)
+
+
+def _task_status(story: Story, step: StepFacts) -> TaskStatus:
+    """A step that was under way when the request ended is not under way any more."""
+    if step.state == StepState.RUNNING and story.state not in OPEN_STATES:
+        return "stopped"
+    return _TASK_STATUS[step.state]
 
 
 def machines(story: Story) -> str:
@@ -76,10 +83,10 @@ def machines(story: Story) -> str:
 
 
 def cost(story: Story) -> str:
-    """The highest cost that is approved, or that the price is unknown."""
+    """The highest cost that is approved, or that it is unknown."""
     envelope = story.envelope
     if envelope is None or envelope.max_price_per_hour is None:
-        return "price: unknown"
+        return "unknown"
     total = envelope.max_price_per_hour * envelope.hours
     return f"at most ${envelope.max_price_per_hour:,.2f} an hour, ${total:,.2f} for {count(envelope.hours, 'hour')}"
 
@@ -120,7 +127,7 @@ def _fields(story: Story) -> tuple[tuple[str, Line], ...]:
         pairs.append(("Where", line(f"{story.envelope.region}, account {story.envelope.account or 'unknown'}")))
         versions = f"Kubernetes {story.envelope.kubernetes}, GPU Operator {story.envelope.operator}"
         pairs.append(("Versions", line(versions)))
-    pairs.append(("Cost", line(cost(story))))
+    pairs.append(("Price", line(cost(story))))
     return tuple(pairs)
 
 
@@ -196,16 +203,17 @@ def _ended(story: Story) -> Line:
     if story.finished_at is not None:
         pieces = line(f"Finished ({outcome_state(story)}) ", moment(story.finished_at), ".")
     if story.expires_at is not None and story.cluster_state in (ClusterState.READY, ClusterState.DEGRADED):
-        pieces += line(" Its time is over ", moment(story.expires_at), ".")
+        pieces += line(" Available until ", moment(story.expires_at), ".")
     return pieces
 
 
 def _buttons(story: Story) -> Buttons:
     value = f"{story.request_id}.{story.envelope_hash[:8]}"
+    hours = story.envelope.hours if story.envelope is not None else 0
     if story.kind == Kind.DELETE:
         weight = f"Delete {story.cluster}: all its machines and everything on them."
     else:
-        weight = f"{machines(story)}; {cost(story)}."
+        weight = f"{machines(story)}, for {count(hours, 'hour')}; price: {cost(story)}."
     sure = Confirm(f"Approve {story.cluster}?", weight, "Approve", "Not yet")
     against = Confirm(f"Deny {story.cluster}?", "This ends the request; it can be asked again.", "Deny", "Not yet")
     return Buttons(

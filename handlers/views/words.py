@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from bot.core import plan
-from bot.core.records import Kind, RequestState
+from bot.core.records import ClusterState, Kind, RequestState
 from bot.core.story import Story
 from bot.core.verdict import DEGRADED, VERIFIED
 
@@ -108,6 +108,13 @@ def outcome_state(story: Story) -> str:
     return "ready" if story.report is not None and story.report.verdict == VERIFIED else DEGRADED
 
 
+def _ended_words(story: Story) -> str:
+    words = outcome_state(story).capitalize()
+    if story.kind == Kind.CREATE and story.cluster_state in (ClusterState.DELETING, ClusterState.GONE):
+        return f"{words}, and since then {'deleted' if story.cluster_state == ClusterState.GONE else 'being deleted'}"
+    return words
+
+
 def state_words(story: Story) -> str:
     """The state of a request as its header says it."""
     running = "Deleting" if story.kind == Kind.DELETE else "Building"
@@ -116,7 +123,7 @@ def state_words(story: Story) -> str:
         RequestState.AWAITING_APPROVAL: "Waiting for approval",
         RequestState.APPROVED: f"Approved, {running.lower()} begins",
         RequestState.RUNNING: running,
-        RequestState.DONE: outcome_state(story).capitalize(),
+        RequestState.DONE: _ended_words(story),
         RequestState.FAILED: "Failed",
         RequestState.CANCELLED: "Cancelled",
         RequestState.DENIED: "Denied",

@@ -208,7 +208,7 @@ def test_status_in_a_thread_is_for_everybody(bot: Bot) -> None:
     assert "Waiting for approval" in all_text(answer)
     assert not any(b["type"] == "actions" for b in answer.blocks)
     bot.slack.do(bot.workspace.mention(REQUESTER, CHANNEL, "delete", thread_ts=card.ts))
-    bot.told(REQUESTER, "Got it: train-a")
+    bot.told(REQUESTER, "Got it: delete train-a")
     bot.sees(lambda e: e.kind == "message" and "to delete the cluster train-a" in e.text)
     replies = [e for e in bot.workspace.events if e.kind == "message" and e.thread_ts == card.ts and e.user == "U0BOT"]
     assert len(replies) == 1, "the duplicate was answered"

@@ -41,7 +41,7 @@ def test_the_confirmation_says_what_it_costs(bot: Bot) -> None:
 
 def test_a_price_that_is_not_known_is_said_to_be_unknown(bot: Bot) -> None:
     bot.asks(price=None)
-    assert "price: unknown" in all_text(bot.card())
+    assert "price: unknown." in all_text(bot.card())
 
 
 def test_a_lead_denies(bot: Bot) -> None:
