@@ -250,7 +250,10 @@ class Desk:
         return told
 
     def _newest(self, tx: Tx, cluster: ClusterRow) -> Story:
-        return self._tell(tx, tx.requests_of(cluster.id)[-1].id)
+        """The newest request that came to something: one denied or lapsed says nothing about the cluster."""
+        requests = tx.requests_of(cluster.id)
+        counted = [r for r in requests if r.state not in (RequestState.DENIED, RequestState.LAPSED)]
+        return self._tell(tx, (counted or requests)[-1].id)
 
     def _needed(self, request: RequestRow) -> int:
         return self._catalogue.policy.approvals

@@ -169,3 +169,15 @@ def test_the_card_in_another_channel(bot: Bot) -> None:
     both = (bot.shown("Approved, building begins"), bot.shown("Approved, building begins", channel=APPROVALS))
     assert not any(b["type"] == "actions" for e in both for b in e.blocks)
     assert {row.kind for row in bot.messages(request.id)} == {"parent", "card"}
+
+
+def test_a_denied_delete_leaves_the_cluster_its_own_story(bot: Bot) -> None:
+    bot.asks("train-a")
+    bot.clicks(LEAD, "approve", bot.card())
+    bot.told(LEAD, "You approved train-a")
+    bot.types(REQUESTER, "delete train-a")
+    bot.clicks(LEAD, "deny", bot.sees(lambda e: e.kind == "message" and "to delete the cluster" in e.text))
+    bot.sees(lambda e: e.kind == "message" and "was denied" in e.text)
+    since = bot.now
+    bot.types(REQUESTER, "status train-a")
+    assert "Approved, building begins" in all_text(bot.told(REQUESTER, "train-a", since))
