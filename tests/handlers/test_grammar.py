@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.core.spec import Draft
@@ -53,6 +53,7 @@ def test_an_open_quote_is_named(typed: str) -> None:
     assert words.verb == "create" and "quotation mark is open" in words.trouble
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_line_breaks_the_parser(text: str) -> None:
     words = split(text)

@@ -10,7 +10,7 @@ import sqlite3
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.core.desk import Ask
@@ -164,6 +164,7 @@ DRAFTS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         Inbound,

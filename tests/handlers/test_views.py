@@ -40,7 +40,7 @@ _OURS = re.compile(
     r"|<https?://[^\s<>|]+\|[^<>|]*>"
 )
 slowly = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -123,6 +123,7 @@ def test_a_listing(some: list[Story], times: int) -> None:
     fit(listing(some * times))
 
 
+@slowly
 @given(TEXT, st.sampled_from(["done", "stalled", "error"]), TEXT, AT)
 def test_a_line(step: str, what: Any, text: str, at: float) -> None:
     fit(story_line(StoryLine(step, what, text, at)))
@@ -139,6 +140,7 @@ DRAFTS = st.builds(
 )
 
 
+@slowly
 @given(DRAFTS, TEXT)
 def test_the_form(draft: Draft, description: str) -> None:
     presets = {"starter": Preset("starter", description, ()), "other" * 40: Preset("o", "", ())}
@@ -147,6 +149,7 @@ def test_the_form(draft: Draft, description: str) -> None:
     assert all(0 < len(text) <= 2_000 or not text for text in field_errors(draft.problems).values())
 
 
+@slowly
 @given(TEXT, TEXT, DRAFTS, st.lists(USER, max_size=20).map(tuple))
 def test_the_answers(text: str, more: str, draft: Draft, people: tuple[str, ...]) -> None:
     for page in (
@@ -166,6 +169,7 @@ def test_the_answers(text: str, more: str, draft: Draft, people: tuple[str, ...]
         fit(page)
 
 
+@slowly
 @given(TEXT)
 def test_what_was_typed_is_read_whole(text: str) -> None:
     """In rich text nothing is replaced: what a person reads is what was typed, less what cannot be seen."""
@@ -181,6 +185,7 @@ def test_what_was_typed_is_read_whole(text: str) -> None:
     assert len(text) > 3_000 or [c for c in shown if c.isascii() and c.isalnum()] == visible
 
 
+@slowly
 @given(st.text(max_size=60))
 def test_the_line_to_type_again_says_the_same(reason: str) -> None:
     typed = create_line(Draft("train-a", "starter", "1", "8", reason)).removeprefix("/gpu-cluster ")
