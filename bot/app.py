@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import signal
 import socket
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -23,7 +24,7 @@ from bot.core.clock import FileClock, WallClock
 from bot.core.desk import Desk
 from bot.core.engine import Engine
 from bot.core.looking import Surroundings
-from bot.core.ports import Clock, Cluster, Permanent, Store
+from bot.core.ports import Clock, Cluster, Permanent, Rancher, Store, Temporary
 from bot.core.preflight import preflight
 from bot.core.records import Kind, RequestState
 from bot.core.spec import Check, Draft, Envelope, Preflight, check_draft
@@ -118,12 +119,18 @@ class Outsides:
         )
 
 
-def make_engine(settings: Settings, store: Store, clock: Clock) -> Engine:
-    """The engine with everything it looks at. Raises `NotReady` when Rancher is not configured."""
-    if not settings.environment.rancher_url or not settings.environment.rancher_token:
+def make_outsides(settings: Settings, clock: Clock) -> Outsides:
+    """The outside worlds. Raises `NotReady` when Rancher is not configured; asks nobody anything yet."""
+    environment = settings.environment
+    if not environment.rancher_url or not environment.rancher_token:
         raise NotReady("RANCHER_URL and RANCHER_TOKEN must be set (gpu-cluster doctor says more).")
+    return Outsides(settings, clock)
+
+
+def make_engine(settings: Settings, store: Store, clock: Clock, outsides: Outsides) -> Engine:
+    """The engine with everything it looks at."""
     around = Surroundings(
-        outside=Outsides(settings, clock).of,
+        outside=outsides.of,
         catalogue=settings.catalogue,
         principals=settings.config.access.principals,
         probe_script=(resources.files("manifests") / "verify" / "probe.py").read_text(),
@@ -137,9 +144,11 @@ def make_engine(settings: Settings, store: Store, clock: Clock) -> Engine:
 def run_worker(settings: Settings) -> None:
     """An engine on the store, until it is told to end."""
     clock, store = make_clock(settings.environment), make_store(settings)
-    engine = make_engine(settings, store, clock)
+    outsides = make_outsides(settings, clock)
+    engine = make_engine(settings, store, clock, outsides)
     log.info("worker: store %s", store.describe())
     _end_on_signal(engine.stop)
+    _greet(outsides.rancher)
     engine.run()
 
 
@@ -152,7 +161,8 @@ def run_bot(settings: Settings) -> None:
     environment, slack = settings.environment, settings.config.slack
     _need_slack(environment)
     clock, store = make_clock(environment), make_store(settings)
-    engine = make_engine(settings, store, clock)
+    outsides = make_outsides(settings, clock)
+    engine = make_engine(settings, store, clock, outsides)
     clients = make_clients(environment.slack_bot_token, environment.slack_api_url)
     installation = identify(clients.asking, slack.workspace)
     directory = SlackDirectory(clients.asking, installation.team_id, clock)
@@ -198,6 +208,7 @@ def run_bot(settings: Settings) -> None:
     way_in = _way_in(bolt, environment)
     _end_on_signal(engine.stop)
     try:
+        _greet(outsides.rancher)
         engine.run()
     finally:
         way_in.close()
@@ -229,6 +240,16 @@ def _way_in(bolt: App, environment: Environment) -> SocketConnection | HttpServe
         raise NotReady(f"PORT {environment.port} cannot be listened on ({error.strerror}).") from None
 
 
+def _greet(rancher: Rancher) -> None:
+    """Log who we are to Rancher. Raises `Permanent` when it refuses us; an outage passes, and the steps wait for it."""
+    try:
+        about = rancher.about()
+    except Temporary as error:
+        log.warning("%s %s", error.reason, error.remedy)
+    else:
+        log.info("Rancher %s as %s", about.version, about.user_id)
+
+
 def _end_on_signal(stop: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop())
@@ -242,9 +263,7 @@ def dry_run(settings: Settings, draft: Draft, team: str) -> Preflight:
     if team not in settings.catalogue.teams:
         raise NotReady(f"There is no team “{team}” in {settings.config_path}.")
     spec = check_draft(draft, settings.catalogue.teams[team], settings.catalogue)
-    if not settings.environment.rancher_url or not settings.environment.rancher_token:
-        raise NotReady("RANCHER_URL and RANCHER_TOKEN must be set (gpu-cluster doctor says more).")
-    outside = Outsides(settings, make_clock(settings.environment)).of(spec.target)
+    outside = make_outsides(settings, make_clock(settings.environment)).of(spec.target)
     return preflight(spec, settings.catalogue, cloud=outside.cloud, rancher=outside.rancher)
 
 
@@ -267,7 +286,7 @@ def examine() -> list[Check]:
 def _examined(loaded: Settings) -> Iterator[Check]:
     environment, targets = loaded.environment, list(loaded.catalogue.targets.values())
     outsides = Outsides(loaded, WallClock())
-    yield doctor.store_check(lambda: make_store(loaded))
+    yield doctor.store_check(lambda: open_store(loaded.database_url))
     yield from doctor.slack_checks(environment, loaded.config.slack.workspace)
     yield from doctor.rancher_checks(environment, lambda: outsides.rancher, targets)
     yield from doctor.aws_checks(lambda target: outsides.cloud(target.region), targets)
@@ -297,12 +316,16 @@ def sandbox(
     from bot.sandbox import show
     from bot.sandbox.stage import Plot
     from bot.sandbox.world.faults import checked
+    from bot.sandbox.world.rancher.release import release
 
     try:
+        release(rancher)
         plot = Plot(speed=speed, faults=tuple(sorted(checked(faults))), rancher=rancher, port=port, p3=p3)
         script = _script(plays, play, preset, gpus=2 if "gpu-missing" in faults else 1)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise NotReady(str(error)) from None
+    except OSError as error:
+        raise NotReady(f"--play {play}: it cannot be read ({error.strerror}).") from None
     try:
         if not headless:
             show.interactive(plot, state)
@@ -317,6 +340,9 @@ def sandbox(
 
 def _script(plays: Any, play: str | None, preset: str, *, gpus: int) -> Any:
     if play is None:
+        known = tomllib.loads(settings.example_config())["preset"]
+        if preset not in known:
+            raise ValueError(f"unknown preset {preset}; there are: {', '.join(known)}")
         return plays.create_and_approve(preset, gpus)
     if play == "walkthrough":
         return plays.parse((resources.files("bot.sandbox") / "plays" / "walkthrough.toml").read_text(), play)

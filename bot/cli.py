@@ -53,8 +53,11 @@ def main(*, verbose: bool) -> None:
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    for noisy in ("botocore", "urllib3", "aiohttp.access", "slack_bolt.App"):
+    for noisy in ("botocore", "aiohttp.access", "slack_bolt.App"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # These log what they then raise, and every retry: what becomes of it is said once, by whoever asked.
+    for doubled in ("urllib3", "slack_sdk.web"):
+        logging.getLogger(doubled).setLevel(logging.DEBUG if verbose else logging.CRITICAL)
 
 
 @main.command()
@@ -93,7 +96,7 @@ def worker() -> None:
 @click.option("--without-p3", is_flag=True, help="AWS as it is since 2026: the P3 family is no longer listed.")
 @click.option("--rancher", default="2.15.0", show_default=True, help="Which Rancher to play.")
 @click.option("--play", help="With --headless: a play file (TOML), or “walkthrough”.")
-@click.option("--port", type=int, default=0, help="Port of the page; 0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep the sandbox's state and logs in this new folder.")
 def sandbox(
     *,
@@ -117,6 +120,8 @@ def sandbox(
       gpu-cluster sandbox --headless --json --fault no-capacity
       gpu-cluster sandbox --headless --preset blog --without-p3
     """
+    if not headless and (as_json or play):
+        raise click.UsageError("--json and --play go with --headless.")
     sys.exit(
         app.sandbox(
             headless=headless,
@@ -193,7 +198,7 @@ def example_config() -> None:
 
 def _print_check(check: Check) -> None:
     word = {"ok": "ok", "no": "NO", "unknown": "could not check"}[check.state]
-    click.echo(f"{word:>15}  {check.name}: {check.detail}", err=True)
+    click.echo(f"{word:>15}  {check.name}: {check.detail.removeprefix(f'{word}: ')}", err=True)
     if check.state != "ok" and check.remedy:
         click.echo(f"{'':>15}  → {check.remedy}", err=True)
 

@@ -63,10 +63,15 @@ def aws_checks(make: Callable[[Target], Cloud], targets: list[Target]) -> Iterat
 
 
 def store_check(make: Callable[[], Store]) -> Check:
-    """The store opens and can be written."""
+    """The store opens and can be written. `make` may raise ValueError for a URL that is none of a store."""
 
     def look() -> str:
-        store = make()
+        try:
+            store = make()
+        except ValueError as error:
+            raise _No(
+                str(error), "Mend DATABASE_URL, or leave it out: then it is a file in your state folder."
+            ) from None
         with store.transaction() as tx:
             tx.next_due_at()
         return store.describe()
