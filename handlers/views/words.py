@@ -36,6 +36,8 @@ STEP_TITLES: Mapping[str, str] = {
 
 def clean(text: str) -> str:
     """Without control characters, surrogates and direction marks; newlines stay."""
+    if text.isprintable():
+        return text
     return "".join(
         " " if c in _SPACES else c
         for c in text

@@ -104,9 +104,9 @@ def test_an_outcome_a_status_and_results(story: Story) -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 5_000, "<" * 5_000, "𝔘" * 5_000, "line\n" * 1_000, "`*_~" * 1_000])
-@pytest.mark.parametrize("state", RequestState)
-def test_everything_at_its_largest(text: str, state: RequestState) -> None:
-    story = largest(text, state)
+@pytest.mark.parametrize("state", ["awaiting_approval", "running", "failed", "done"])
+def test_everything_at_its_largest(text: str, state: str) -> None:
+    story = largest(text, RequestState(state))
     for page in (
         request(story, buttons=True, approvers=("U0LEAD",) * 50),
         outcome(story),
