@@ -168,7 +168,12 @@ class Desk:
                     raise Conflict("You have approved this already; it waits for another lead.") from taken
                 final = count >= self._needed(request)
             else:
-                lifecycle.deny(tx, request, user, because, reason, now)
+                try:
+                    lifecycle.deny(tx, request, user, because, reason, now)
+                except Taken as taken:
+                    raise Conflict(
+                        "You have approved this already, and an approval stands.", "Another lead can still deny it."
+                    ) from taken
                 count, final = 0, True
             told = self._tell(tx, request_id)
         self._wake()
@@ -282,9 +287,12 @@ def _must_be_open(request: RequestRow, now: float) -> None:
         raise Conflict("The checks are not finished; the buttons work as soon as they are.")
     if request.state == RequestState.LAPSED:
         raise Conflict("Too late: this request has lapsed.", "The requester can ask again.")
-    by = f" by <@{request.decided_by}>" if request.decided_by else ""
-    word = {"denied": "denied", "cancelled": "cancelled"}.get(request.state, "approved")
-    raise Conflict(f"This was already {word}{by}.")
+    if request.state == RequestState.CANCELLED:
+        raise Conflict("This request was cancelled.")
+    if not request.decided_by:
+        raise Conflict("This request has failed its checks.", "The requester can ask again.")
+    word = "denied" if request.state == RequestState.DENIED else "approved"
+    raise Conflict(f"This was already {word} by <@{request.decided_by}>.")
 
 
 def _delete_asked(cluster: ClusterRow) -> Conflict:

@@ -38,6 +38,17 @@ _MOVES: dict[RequestState, frozenset[RequestState]] = {
     RequestState.RUNNING: frozenset({RequestState.DONE, RequestState.FAILED, RequestState.CANCELLED}),
 }
 
+_CLUSTER_MOVES: dict[ClusterState, frozenset[ClusterState]] = {
+    ClusterState.BUILDING: frozenset(
+        {ClusterState.READY, ClusterState.DEGRADED, ClusterState.FAILED, ClusterState.DELETING, ClusterState.GONE}
+    ),
+    ClusterState.READY: frozenset({ClusterState.DELETING}),
+    ClusterState.DEGRADED: frozenset({ClusterState.DELETING}),
+    ClusterState.FAILED: frozenset({ClusterState.DELETING}),
+    # Again: a delete that failed leaves the cluster deleting, and may be asked for once more.
+    ClusterState.DELETING: frozenset({ClusterState.DELETING, ClusterState.GONE}),
+}
+
 
 class Impossible(Exception):
     """A move that the lifecycle does not know: a mistake in the code, never a person's."""
@@ -60,7 +71,9 @@ def move(
 def move_cluster(
     tx: Tx, cluster: ClusterRow, to: ClusterState, *, request: RequestRow, at: float, detail: str = "", **changes: Any
 ) -> ClusterRow:
-    """Move a cluster, with its audit line."""
+    """Move a cluster, with its audit line; raises as `move` does."""
+    if to not in _CLUSTER_MOVES.get(cluster.state, frozenset()):
+        raise Impossible(f"{cluster.id}: {cluster.state} → {to}")
     moved = tx.change(cluster, state=to, **changes)
     _audit(tx, request, ENGINE, f"cluster {cluster.state} → {to}", detail, at)
     return moved
@@ -197,10 +210,16 @@ def fail(
 
 
 def free_name(tx: Tx, request: RequestRow, at: float) -> None:
-    """A create that ended before anything was made leaves nothing behind."""
-    if request.kind == Kind.CREATE:
-        cluster = tx.cluster(request.cluster_id)
-        move_cluster(tx, cluster, ClusterState.GONE, request=request, at=at, gone_at=at)
+    """A create that ended before anything was made leaves nothing behind, nor anything to delete."""
+    if request.kind != Kind.CREATE:
+        return
+    cluster = tx.cluster(request.cluster_id)
+    move_cluster(tx, cluster, ClusterState.GONE, request=request, at=at, gone_at=at)
+    waiting = tx.open_request(cluster.id)
+    if waiting is not None:
+        why = "The cluster was never made: there is nothing to delete."
+        cancelled = move(tx, waiting, RequestState.CANCELLED, actor=ENGINE, at=at, reason=why)
+        post(tx, cancelled, MessageKind.OUTCOME, at)
 
 
 def rerender(tx: Tx, request_id: str, *, urgent: bool) -> None:
