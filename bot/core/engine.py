@@ -105,8 +105,7 @@ class Engine:
         except Stale:
             log.info("%s changed while it was looked at; what was seen is dropped", request.id)
         except Exception:
-            incident = f"i-{uuid.uuid4().hex[:8]}"
-            log.exception("incident %s: the look at %s broke", incident, request.id)
+            log.exception("incident %s: the look at %s broke", looking.new_incident(), request.id)
             self._afterwards(lambda tx: self._postpone(tx, request))
         self._afterwards(lambda tx: tx.release_request(request.id, self._owner))
         self._written()
@@ -129,17 +128,24 @@ class Engine:
 
     def _check(self, request: RequestRow) -> None:
         """Preflight: nothing is made, so nothing can be doubled."""
-        try:
-            outside = self._around.outside(request.target)
-        except WorldError as error:
-            found = Preflight((Check("configuration", "no", error.reason, error.remedy),))
-        else:
-            spec = spec_from_json(request.spec)
-            found = preflight(spec, self._around.catalogue, cloud=outside.cloud, rancher=outside.rancher)
+        found = self._found(request)
         now = self._clock.now()
         hours = self._around.catalogue.policy.approval_hours
         with self._store.transaction() as tx:
             lifecycle.checked(tx, request, found, at=now, lapses_at=now + hours * 3600)
+
+    def _found(self, request: RequestRow) -> Preflight:
+        try:
+            outside = self._around.outside(request.target)
+            spec = spec_from_json(request.spec)
+            return preflight(spec, self._around.catalogue, cloud=outside.cloud, rancher=outside.rancher)
+        except WorldError as error:
+            return Preflight((Check("configuration", "no", error.reason, error.remedy),))
+        except Exception:
+            incident = looking.new_incident()
+            log.exception("incident %s: the preflight of %s broke", incident, request.id)
+            why = f"Something in the bot broke (incident {incident})."
+            return Preflight((Check("preflight", "no", why, "Give the incident id to whoever runs the bot."),))
 
     def _maybe_lapse(self, request: RequestRow) -> None:
         now = self._clock.now()

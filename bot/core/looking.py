@@ -67,6 +67,11 @@ class _Loaded:
     envelope: Envelope | None
 
 
+def new_incident() -> str:
+    """An id that stands both in the log and before people."""
+    return f"i-{uuid.uuid4().hex[:8]}"
+
+
 def visit(claimed: RequestRow, store: Store, clock: Clock, around: Surroundings) -> None:
     """Look at an approved or running request. Raises `Stale` when it changed meanwhile."""
     request = claimed
@@ -165,16 +170,16 @@ def _look(loaded: _Loaded, row: StepRow, facts: dict[str, Facts], clock: Clock, 
 
 def _again(error: Temporary, errors: int) -> Wait:
     """Back off, with jitter: 2, 4, 8 … at most 30 world seconds."""
-    return Wait(error.reason, min(2.0 * 2**errors, 30.0) * random.uniform(0.8, 1.2))  # noqa: S311
+    return Wait(error.reason, min(2.0 * 2 ** min(errors, 4), 30.0) * random.uniform(0.8, 1.2))  # noqa: S311
 
 
 def _broken(request: RequestRow, row: StepRow, error: Exception) -> Outcome:
     """A mistake of ours: tried a few times, then given up with an incident id; the trace is in the log."""
-    incident = f"i-{uuid.uuid4().hex[:8]}"
+    incident = new_incident()
     log.error("incident %s: step %s of %s broke", incident, row.kind, request.id, exc_info=error)
     if row.errors + 1 < _BROKEN_TRIES:
         return Wait(f"something in the bot broke ({incident}); trying again", 10.0)
-    return Fail(f"Something in the bot broke ({incident}).", "Give the incident id to whoever runs the bot.")
+    return Fail("Something in the bot broke.", "Give the incident id to whoever runs the bot.", incident=incident)
 
 
 def _seen(before: StepRow, started: StepRow, outcome: Outcome, *, now: float, observed_s: float, errors: int) -> Seen:
@@ -211,7 +216,8 @@ def _write_down(tx: Tx, loaded: _Loaded, seen: list[Seen], now: float) -> None:
     if all(row.state == StepState.DONE for row in tx.steps(request.id)):
         _finish(tx, request, now)
         return
-    tx.change(request, next_look_at=min((one.next_at for one in seen), default=now))
+    waited_for = [one.next_at for one in seen if isinstance(one.outcome, Wait)]
+    tx.change(request, next_look_at=min(waited_for, default=now))
     if any(_visible(one.before) != _visible(one.after) for one in seen):
         lifecycle.rerender(tx, request.id, urgent=False)
 
@@ -248,9 +254,11 @@ def _explain_degraded(tx: Tx, request: RequestRow) -> None:
 
 
 def _fail(tx: Tx, request: RequestRow, failure: Fail, now: float) -> None:
+    incident = failure.incident or new_incident()
+    log.warning("incident %s: %s failed: %s", incident, request.id, failure.reason)
     lifecycle.fail(
         tx, request, reason=failure.reason, remedy=failure.remedy, diagnosis=failure.diagnosis,
-        incident=f"i-{uuid.uuid4().hex[:8]}", at=now,
+        incident=incident, at=now,
     )  # fmt: skip
 
 

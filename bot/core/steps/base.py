@@ -33,12 +33,16 @@ class Wait:
 
 @dataclass(frozen=True)
 class Fail:
-    """It will not come true. `reason` the true cause, `remedy` what to do, `diagnosis` the evidence, a line each."""
+    """It will not come true. `reason` the true cause, `remedy` what to do, `diagnosis` the evidence, a line each.
+
+    `incident` is the id under which the log has it already, '' where it has not been logged yet.
+    """
 
     reason: str
     remedy: str
     diagnosis: tuple[str, ...] = ()
     facts: Facts | None = None
+    incident: str = ""
 
 
 Outcome = Done | Wait | Fail
