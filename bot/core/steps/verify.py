@@ -38,7 +38,8 @@ class Verify:
         if waiting:
             done = sum(key.startswith("node:") for key in facts)
             return Wait(waiting[0], 4.0, facts, f"{done} of {len(nodes)} GPU nodes measured")
-        return _conclude(look, [node_from_json(v) for k, v in sorted(facts.items()) if k.startswith("node:")])
+        # Only what is there now counts: a machine may have been replaced after it was measured.
+        return _conclude(look, [node_from_json(facts[f"node:{node.uid}"]) for node in nodes])
 
     def _measure(self, look: Look, node: Node, facts: dict[str, str]) -> str:
         """Start or look at the node's Job; a finished one becomes a fact. Returns what is waited for, or ''."""
@@ -69,12 +70,12 @@ class Verify:
 
     def give_up(self, look: Look) -> Done | Fail:
         """Judge what has been measured; a node that never answered counts against the order."""
-        results = [node_from_json(v) for k, v in sorted(look.own.items()) if k.startswith("node:")]
-        known = {result.uid for result in results}
+        results = []
         for node in look.gpu_nodes():
-            if node.uid not in known:
-                reason = f"the probe gave no result: {look.row.why}"
-                results.append(unmeasured_node(node.name, node.uid, look.order.gpu, reason))
+            known = look.own.get(f"node:{node.uid}")
+            reason = f"the probe gave no result: {look.row.why}"
+            missing = unmeasured_node(node.name, node.uid, look.order.gpu, reason)
+            results.append(node_from_json(known) if known else missing)
         return _conclude(look, results)
 
 
