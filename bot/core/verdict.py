@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ _BAD_THROTTLE = frozenset({"hw_slowdown", "hw_thermal_slowdown", "hw_power_brake
 REQUIRED_CHECKS = ("vector_add", "matmul", "memory_pattern")
 
 # AWS's short names against the driver's long ones (EC2 DescribeInstanceTypes; NVML device names).
-_ALIASES = {"t4g": "t4g", "rtxproserver6000": "rtxpro6000"}
+_ALIASES = {"rtxproserver6000": "rtxpro6000"}
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,19 @@ def judge_node(node: str, uid: str, log: str, expect: GpuExpectation) -> NodeRes
     """Judge one node by what its probe printed. Unreadable output is a failure, never a pass."""
     document, problem = _document(log)
     if document is None:
-        return NodeResult(node, uid, FAILED, expect.count, (), (problem,))
+        return unmeasured_node(node, uid, expect, problem)
     driver = str(document.get("driver") or "unknown")
-    gpus = tuple(_judge_gpu(node, driver, raw, expect) for raw in document.get("gpus") or ())
+    try:
+        gpus = tuple(_judge_gpu(node, driver, raw, expect) for raw in document.get("gpus") or ())
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        return unmeasured_node(node, uid, expect, f"the probe's document is malformed: {error}")
     reasons: list[str] = []
     if document.get("error"):
         reasons.append(f"{node}: {document['error']}")
     if len(gpus) != expect.count:
         reasons.append(f"{node}: {len(gpus)} of {expect.count} GPUs answered")
+    if len({gpu.uuid for gpu in gpus}) != len(gpus):
+        reasons.append(f"{node}: one GPU was measured twice")
     reasons += [f"{node} GPU {gpu.index}: {reason}" for gpu in gpus for reason in gpu.reasons]
     good = sum(gpu.verdict == VERIFIED for gpu in gpus)
     verdict = VERIFIED if good == expect.count and not reasons else (DEGRADED if good else FAILED)
@@ -176,18 +182,26 @@ def _judge_gpu(node: str, driver: str, raw: Mapping[str, Any], expect: GpuExpect
         memory_mib=int(raw.get("memory_mib") or 0),
         driver=driver,
         checks=checks,
-        device_gbs=bandwidth.get("device"),
-        host_to_device_gbs=bandwidth.get("host_to_device"),
-        device_to_host_gbs=bandwidth.get("device_to_host"),
-        temperature_c=raw.get("temperature_c"),
+        device_gbs=_number(bandwidth.get("device")),
+        host_to_device_gbs=_number(bandwidth.get("host_to_device")),
+        device_to_host_gbs=_number(bandwidth.get("device_to_host")),
+        temperature_c=None if (degrees := _number(raw.get("temperature_c"))) is None else int(degrees),
         verdict=FAILED if reasons else VERIFIED,
         reasons=tuple(reasons),
     )
 
 
+def _number(value: object) -> float | None:
+    """A number that can be shown; None where the driver did not say, or said something else."""
+    finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if finite else None  # type: ignore[arg-type]
+
+
 def _identity_reasons(raw: Mapping[str, Any], expect: GpuExpectation) -> list[str]:
     reasons = []
     name = str(raw.get("name") or "unknown")
+    if not raw.get("uuid"):
+        reasons.append("it does not say which GPU it is (no UUID)")
     if not same_model(expect.name, name):
         reasons.append(f"it is a {name}, but {expect.instance_type} has {expect.name}")
     memory = int(raw.get("memory_mib") or 0)
@@ -231,8 +245,7 @@ def same_model(aws: str, driver: str) -> bool:
         return "".join(c for c in text.lower() if c.isalnum())
 
     wanted = squeeze(aws)
-    # "L4" is a prefix of "L40S" and "T4" of "T4g": compare whole words first.
+    wanted = _ALIASES.get(wanted, wanted)
+    # "L4" is a prefix of "L40S", "T4" of "T4g" and B200 the end of GB200: short names must be a word of their own.
     words = [squeeze(word) for word in driver.replace("-", " ").split()]
-    return _ALIASES.get(wanted, wanted) in words or (
-        len(wanted) > 4 and _ALIASES.get(wanted, wanted) in squeeze(driver)
-    )
+    return wanted in words or (len(wanted) > 5 and wanted in squeeze(driver))
