@@ -42,7 +42,8 @@ _EC2: dict[str, tuple[str, str]] = {
     "RequestLimitExceeded": ("AWS is throttling the account", "Wait some minutes, then ask again"),
 }  # fmt: skip
 _EC2_CODE = re.compile(r"\b(" + "|".join(re.escape(code) for code in sorted(_EC2, key=len, reverse=True)) + r")\b")
-_ANY_CODE = re.compile(r"\b([A-Z][A-Za-z]+(?:\.[A-Za-z]+)+|[A-Z][a-z]+(?:[A-Z][A-Za-z]+)+): ")
+# CreateError is Rancher's own word around the driver's text (rancher/rancher: capr/machineprovision/controller.go).
+_ANY_CODE = re.compile(r"\b(?!CreateError)([A-Z][A-Za-z]+(?:\.[A-Za-z]+)+|[A-Z][a-z]+(?:[A-Z][A-Za-z]+)+): ")
 
 _OPERANDS: tuple[tuple[str, str, str], ...] = (
     (r"Could not resolve Linux kernel version|Unable to locate package linux-headers",
@@ -57,9 +58,6 @@ _OPERANDS: tuple[tuple[str, str, str], ...] = (
     (r"no such file.*containerd\.sock|containerd\.sock.*no such file|Max retries reached",
      "the container toolkit does not find containerd (gpu-operator#406)",
      "Set CONTAINERD_SOCKET=/run/k3s/containerd/containerd.sock in the toolkit's env"),
-    (r"no runtime for \"nvidia\" is configured",
-     "the NVIDIA runtime is not registered on the node (gpu-operator#432)",
-     "Look at the toolkit's log, then restart rke2-agent on the node"),
     (r"Could not resolve host|Temporary failure resolving",
      "the node reaches no package mirror",
      "Give the subnet a route out (NAT or internet gateway), DNS, or a proxy for the driver"),
@@ -81,6 +79,9 @@ _OPERANDS: tuple[tuple[str, str, str], ...] = (
     (r"ErrImagePull|ImagePullBackOff",
      "an image cannot be pulled",
      "Check the registry, its credentials and the node's route out"),
+    (r"no runtime for \"nvidia\" is configured",
+     "the NVIDIA runtime is not registered on the node (gpu-operator#432)",
+     "Look at the toolkit's log, then restart rke2-agent on the node"),
     (r"Unschedulable|Insufficient nvidia\.com/gpu|untolerated taint",
      "a pod finds no node that it may run on",
      "Compare the pod's tolerations and GPU count with the nodes"),
@@ -106,16 +107,18 @@ def aws_words(text: str) -> str:
 
 
 def operand_causes(troubles: Iterable[PodTrouble]) -> tuple[Cause, ...]:
-    """What the pods that do not run say, each cause once, the most specific first."""
-    causes: dict[str, Cause] = {}
+    """What the pods that do not run say, each cause once, in the table's order: what others only follow from
+    (a driver that does not build leaves every other pod without a runtime) comes first."""
+    causes: dict[int, Cause] = {}
     for trouble in troubles:
         text = "\n".join((trouble.reason, trouble.message, trouble.log))
-        for pattern, what, remedy in _OPERANDS:
+        for rank, (pattern, what, remedy) in enumerate(_OPERANDS):
             if re.search(pattern, text, re.DOTALL):
-                where = f"{trouble.app or trouble.pod} on {trouble.node}" if trouble.node else trouble.app
-                causes.setdefault(what, Cause(f"{where}: {what}", remedy + "."))
+                where = trouble.app or trouble.pod
+                on = f" on {trouble.node}" if trouble.node else ""
+                causes.setdefault(rank, Cause(f"{where}{on}: {what}", remedy + "."))
                 break
-    return tuple(causes.values())
+    return tuple(causes[rank] for rank in sorted(causes))
 
 
 def pod_lines(troubles: Iterable[PodTrouble], limit: int = 5) -> tuple[str, ...]:
