@@ -71,7 +71,7 @@ class TeamSection(_Strict):
     members: list[_USER] = []
     channels: list[_CHANNEL] = []
     presets: list[str] = []
-    targets: list[str] = ["default"]
+    targets: Annotated[list[str], Field(min_length=1)] = ["default"]
 
     @model_validator(mode="after")
     def _somebody_approves(self) -> TeamSection:
@@ -142,17 +142,23 @@ class ConfigFile(_Strict):
     access: AccessSection = AccessSection()
 
     @model_validator(mode="after")
-    def _names_exist(self) -> ConfigFile:
-        for name, team in self.team.items():
-            for wanted in team.targets:
-                if wanted not in self.target:
-                    raise ValueError(f"team.{name}.targets names “{wanted}”, but there is no [target.{wanted}]")
-            for wanted in team.presets:
-                if wanted not in self.preset:
-                    raise ValueError(f"team.{name}.presets names “{wanted}”, but there is no [preset.{wanted}]")
+    def _something_to_choose(self) -> ConfigFile:
         if not (self.team and self.target and self.preset):
             raise ValueError("at least one [team.…], one [target.…] and one [preset.…] are needed")
         return self
+
+    def dangling(self) -> list[tuple[tuple[str, ...], str]]:
+        """Names that stand for nothing: the key where each stands, and what is wrong with it."""
+        return [
+            (("team", name, key), f"there is no [{section}.{wanted}]")
+            for name, team in self.team.items()
+            for key, section, wanted_names, known in (
+                ("targets", "target", team.targets, self.target.keys()),
+                ("presets", "preset", team.presets, self.preset.keys()),
+            )
+            for wanted in wanted_names
+            if wanted not in known
+        ]
 
 
 @dataclass(frozen=True)
@@ -207,8 +213,9 @@ def _environment() -> Environment:
         if file:
             try:
                 from_files[name.lower()] = Path(file).read_text().strip()
-            except OSError as error:
-                problems.append(f"{name}_FILE: {file} cannot be read ({error.strerror}).")
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else "it is not text"
+                problems.append(f"{name}_FILE: {file} cannot be read ({why}).")
     try:
         environment = Environment(**from_files)
     except ValidationError as error:
@@ -222,7 +229,7 @@ def _environment() -> Environment:
 def read_config(path: Path) -> ConfigFile:
     """gpu-cluster.toml; raises `SettingsError` that names file, line and key."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SettingsError(
             [f"{path}: there is no such file. Make one: gpu-cluster example-config > gpu-cluster.toml"]
@@ -232,11 +239,24 @@ def read_config(path: Path) -> ConfigFile:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError([f"{path}: it is not valid TOML: {error}."]) from None
+        raise SettingsError([f"{path}{_key_there(text, str(error))}: it is not valid TOML: {error}."]) from None
     try:
-        return ConfigFile.model_validate(raw)
+        config = ConfigFile.model_validate(raw)
     except ValidationError as error:
         raise SettingsError([_complaint(path, text, e["loc"], e["msg"]) for e in error.errors()]) from None
+    if dangling := config.dangling():
+        raise SettingsError([_complaint(path, text, where, message) for where, message in dangling])
+    return config
+
+
+def _key_there(text: str, message: str) -> str:
+    """The line that TOML's complaint is about, and the key that stands on it."""
+    if (found := re.search(r"at line (\d+)", message)) is None:
+        return ""
+    lines = text.splitlines()
+    number = int(found[1])
+    key = re.match(r"\s*([\w.\"'-]+)\s*=", lines[number - 1]) if number <= len(lines) else None
+    return f", line {number}" + (f", key {key[1]}" if key else "")
 
 
 def _complaint(path: Path, text: str, where: tuple[int | str, ...], message: str) -> str:
