@@ -31,7 +31,7 @@ class SettingsError(Exception):
 
 
 class Environment(BaseSettings):
-    """The variables of docs/configuration.md. Every secret also as NAME_FILE, which is read instead."""
+    """The variables of docs/contracts.md. Every secret also as NAME_FILE, which is read instead."""
 
     model_config = SettingsConfigDict(extra="ignore", case_sensitive=False)
 

@@ -116,6 +116,9 @@ class Engine:
                 self._check(request)
             case RequestState.AWAITING_APPROVAL:
                 self._maybe_lapse(request)
+            case _ if not looking.knows(request):
+                log.warning("%s has steps that this release does not know; it is left to another", request.id)
+                self._afterwards(lambda tx: self._postpone(tx, request))
             case _:
                 looking.visit(request, self._store, self._clock, self._around)
 

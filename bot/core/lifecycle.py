@@ -76,6 +76,8 @@ def move_cluster(
         raise Impossible(f"{cluster.id}: {cluster.state} → {to}")
     moved = tx.change(cluster, state=to, **changes)
     _audit(tx, request, ENGINE, f"cluster {cluster.state} → {to}", detail, at)
+    for other in tx.requests_of(cluster.id):
+        rerender(tx, other.id, urgent=False)
     return moved
 
 

@@ -72,6 +72,11 @@ def new_incident() -> str:
     return f"i-{uuid.uuid4().hex[:8]}"
 
 
+def knows(request: RequestRow) -> bool:
+    """Whether this release has every step of the request's plan; else it is left to the release that planned it."""
+    return all(planned.kind in STEPS for planned in plan.thaw(request.plan))
+
+
 def visit(claimed: RequestRow, store: Store, clock: Clock, around: Surroundings) -> None:
     """Look at an approved or running request. Raises `Stale` when it changed meanwhile."""
     request = claimed

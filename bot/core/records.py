@@ -59,8 +59,6 @@ class MessageKind(StrEnum):
     """The verification table, in the thread."""
     OUTCOME = "outcome"
     """The end of the request, in the thread and broadcast to the channel."""
-    NOTICE = "notice"
-    """An answer to one person: ephemeral, never edited."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,6 @@ class MessageRow:
     kind: MessageKind
     channel: str
     created_at: float
-    user: str = ""
     body: str = ""
     ts: str = ""
     wanted_rev: int = 1

@@ -113,7 +113,7 @@ class Team:
 
 @dataclass(frozen=True)
 class Policy:
-    """The limits that hold for everybody. Hours and `approval_hours` in hours, `failed_hours` before removal."""
+    """The limits that hold for everybody. `approval_hours`: hours after which an undecided request lapses."""
 
     max_hours: int = 72
     max_gpus: int = 64

@@ -207,7 +207,6 @@ def m003_messages_and_inbound(db: Database) -> None:
             "kind": str,
             "channel": str,
             "created_at": float,
-            "user": str,
             "body": str,
             "ts": str,
             "wanted_rev": int,

@@ -218,5 +218,5 @@ def _names(table: Table[Any]) -> str:
 
 
 def _quoted(column: str) -> str:
-    """`user` and `key` are words of SQL."""
+    """`key` is a word of SQL."""
     return f'"{column}"'

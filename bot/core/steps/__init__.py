@@ -1,4 +1,4 @@
-"""The steps, by kind. A process claims only plans whose kinds it knows."""
+"""The steps, by kind. A process works only on plans whose kinds it knows."""
 
 from bot.core.steps.access import Access
 from bot.core.steps.allocatable import Allocatable
