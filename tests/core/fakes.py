@@ -122,6 +122,7 @@ class FakeCloud(Scripted):
     def __init__(self) -> None:
         super().__init__()
         self.left: tuple[Instance, ...] = ()
+        self.owner = ""
         self.withdrawn: tuple[str, ...] = ()
 
     def identity(self) -> Identity:
@@ -153,8 +154,9 @@ class FakeCloud(Scripted):
         return "sg-1"
 
     def instances(self, tag: str, value: str) -> tuple[Instance, ...]:
+        """`left` carry the tag of the cluster, and of the request `owner`."""
         self._ask()
-        return self.left if tag == LABEL_CLUSTER else ()
+        return self.left if tag == LABEL_CLUSTER or value == self.owner else ()
 
 
 class FakeRancher(Scripted):
@@ -164,7 +166,6 @@ class FakeRancher(Scripted):
         super().__init__()
         self._cloud, self._clock = cloud, clock
         self.configs: dict[str, str] = {}
-        self.envelope: Envelope | None = None
         self.label = ""
         self.machines: tuple[MachineView, ...] = ()
         self.connected = True
@@ -212,7 +213,7 @@ class FakeRancher(Scripted):
                 raise Foreign(f"The cluster {envelope.name} is another's.")
             return
         self.made[f"cluster {envelope.name}"] += 1
-        self.envelope, self.label = envelope, request_id
+        self.label = self._cloud.owner = request_id
         self.machines = tuple(joined(pool.name, n) for pool in envelope.pools for n in range(pool.count))
         self._cloud.left = tuple(Instance(f"i-{m.uid}", m.name, "any", "running", "us-east-1a") for m in self.machines)
 
