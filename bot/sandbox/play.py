@@ -106,12 +106,18 @@ def create_and_approve(preset: str, gpus: int) -> Play:
 
 
 class Player:
-    """Plays on a stage. `progress` is told each step's title as it begins."""
+    """Plays on a stage. `progress` is told each step's title as it begins, `remark` what is seen outside Slack."""
 
-    def __init__(self, stage: Stage, progress: Callable[[int, int, str], None] = lambda *_: None) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        progress: Callable[[int, int, str], None] = lambda *_: None,
+        remark: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._stage = stage
         self._workspace = stage.workspace
         self._progress = progress
+        self._remark = remark
         self._mark = 0
         self.last_outcome: Event | None = None
 
@@ -130,6 +136,7 @@ class Player:
             seen = await podrun.run(self._stage.rancher_url, self._stage.clock, step.pod, within=step.within)
             if not seen.startswith("GPU 0:"):
                 raise NotSeen(f"{step.title}: the pod printed: {seen or 'nothing'}")
+            self._remark(f"the pod in {step.pod} printed: {seen}")
         if step.outcome:
             await self._see_outcome(step)
         elif step.expect or step.contains:

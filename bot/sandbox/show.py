@@ -65,7 +65,12 @@ async def _headless(
         problem = ""
         with transcript.progress(len(play.steps)) as begin:
             try:
-                await Player(stage, lambda _number, _of, title: begin(title)).play(play)
+                player = Player(
+                    stage,
+                    progress=lambda _number, _of, title: begin(title),
+                    remark=lambda text: transcript.console.print(text, markup=False),
+                )
+                await player.play(play)
             except NotSeen as error:
                 problem = str(error)
         await asyncio.sleep(_WATCH_S)

@@ -133,7 +133,7 @@ class Transcript:
         fresh = [line.body for line in lines if line.key not in before]
         shown = [Text("~ ", style="dim").append_text(b) if isinstance(b, Text) else b for b in fresh[:MOST_CHANGES]]
         rest = len(fresh) - len(shown)
-        return [*shown, *([Text(f"~ and {rest} more lines", style="dim")] if rest else [])]
+        return [*shown, *([Text(f"~ and {rest} more line{'s' * (rest > 1)}", style="dim")] if rest else [])]
 
     def _view(self, event: Event) -> list[RenderableType]:
         details = event.metadata or {}
