@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -59,10 +58,11 @@ async def crowd(plot: Plot) -> AsyncIterator[Crowd]:
 
 
 class Crowd:
-    """What they do. Every `within` is real seconds."""
+    """What they do. Every `within` is real seconds; `most_running` requests have been seen to run at once."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
+        self.most_running = 0
         self._store = open_store(f"sqlite:///{stage.database}")
 
     async def type(self, line: str) -> Delivery:
@@ -73,25 +73,26 @@ class Crowd:
         """One create for each name. Raises `NotVerified` when one is not acknowledged."""
         await _all_acked(self.type(create_line(name)) for name in names)
 
-    async def cards(self, count: int, within: float) -> list[str]:
-        """The `ts` of so many messages with an Approve button, as soon as they are there."""
-        async with _deadline(within, lambda: f"{len(self._cards())} of {count} requests can be approved"):
-            while len(self._cards()) < count:
-                await asyncio.sleep(_LOOK_S)
-        return self._cards()
+    async def approve(self, count: int, within: float) -> None:
+        """A lead clicks Approve on so many cards as they come: Slack lets the bot post one a second, no more.
 
-    async def approve(self, cards: Sequence[str]) -> None:
-        """A lead clicks Approve on each of them. Raises `NotVerified` when a click is not acknowledged."""
-        click = self.stage.workspace.click
-        await _all_acked(click(_LEAD, CHANNEL, ts, "approve") for ts in cards)
+        Raises `NotVerified` when a click is not acknowledged, or the cards do not come in time.
+        """
+        clicked: set[str] = set()
+        async with _deadline(within, lambda: f"{len(clicked)} of {count} requests could be approved"):
+            while len(clicked) < count:
+                await asyncio.sleep(_LOOK_S)
+                new = self._cards() - clicked
+                await _all_acked(self.stage.workspace.click(_LEAD, CHANNEL, ts, "approve") for ts in new)
+                clicked |= new
+                await self._lives()
 
     async def running(self, count: int, within: float) -> None:
-        """Wait until so many requests run."""
-        states: Counter[RequestState] = Counter()
-        async with _deadline(within, lambda: f"running: {dict(states)}"):
-            while states[RequestState.RUNNING] < count:
+        """Wait until so many requests run at the same time."""
+        async with _deadline(within, lambda: f"at most {self.most_running} of {count} requests ran at once"):
+            while self.most_running < count:
                 await asyncio.sleep(_LOOK_S)
-                states = Counter(life.request.state for life in await self._lives())
+                await self._lives()
 
     async def verified(self, names: Sequence[str], within: float) -> list[Life]:
         """Wait for the end of the requests of these names; raises `NotVerified` unless all end verified."""
@@ -116,12 +117,16 @@ class Crowd:
                 await asyncio.sleep(_LOOK_S)
                 left = await asyncio.to_thread(self._unsent)
 
-    def _cards(self) -> list[str]:
+    def _cards(self) -> set[str]:
+        """The `ts` of every message with an Approve button."""
         messages = self.stage.workspace.messages.values()
-        return [m.ts for m in messages if m.channel == CHANNEL and has_button(m, "approve")]
+        return {m.ts for m in messages if m.channel == CHANNEL and has_button(m, "approve")}
 
     async def _lives(self) -> list[Life]:
-        return await asyncio.to_thread(self._read_lives)
+        lives = await asyncio.to_thread(self._read_lives)
+        running = sum(life.request.state == RequestState.RUNNING for life in lives)
+        self.most_running = max(self.most_running, running)
+        return lives
 
     def _read_lives(self) -> list[Life]:
         with self._store.reading() as tx:

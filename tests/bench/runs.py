@@ -14,40 +14,63 @@ _CARD_S = 3.0
 """Real seconds that a card may take at most: Slack lets the bot post one a second."""
 _LIFE_S = 3600.0
 """World seconds that a request may take at most."""
+_ROUNDS = 3
+_BETWEEN_S = 4.0
 
 
-async def acks(*, speed: float, running: int = 50, commands: int = 100, rounds: int = 3) -> list[Figure]:
-    """How long Slack waits for the acknowledgement of commands typed at one moment, while requests run."""
+async def acks(
+    *, speed: float, busy_speed: float, end_speed: float, running: int = 50, commands: int = 100
+) -> list[Figure]:
+    """How long Slack waits for the acknowledgement of commands typed at one moment, while requests run.
+
+    At `speed`, then at `busy_speed`, where the same requests are looked at more often; `end_speed` brings them home.
+    """
     async with crowd(Plot(speed=speed)) as people:
         asked = names("ack", running)
         await people.ask(asked)
-        await people.approve(await people.cards(running, running * _CARD_S))
+        await people.approve(running, running * _CARD_S)
         await people.running(running, 60)
-        seconds = []
-        for number in range(rounds):
-            seconds += await _burst(people, number, commands, asked)
-            await asyncio.sleep(5)
-        await people.verified(asked, _LIFE_S / speed)
-    cuts = quantiles(seconds, n=100, method="inclusive")
+        quiet = await _bursts(people, "quiet", commands, asked)
+        people.stage.clock.set_speed(busy_speed)
+        busy = await _bursts(people, "busy", commands, asked)
+        people.stage.clock.set_speed(end_speed)
+        await people.verified(asked, _LIFE_S / end_speed)
     how = (
-        f"{rounds} rounds of {commands} commands typed at one moment (a quarter each: create with a complete line, "
-        f"status, list, help), {running} requests running, world speed {speed:g}"
+        f"{_ROUNDS} times {commands} commands at one moment (create with a complete line, status, list, help: a "
+        f"quarter each), {running} requests running"
     )
     return [
-        Figure("ack_p50_ms", cuts[49] * 1000, "ms", how),
-        Figure("ack_p99_ms", cuts[98] * 1000, "ms", how, target=250),
-        Figure("ack_max_ms", max(seconds) * 1000, "ms", how),
+        *_latencies("", quiet, f"{how}, world speed {speed:g}"),
+        *_latencies(f"_at_{busy_speed:g}", busy, f"{how}, world speed {busy_speed:g}"),
     ]
 
 
-async def _burst(people: Crowd, number: int, commands: int, asked: list[str]) -> list[float]:
+def _latencies(suffix: str, seconds: list[float], how: str) -> list[Figure]:
+    cuts = quantiles(seconds, n=100, method="inclusive")
+    return [
+        Figure(f"ack_p50_ms{suffix}", cuts[49] * 1000, "ms", how),
+        Figure(f"ack_p99_ms{suffix}", cuts[98] * 1000, "ms", how, target=250),
+        Figure(f"ack_max_ms{suffix}", max(seconds) * 1000, "ms", how),
+    ]
+
+
+async def _bursts(people: Crowd, name: str, commands: int, asked: list[str]) -> list[float]:
+    """Some bursts, with time between them in which the answers are given."""
+    seconds: list[float] = []
+    for turn in range(_ROUNDS):
+        seconds += await _burst(people, f"{name}-{turn}", commands, asked)
+        await asyncio.sleep(_BETWEEN_S)
+    return seconds
+
+
+async def _burst(people: Crowd, name: str, commands: int, asked: list[str]) -> list[float]:
     """All at one moment; the seconds each took. A command that gets no ack within 3 s counts with those 3 s."""
     quarter = range(commands // 4)
     lines = [
         line
         for turn in quarter
         for line in (
-            create_line(f"burst-{number}-{turn:02}"),
+            create_line(f"{name}-{turn:02}"),
             f"/gpu-cluster status {asked[turn % len(asked)]}",
             "/gpu-cluster list",
             "/gpu-cluster help",
@@ -61,7 +84,7 @@ async def overhead(*, speed: float, requests: int = 10) -> list[Figure]:
     async with crowd(Plot(speed=speed)) as people, metered(people.stage) as cost:
         asked = names("over", requests)
         await people.ask(asked)
-        await people.approve(await people.cards(requests, requests * _CARD_S))
+        await people.approve(requests, requests * _CARD_S)
         lives = await people.verified(asked, _LIFE_S / speed)
         await people.published(requests * 8 * _CARD_S)
         ratios = [_ratio(life, people.stage) for life in lives]
@@ -85,17 +108,18 @@ def _ratio(life: Life, stage: Stage) -> float:
 async def load(*, speed: float, requests: int = 200) -> list[Figure]:
     """What the bot's process costs with very many requests under way.
 
-    The world stands still for nobody: it runs at life's speed until all are approved, so that all run side by side.
+    Cards come one a second, as Slack allows; `speed` must be slow enough that the first request still runs when the
+    last one is approved.
     """
-    async with crowd(Plot(speed=1.0)) as people, metered(people.stage) as cost:
+    async with crowd(Plot(speed=speed)) as people, metered(people.stage) as cost:
         asked = names("load", requests)
         await people.ask(asked)
-        cards = await people.cards(requests, requests * _CARD_S)
-        await people.approve(cards)
-        await people.running(requests, 120)
-        people.stage.clock.set_speed(speed)
+        await people.approve(requests, requests * _CARD_S)
         await people.verified(asked, _LIFE_S / speed)
-    how = f"the bot's process alone, {requests} requests side by side from asking to verified, world speed {speed:g}"
+    how = (
+        f"the bot's process alone; {requests} requests asked for at once, up to {people.most_running} running side by "
+        f"side; from asking to verified, world speed {speed:g}"
+    )
     return [
         Figure("cpu_s", cost.cpu_s, "s", how),
         Figure("peak_rss_mb", cost.peak_rss_mb, "MiB", how),
