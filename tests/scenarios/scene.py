@@ -133,9 +133,12 @@ class Scene:
         try:
             return await self.slack.wait_for(wanted, within, since)
         except TimeoutError:
-            said = [f"{e.kind} {e.ephemeral_to or ''} {e.text}" for e in self.slack.events[since:]]
-            end = "\n".join([*said[-15:], self.stage.bot_log()])
-            raise AssertionError(f"{complaint} in {within} s:\n{end}") from None
+            raise AssertionError(f"{complaint} in {within} s:\n{self._heard(since)}") from None
+
+    def _heard(self, since: int = 0) -> str:
+        """The end of what happened in Slack, and of the bot's log."""
+        said = [f"{e.kind} {e.ephemeral_to or ''} {e.text}" for e in self.slack.events[since:]]
+        return "\n".join([*said[-15:], self.stage.bot_log()])
 
     async def happened(self, kind: str, cluster: str, within: float = 45) -> None:
         """The simulated Rancher's log has that word about the cluster."""
@@ -186,7 +189,7 @@ class Scene:
                 while (found := find()) is None:
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise AssertionError(f"{complaint} after {within} s:\n{self.stage.bot_log()}") from None
+            raise AssertionError(f"{complaint} after {within} s:\n{self._heard()}") from None
         return found
 
 
