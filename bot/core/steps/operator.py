@@ -10,8 +10,9 @@ from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 _RETRY_AFTER_S = 120.0
 """An operation that left no release behind after this long (world seconds) is asked for again."""
 
-_FRESH_S = 15.0
-"""An intent older than this without an operation's name: a crash came between, and Helm may be at work already."""
+_FRESH_REAL_S = 25.0
+"""Less than a look's lease: had a look died between the intent and now, its lease would still keep us out. So an
+intent younger than this (real seconds) has not been acted on; an older one may have been, and Helm be at work."""
 
 
 class Operator:
@@ -43,16 +44,18 @@ class Operator:
     def _install(self, look: Look, project: str) -> Outcome:
         """The operation gets no name of ours, so the intent is stored one look before it is started."""
         now = look.clock.now()
-        intent = float(look.own.get("intent_at", "-inf"))
-        if now - intent > _RETRY_AFTER_S:
-            return Wait("about to install the chart", 0.0, {"intent_at": repr(now), "operation": ""})
-        if look.own.get("operation") or now - intent > _FRESH_S:
-            return Wait("Helm is installing the chart", 3.0)
+        real = look.clock.real()
+        untouched = real - float(look.own.get("intent_real", "-inf")) < _FRESH_REAL_S
+        if look.own.get("operation") or not untouched:
+            if now - float(look.own.get("intent_at", "-inf")) <= _RETRY_AFTER_S:
+                return Wait("Helm is installing the chart", 3.0)
+            intent = {"intent_at": repr(now), "intent_real": repr(real), "operation": ""}
+            return Wait("about to install the chart", 0.0, intent)
         operation = look.outside.rancher.install_chart(
             look.management_id,
             ChartOrder(REPO_NAME, CHART, look.order.operator, RELEASE, NAMESPACE, project, operator_values(look.order)),
         )
-        return Wait("Helm is installing the chart", 3.0, {"intent_at": repr(intent), "operation": operation})
+        return Wait("Helm is installing the chart", 3.0, {"operation": operation})
 
     def _failed(self, look: Look) -> Fail:
         log = look.outside.rancher.operation_log(look.management_id, NAMESPACE, look.own.get("operation", ""))
