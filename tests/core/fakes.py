@@ -223,7 +223,7 @@ class FakeRancher(Scripted):
         self.observed.append(newer_than)
         if self.deleting:
             self.lingers -= 1
-            if self.lingers < 0:
+            if self.lingers < 0 and self.label:
                 self.label, self._cloud.left = "", ()
         if not self.label:
             return None

@@ -11,6 +11,7 @@ from bot.core.operator_values import NAMESPACE
 from bot.core.ports import Permanent, Temporary
 from bot.core.records import ClusterState, MessageKind, RequestState, StepState
 from bot.core.spec import UNVERIFIED_TAINT, to_json
+from bot.core.steps import operator as operators
 from bot.core.verdict import VERIFIED
 from tests.core.fakes import MID, KilledHere
 from tests.core.stage import Stage
@@ -130,6 +131,21 @@ def test_a_process_killed_between_helms_start_and_its_own_note_of_it(stage: Stag
     assert stage.rancher.made["helm operation"] == 1
 
 
+def test_looks_that_come_late_still_get_helm_started(stage: Stage) -> None:
+    """Between the intent and the look that acts on it, a busy process or a fast clock may let time go by."""
+    request_id = stage.running()
+    while "intent_at" not in stage.step(request_id, "operator").facts:
+        stage.look()
+    stage.clock.world += 900
+    stage.look()
+    assert stage.rancher.made["helm operation"] == 1
+    assert stage.finish(request_id).cluster_state == ClusterState.READY
+
+
+def test_an_intent_counts_as_untouched_only_while_a_dead_looks_lease_would_keep_us_out() -> None:
+    assert operators._FRESH_REAL_S < engines.LEASE_S
+
+
 def test_a_crash_that_left_no_trace_of_helm_is_made_good_after_a_while(stage: Stage) -> None:
     """Rancher took the order and lost it: no release ever shows, so it is asked for once more."""
     request_id = stage.running()
@@ -244,12 +260,12 @@ def test_an_object_of_our_name_that_is_not_ours_is_left_alone(stage: Stage) -> N
 # --- errors ---------------------------------------------------------------------------------------------------
 
 
-def test_an_outage_of_a_day_does_not_fail_a_request(stage: Stage) -> None:
+def test_an_outage_of_hours_does_not_fail_a_request(stage: Stage) -> None:
     request_id = stage.running()
     stage.look(2)
     observed = stage.step(request_id, "operator").observed_s
     stage.outage(Temporary("503 Service Unavailable"))
-    ended = stage.clock.now() + 24 * 3600
+    ended = stage.clock.now() + 3 * 3600
     stage.look(40, every=1.0)
     assert "503" in stage.step(request_id, "operator").why
     while stage.clock.now() < ended:
@@ -260,8 +276,20 @@ def test_an_outage_of_a_day_does_not_fail_a_request(stage: Stage) -> None:
     assert stage.finish(request_id).cluster_state == ClusterState.READY
 
 
-def test_a_whole_day_of_waiting_that_could_be_seen_does(stage: Stage) -> None:
-    """The same day, with a Rancher that answers: the clock runs."""
+def test_after_days_of_errors_the_back_off_is_what_it_was_after_minutes(stage: Stage) -> None:
+    request_id = stage.running()
+    stage.look(2)
+    step = stage.step(request_id, "operator")
+    with stage.store.transaction() as tx:
+        tx.change(step, errors=100_000)
+    stage.outage(Temporary("503 Service Unavailable"))
+    stage.engine.look_once()
+    assert stage.step(request_id, "operator").errors == 100_001
+    assert stage.request(request_id).next_look_at <= stage.clock.now() + 36
+
+
+def test_waiting_for_a_world_that_can_be_seen_does_fail_it(stage: Stage) -> None:
+    """The same wait, with a Rancher that answers: the clock runs."""
     request_id = stage.running()
     stage.rancher.connected = False
     story = stage.finish(request_id, every=30.0)
