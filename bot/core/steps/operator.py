@@ -43,19 +43,18 @@ class Operator:
 
     def _install(self, look: Look, project: str) -> Outcome:
         """The operation gets no name of ours, so the intent is stored one look before it is started."""
-        now = look.clock.now()
-        real = look.clock.real()
-        untouched = real - float(look.own.get("intent_real", "-inf")) < _FRESH_REAL_S
-        if look.own.get("operation") or not untouched:
-            if now - float(look.own.get("intent_at", "-inf")) <= _RETRY_AFTER_S:
-                return Wait("Helm is installing the chart", 3.0)
-            intent = {"intent_at": repr(now), "intent_real": repr(real), "operation": ""}
-            return Wait("about to install the chart", 0.0, intent)
+        now, real = look.clock.now(), look.clock.real()
+        intent_at = look.own.get("intent_at")
+        if intent_at is None:
+            return Wait("about to install the chart", 0.0, {"intent_at": repr(now), "intent_real": repr(real)})
+        untouched = not look.own.get("operation") and real - float(look.own["intent_real"]) < _FRESH_REAL_S
+        if not untouched and now - float(intent_at) <= _RETRY_AFTER_S:
+            return Wait("Helm is installing the chart", 3.0)
         operation = look.outside.rancher.install_chart(
             look.management_id,
             ChartOrder(REPO_NAME, CHART, look.order.operator, RELEASE, NAMESPACE, project, operator_values(look.order)),
         )
-        return Wait("Helm is installing the chart", 3.0, {"operation": operation})
+        return Wait("Helm is installing the chart", 3.0, {"intent_at": repr(now), "operation": operation})
 
     def _failed(self, look: Look) -> Fail:
         log = look.outside.rancher.operation_log(look.management_id, NAMESPACE, look.own.get("operation", ""))
