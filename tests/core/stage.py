@@ -64,10 +64,10 @@ class Stage:
 
     def new_engine(self) -> Engine:
         """As a process that has just started."""
-        around = Surroundings(self._outside, self.catalogue, self.principals, "# the probe")
+        around = Surroundings(self.outside, self.catalogue, self.principals, "# the probe")
         return Engine(store=self.store, clock=self.clock, around=around, threads=4)
 
-    def _outside(self, target: str) -> Outside:
+    def outside(self, target: str) -> Outside:
         assert target == "default"
         return Outside(self.rancher, self.cloud, self._kube, "https://rancher.test")
 

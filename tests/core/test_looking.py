@@ -131,6 +131,11 @@ def test_a_process_killed_between_helms_start_and_its_own_note_of_it(stage: Stag
     assert stage.rancher.made["helm operation"] == 1
 
 
+def test_looks_that_always_come_late_still_get_there(stage: Stage) -> None:
+    assert stage.finish(stage.running(), every=60.0).cluster_state == ClusterState.READY
+    assert stage.rancher.made["helm operation"] == 1
+
+
 def test_looks_that_come_late_still_get_helm_started(stage: Stage) -> None:
     """Between the intent and the look that acts on it, a busy process or a fast clock may let time go by."""
     request_id = stage.running()

@@ -57,7 +57,7 @@ ENVELOPES = st.builds(
 )
 
 
-def problems(**changes: str) -> dict[str, str]:
+def problems(**changes: Any) -> dict[str, str]:
     """What is wrong with the good draft once these fields are changed, by field."""
     with pytest.raises(Invalid) as invalid:
         check_draft(dataclasses.replace(DRAFT, **changes), TEAM, CATALOGUE)
@@ -170,8 +170,8 @@ def changed(value: Any, draw: st.DataObject) -> Any:
         case None:
             return 1.0
         case tuple():
-            if value and draw.draw(st.booleans(), "inside"):
-                place = draw.draw(st.integers(0, len(value) - 1), "place")
+            place = draw.draw(st.integers(-1, len(value) - 1), "place")
+            if place >= 0:
                 return (*value[:place], changed(value[place], draw), *value[place + 1 :])
             return (*value, *value[:1]) if value else (Taint("k", "v"),)
         case _:
