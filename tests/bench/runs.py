@@ -105,20 +105,22 @@ def _ratio(life: Life, stage: Stage) -> float:
     return (ready_at - approved_at) / stage.world.critical_path(life.cluster.name)
 
 
-async def load(*, speed: float, requests: int = 200) -> list[Figure]:
+async def load(*, first_speed: float, speed: float, requests: int = 200) -> list[Figure]:
     """What the bot's process costs with very many requests under way.
 
-    Cards come one a second, as Slack allows; `speed` must be slow enough that the first request still runs when the
-    last one is approved.
+    Cards come one a second, as Slack allows. Until all are approved the world runs at `first_speed`, slow enough that
+    the first request still runs when the last one starts; from then on at `speed`.
     """
-    async with crowd(Plot(speed=speed)) as people, metered(people.stage) as cost:
+    async with crowd(Plot(speed=first_speed)) as people, metered(people.stage) as cost:
         asked = names("load", requests)
         await people.ask(asked)
         await people.approve(requests, requests * _CARD_S)
+        await people.running(requests, 60)
+        people.stage.clock.set_speed(speed)
         await people.verified(asked, _LIFE_S / speed)
     how = (
-        f"the bot's process alone; {requests} requests asked for at once, up to {people.most_running} running side by "
-        f"side; from asking to verified, world speed {speed:g}"
+        f"the bot's process alone, {people.most_running} requests running side by side, from asking to verified; "
+        f"world speed {first_speed:g} until all are approved, then {speed:g}"
     )
     return [
         Figure("cpu_s", cost.cpu_s, "s", how),
