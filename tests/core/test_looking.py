@@ -8,7 +8,7 @@ import pytest
 
 from bot.core import engine as engines
 from bot.core.operator_values import NAMESPACE
-from bot.core.ports import Permanent, Temporary
+from bot.core.ports import Busy, Permanent, Temporary
 from bot.core.records import ClusterState, MessageKind, RequestState, StepState
 from bot.core.spec import UNVERIFIED_TAINT, to_json
 from bot.core.steps import operator as operators
@@ -304,6 +304,41 @@ def test_waiting_for_a_world_that_can_be_seen_does_fail_it(stage: Stage) -> None
     assert (story.finished_at or 0) - story.asked_at < 1800 + 120
 
 
+def test_an_answer_that_says_not_yet_is_an_answer(stage: Stage) -> None:
+    """A Rancher that is busy with something of ours can be seen: the clock runs, and gives up in the end."""
+    request_id = stage.running()
+    stage.look(2)
+    stage.kube.trouble = Busy("the namespace is being removed")
+    story = stage.finish(request_id, every=30.0)
+    assert story.state == RequestState.FAILED
+    assert "the namespace is being removed" in story.reason
+
+
+def test_an_outage_right_after_the_approval_is_waited_for(stage: Stage) -> None:
+    request_id = stage.running()
+    stage.outage(Temporary("503 Service Unavailable"))
+    stage.look(60, every=60.0)
+    assert stage.step(request_id, "preflight").state == StepState.RUNNING
+    stage.outage(None)
+    assert stage.finish(request_id).cluster_state == ClusterState.READY
+
+
+def test_a_mistake_of_ours_after_a_long_outage_is_tried_again_too(stage: Stage) -> None:
+    request_id = stage.running()
+    stage.look()
+    stage.outage(Temporary("503 Service Unavailable"))
+    stage.look(20, every=40.0)
+    stage.outage(None)
+    real = stage.rancher.observe
+
+    def broken_once(name: str, *, newer_than: float) -> object:
+        stage.rancher.observe = real  # type: ignore[method-assign]
+        raise KeyError("metadata")
+
+    stage.rancher.observe = broken_once  # type: ignore[assignment, method-assign]
+    assert stage.finish(request_id).cluster_state == ClusterState.READY
+
+
 def test_back_off_grows_to_half_a_minute_and_no_further(stage: Stage) -> None:
     request_id = stage.running()
     stage.look(2)
@@ -338,7 +373,7 @@ def test_a_mistake_of_ours_is_tried_again_and_then_given_up_with_the_id_that_the
     stage.rancher.ensure_repo = broken  # type: ignore[method-assign, assignment]
     story = stage.finish(request_id)
     assert story.state == RequestState.FAILED
-    assert stage.step(request_id, "catalog").errors == 5
+    assert stage.step(request_id, "catalog").broken == 5
     assert story.reason == "Something in the bot broke."
     said = [r.getMessage() for r in caplog.records if story.incident in r.getMessage() and r.exc_info]
     assert said == [f"incident {story.incident}: step catalog@1 of {request_id} broke"]
@@ -356,7 +391,7 @@ def test_a_mistake_that_goes_away_costs_nothing(stage: Stage) -> None:
 
     stage.rancher.ensure_repo = broken  # type: ignore[method-assign, assignment]
     assert stage.finish(request_id).cluster_state == ClusterState.READY
-    assert stage.step(request_id, "catalog").errors == 0
+    assert stage.step(request_id, "catalog").broken == 0
 
 
 @pytest.mark.parametrize(

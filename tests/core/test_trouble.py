@@ -91,6 +91,30 @@ def test_one_refused_machine_seen_many_times_is_one_refusal(stage: Stage) -> Non
     assert stage.rancher.held == []
 
 
+def test_only_refusals_of_one_kind_add_up(stage: Stage) -> None:
+    request_id = until_cluster(stage)
+    others = [m for m in stage.rancher.machines if m.pool != "gpu"]
+    for number, words in enumerate((NO_CAPACITY, NO_QUOTA, NO_CAPACITY, NO_QUOTA)):
+        stage.rancher.machines = (*others, refused("gpu", number, words))
+        stage.look(2)
+    assert stage.rancher.held == []
+    stage.rancher.machines = (*others, joined("gpu", 0))
+    assert stage.finish(request_id).cluster_state == ClusterState.READY
+
+
+def test_a_machine_that_has_started_is_waited_for_when_the_other_is_refused(stage: Stage) -> None:
+    request_id = until_cluster(stage, TWO)
+    others = [m for m in stage.rancher.machines if m.pool != "gpu"]
+    for number in range(3):
+        stage.rancher.machines = (*others, starting("gpu", 0), refused("gpu", number, NO_CAPACITY))
+        stage.look(2)
+    assert stage.step(request_id, "machines").state == "running"
+    assert stage.rancher.held == [("gpu", False)]
+    stage.rancher.machines = (*others, joined("gpu", 0))
+    assert stage.finish(request_id).cluster_state == ClusterState.DEGRADED
+    assert stage.rancher.held == [("gpu", False)], "held once"
+
+
 def test_refusals_are_remembered_across_a_restart(stage: Stage) -> None:
     request_id = until_cluster(stage)
     others = [m for m in stage.rancher.machines if m.pool != "gpu"]
@@ -104,7 +128,7 @@ def test_refusals_are_remembered_across_a_restart(stage: Stage) -> None:
 def test_two_machines_ordered_one_refused_for_good_the_other_is_used(stage: Stage) -> None:
     story = refuse_one_after_the_other(stage, until_cluster(stage, TWO), NO_CAPACITY, beside=1)
     assert (story.state, story.cluster_state) == (RequestState.DONE, ClusterState.DEGRADED)
-    assert story.reason.startswith("1 of 2 machines: InsufficientInstanceCapacity: We currently")
+    assert story.reason.startswith("1 of 2 gpu machines: InsufficientInstanceCapacity: We currently")
     assert story.report is not None
     assert (story.report.verdict, story.report.good, story.report.expected) == (DEGRADED, 1, 2)
     assert stage.rancher.held == [("gpu", False)], "what is there is kept"
@@ -240,7 +264,7 @@ def test_gpus_that_kubernetes_cannot_hand_out(stage: Stage) -> None:
     stage.kube.changes["node-gpu-0"] = {"gpus": 0, "gpu_capacity": 1}
     story = stage.finish(request_id)
     assert story.state == RequestState.FAILED
-    assert "None of the 1 GPUs can be handed out" in story.reason
+    assert "0 of the 1 GPUs can be handed out" in story.reason
     assert story.diagnosis == ("node-gpu-0: 1 GPU(s) marked unhealthy",)
 
 
