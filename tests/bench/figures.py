@@ -53,9 +53,10 @@ def table(figures: Sequence[Figure], where: dict[str, str | int]) -> Table:
     for heading in ("value", "target"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("how")
-    for figure in figures:
+    for figure, before in zip(figures, (None, *figures), strict=False):
+        how = "″" if before and before.how == figure.how else figure.how
         target = "" if figure.target is None else f"≤ {figure.target:g} {'met' if figure.met else 'missed'}"
-        grid.add_row(figure.key, f"{shown(figure.value)} {figure.unit}".strip(), target, figure.how)
+        grid.add_row(figure.key, f"{shown(figure.value)} {figure.unit}".strip(), target, how)
     return grid
 
 
