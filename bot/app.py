@@ -41,7 +41,6 @@ from handlers.directory import SlackDirectory
 from handlers.inbox import Inbox
 from handlers.intake import Intake
 from handlers.publisher import Publisher
-from handlers.redact import install_redaction
 from handlers.slack import (
     HttpServer,
     SocketConnection,
@@ -157,7 +156,6 @@ def run_bot(settings: Settings) -> None:
 
     Raises `NotReady` or a `WorldError` when it cannot start; each names the setting to mend.
     """
-    install_redaction()
     environment, slack = settings.environment, settings.config.slack
     _need_slack(environment)
     clock, store = make_clock(environment), make_store(settings)
@@ -333,7 +331,7 @@ def sandbox(
         outcome = show.headless(plot, script, as_json=as_json, state=state, outcome_of=outcome_of)
     except OSError as error:
         raise NotReady(f"The sandbox cannot start: {error}.") from None
-    if play:
+    if play or not outcome.get("played", True):
         return 0 if outcome.get("played", True) else 1
     return 0 if outcome["state"] == "ready" and outcome["verdict"] == "verified" else 1
 

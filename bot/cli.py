@@ -12,6 +12,7 @@ import click
 from bot import app, settings
 from bot.core.ports import WorldError
 from bot.core.spec import Check, Draft, Invalid
+from handlers.redact import install_redaction
 
 
 class _Group(click.Group):
@@ -53,6 +54,7 @@ def main(*, verbose: bool) -> None:
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    install_redaction()
     for noisy in ("botocore", "aiohttp.access", "slack_bolt.App"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # These log what they then raise, and every retry: what becomes of it is said once, by whoever asked.

@@ -27,7 +27,7 @@ def slack_checks(environment: Environment, workspace: str) -> Iterator[Check]:
     if not environment.slack_bot_token:
         yield Check("Slack bot token", "no", "SLACK_BOT_TOKEN is not set", _SLACK_REMEDY["invalid_auth"])
     else:
-        yield _asked("Slack bot token", lambda: _bot_token(environment, workspace))
+        yield _asked("Slack bot token", lambda: _slack(lambda: _bot_token(environment, workspace)))
     if environment.slack_signing_secret:
         yield Check("Slack connection", "ok", f"HTTP mode on port {environment.port}")
     elif not environment.slack_app_token:
@@ -38,7 +38,7 @@ def slack_checks(environment: Environment, workspace: str) -> Iterator[Check]:
             "Make an app-level token with connections:write (Socket Mode), or set SLACK_SIGNING_SECRET for HTTP.",
         )
     else:
-        yield _asked("Slack connection", lambda: _app_token(environment))
+        yield _asked("Slack connection", lambda: _slack(lambda: _app_token(environment)))
 
 
 def rancher_checks(environment: Environment, make: Callable[[], Rancher], targets: list[Target]) -> Iterator[Check]:
@@ -92,13 +92,17 @@ def _asked(name: str, look: Callable[[], str]) -> Check:
         return Check(name, "no", str(no), no.remedy)
     except WorldError as error:
         return Check(name, "no", error.reason, error.remedy)
+
+
+def _slack(look: Callable[[], str]) -> str:
+    """What Slack's client raises, in words."""
+    try:
+        return look()
     except SlackApiError as error:
         code = str(error.response.get("error"))
-        return Check(name, "no", f"Slack answered {code}", _SLACK_REMEDY.get(code, "See api.slack.com/methods."))
+        raise _No(f"Slack answered {code}", _SLACK_REMEDY.get(code, "See api.slack.com/methods.")) from error
     except (SlackClientError, OSError) as error:
-        return Check(
-            name, "no", f"Slack cannot be reached ({error})", "Check the network, the proxy and SLACK_API_URL."
-        )
+        raise _No(f"Slack cannot be reached ({error})", "Check the network, the proxy and SLACK_API_URL.") from error
 
 
 def _bot_token(environment: Environment, workspace: str) -> str:

@@ -14,6 +14,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bot.core.ports import Temporary
 from bot.core.spec import Catalogue, Image, Policy, PoolSpec, Preset, Target, Team
 
 _SECRETS = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "RANCHER_TOKEN")
@@ -35,13 +36,13 @@ class Environment(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", case_sensitive=False)
 
-    slack_bot_token: str = ""
-    slack_app_token: str = ""
-    slack_signing_secret: str = ""
+    slack_bot_token: str = Field(default="", repr=False)
+    slack_app_token: str = Field(default="", repr=False)
+    slack_signing_secret: str = Field(default="", repr=False)
     slack_api_url: str = "https://slack.com/api/"
     port: int = 3000
     rancher_url: str = ""
-    rancher_token: str = ""
+    rancher_token: str = Field(default="", repr=False)
     rancher_ca_bundle: str = ""
     database_url: str = ""
     gpu_cluster_config: str = ""
@@ -93,16 +94,19 @@ class TargetSection(_Strict):
 
 class PoolSection(_Strict):
     instance_type: str
-    count: Annotated[int, Field(ge=1, le=100)] | None = None
     root_gib: Annotated[int, Field(ge=8, le=16384)] = 60
+
+
+class CountedPoolSection(PoolSection):
+    count: Annotated[int, Field(ge=1, le=100)] = 1
 
 
 class PresetSection(_Strict):
     """`gpu` is the pool whose size the order decides; the other two have a `count`."""
 
     description: str = ""
-    control_plane: PoolSection
-    workers: PoolSection
+    control_plane: CountedPoolSection
+    workers: CountedPoolSection
     gpu: PoolSection
     kubernetes: str = ""
     operator: Annotated[str, StringConstraints(pattern=r"^v\d+\.\d+\.\d+$")] = "v26.7.0"
@@ -199,9 +203,15 @@ def example_config() -> str:
 
 
 def secret(name: str) -> str:
-    """A secret as it is now: NAME_FILE is read again each time, so that a rotated file counts."""
+    """A secret as it is now: NAME_FILE is read again each time, so that a rotated file counts.
+
+    Raises `Temporary` when the file cannot be read.
+    """
     file = os.environ.get(f"{name}_FILE")
-    return Path(file).read_text().strip() if file else os.environ.get(name, "")
+    try:
+        return Path(file).read_text().strip() if file else os.environ.get(name, "")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Temporary(f"{name}_FILE: {file} cannot be read ({error}).", "See that the file is there.") from None
 
 
 def _environment() -> Environment:
@@ -295,8 +305,8 @@ def catalogue_of(config: ConfigFile) -> Catalogue:
 def _preset(name: str, section: PresetSection) -> Preset:
     control, workers, gpu = section.control_plane, section.workers, section.gpu
     pools = (
-        PoolSpec("cp", control.instance_type, control.count or 1, control_plane=True, root_gib=control.root_gib),
-        PoolSpec("wk", workers.instance_type, workers.count or 1, worker=True, root_gib=workers.root_gib),
+        PoolSpec("cp", control.instance_type, control.count, control_plane=True, root_gib=control.root_gib),
+        PoolSpec("wk", workers.instance_type, workers.count, worker=True, root_gib=workers.root_gib),
         PoolSpec("gpu", gpu.instance_type, None, worker=True, gpu=True, root_gib=gpu.root_gib),
     )
     return Preset(

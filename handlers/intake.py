@@ -185,6 +185,8 @@ class Intake:
 
     def _decide(self, ask: Ask, inbound: Inbound) -> Reply:
         request_id, _, seen = inbound.name.partition(".")
+        if not seen:
+            raise Conflict("This button is not of this release.", "/gpu-cluster list")
         approve = inbound.gesture == Gesture.APPROVE
         return Reply(
             answers.decided(self._desk.decide(ask.user, request_id, approve=approve, seen=seen), approve=approve)

@@ -1,4 +1,4 @@
-"""No secret in the log: tokens, addresses that answer for us, and triggers are blotted out in every line."""
+"""No secret in the log: tokens of Slack and Rancher, addresses that answer for us, and triggers are blotted out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ _SECRETS = (
     (re.compile(r"(response_url['\"]?\s*[:=]\s*['\"]?)[^\s'\",}]+"), r"\1…"),
     (re.compile(r"(trigger_id['\"]?\s*[:=]\s*['\"]?)[^\s'\",}]+"), r"\1…"),
     (re.compile(r"(v0=)[0-9a-f]{64}"), r"\1…"),
+    (re.compile(r"\b(token-[\w-]+|kubeconfig-[\w-]+|ext/[\w.-]+):[a-z0-9]{16,}"), r"\1:…"),
 )
 _TRACE = logging.Formatter()
 
 
 def redact(text: str) -> str:
-    """The text without secrets of Slack's."""
+    """The text without secrets."""
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
     return text

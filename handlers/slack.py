@@ -193,9 +193,8 @@ class _Quiet(WSGIRequestHandler):
 class HttpServer:
     """HTTP mode on one port: Slack's requests at `/slack/events`, and `GET /healthz`."""
 
-    def __init__(self, app: App, port: int, healthy: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, app: App, port: int) -> None:
         self._slack = SlackRequestHandler(app, path=EVENTS_PATH)
-        self._healthy = healthy
         self._server = make_server("", port, self._answer, server_class=_Server, handler_class=_Quiet)
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
         self._thread.start()
@@ -211,15 +210,14 @@ class HttpServer:
 
     def _answer(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if environ.get("REQUEST_METHOD") == "GET" and environ.get("PATH_INFO") == "/healthz":
-            well = self._healthy()
-            start("200 OK" if well else "503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
-            return [b"ok\n" if well else b"not well\n"]
+            start("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
+            return [b"ok\n"]
         return self._slack(environ, start)
 
 
-def serve_http(app: App, port: int, healthy: Callable[[], bool] = lambda: True) -> HttpServer:
+def serve_http(app: App, port: int) -> HttpServer:
     """Serve HTTP mode in the background; port 0 takes a free one. Raises OSError when the port is taken."""
-    return HttpServer(app, port, healthy)
+    return HttpServer(app, port)
 
 
 def close_app(app: App) -> None:

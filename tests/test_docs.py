@@ -157,7 +157,7 @@ def _sections() -> dict[str, type[BaseModel]]:
     named = settings.ConfigFile.model_fields
     repeated = {n: bool(get_args(f.annotation)) for n, f in named.items()}
     return {f"### `[{n}{'.NAME' * repeated[n]}]`": _model(f.annotation) for n, f in named.items()} | {
-        "### Pools": settings.PoolSection
+        "### Pools": settings.CountedPoolSection
     }
 
 

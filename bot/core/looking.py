@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bot.core import lifecycle, plan
-from bot.core.ports import Clock, Stale, Store, Temporary, Tx, WorldError
+from bot.core.ports import Busy, Clock, Stale, Store, Temporary, Tx, WorldError
 from bot.core.records import (
     ClusterRow,
     ClusterState,
@@ -24,7 +24,7 @@ from bot.core.records import (
 )
 from bot.core.spec import Catalogue, Envelope, envelope_from_json
 from bot.core.steps import STEPS
-from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Outside, Wait
+from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Outside, Step, Wait
 from bot.core.verdict import VERIFIED, report_from_json
 
 log = logging.getLogger(__name__)
@@ -144,17 +144,25 @@ def _run_step(row: StepRow, loaded: _Loaded, facts: dict[str, Facts], clock: Clo
     outcome: Outcome
     try:
         look = _look(loaded, dataclasses.replace(started, observed_s=counted), facts, clock, around)
-        outcome = step.ensure(look)
+        outcome = _ensured(step, look)
         if isinstance(outcome, Wait) and counted > plan.clocks(row.kind).give_up_s:
             outcome = step.give_up(look)
-        errors = 0
+        errors = broken = 0
     except Temporary as error:
-        outcome, errors, counted = _again(error, row.errors), row.errors + 1, started.observed_s
+        outcome, errors, broken, counted = _again(error, row.errors), row.errors + 1, row.broken, started.observed_s
     except WorldError as error:
-        outcome, errors = Fail(error.reason, error.remedy or "Run gpu-cluster doctor."), row.errors
+        outcome, errors, broken = Fail(error.reason, error.remedy or "Run gpu-cluster doctor."), 0, 0
     except Exception as error:
-        outcome, errors = _broken(loaded.request, row, error), row.errors + 1
-    return _seen(row, started, outcome, now=clock.now(), observed_s=counted, errors=errors)
+        outcome, errors, broken = _broken(loaded.request, row, error), 0, row.broken + 1
+    observed = dataclasses.replace(started, observed_s=counted, errors=errors, broken=broken)
+    return _seen(row, observed, outcome, clock.now())
+
+
+def _ensured(step: Step, look: Look) -> Outcome:
+    try:
+        return step.ensure(look)
+    except Busy as busy:
+        return Wait(busy.reason)
 
 
 def _look(loaded: _Loaded, row: StepRow, facts: dict[str, Facts], clock: Clock, around: Surroundings) -> Look:
@@ -182,14 +190,14 @@ def _broken(request: RequestRow, row: StepRow, error: Exception) -> Outcome:
     """A mistake of ours: tried a few times, then given up with an incident id; the trace is in the log."""
     incident = new_incident()
     log.error("incident %s: step %s of %s broke", incident, row.kind, request.id, exc_info=error)
-    if row.errors + 1 < _BROKEN_TRIES:
+    if row.broken + 1 < _BROKEN_TRIES:
         return Wait(f"something in the bot broke ({incident}); trying again", 10.0)
     return Fail("Something in the bot broke.", "Give the incident id to whoever runs the bot.", incident=incident)
 
 
-def _seen(before: StepRow, started: StepRow, outcome: Outcome, *, now: float, observed_s: float, errors: int) -> Seen:
+def _seen(before: StepRow, observed: StepRow, outcome: Outcome, now: float) -> Seen:
     kept = json.dumps({**json.loads(before.facts), **(outcome.facts or {})}, sort_keys=True)
-    row = dataclasses.replace(started, looked_at=now, observed_s=observed_s, errors=errors, facts=kept)
+    row = dataclasses.replace(observed, looked_at=now, facts=kept)
     match outcome:
         case Done():
             after = dataclasses.replace(row, state=StepState.DONE, done_at=now, why=outcome.short, progress="")
@@ -212,12 +220,11 @@ def _write_down(tx: Tx, loaded: _Loaded, seen: list[Seen], now: float) -> None:
         tx.change(one.before, **_changes(one.before, one.after))
         _tell(tx, request, one, now)
     _keep_management_id(tx, loaded.cluster, seen)
-    failed = next((one for one in seen if isinstance(one.outcome, Fail)), None)
-    if failed is not None and isinstance(failed.outcome, Fail):
-        _post_results(tx, request, [failed], now)
-        _fail(tx, request, failed.outcome, now)
-        return
     _post_results(tx, request, seen, now)
+    failure = next((one.outcome for one in seen if isinstance(one.outcome, Fail)), None)
+    if failure is not None:
+        _fail(tx, request, failure, now)
+        return
     if all(row.state == StepState.DONE for row in tx.steps(request.id)):
         _finish(tx, request, now)
         return

@@ -93,6 +93,14 @@ def lead_of(user: str, team: Team, directory: Directory) -> Lead:
 
 def roles_of(person: Person, team: Team, cluster: ClusterRow | None, directory: Directory) -> frozenset[Role]:
     """Every role a person has towards a team and, where there is one, a cluster of it."""
+    roles = _own_roles(person, team, cluster)
+    if Role.OUTSIDER in roles or not lead_of(person.id, team, directory).is_lead:
+        return roles
+    return roles | {Role.LEAD}
+
+
+def _own_roles(person: Person, team: Team, cluster: ClusterRow | None) -> frozenset[Role]:
+    """Those that can be told without asking Slack for a group."""
     if not person.member:
         return frozenset({Role.OUTSIDER})
     roles = {Role.MEMBER}
@@ -100,8 +108,6 @@ def roles_of(person: Person, team: Team, cluster: ClusterRow | None, directory: 
         roles.add(Role.OWNER)
     if not team.members or person.id in team.members:
         roles.add(Role.TEAMMATE)
-    if lead_of(person.id, team, directory).is_lead:
-        roles.add(Role.LEAD)
     return frozenset(roles)
 
 
@@ -110,13 +116,11 @@ def who_can(team: Team) -> tuple[str, ...]:
     return (*team.leads, *((team.lead_group,) if team.lead_group else ()))
 
 
-def require(
-    verb: Verb, person: Person, team: Team, cluster: ClusterRow | None, directory: Directory
-) -> frozenset[Role]:
-    """The person's roles; raises `Denied` when none of them may do this."""
-    roles = roles_of(person, team, cluster, directory)
-    if permitted(verb, roles):
-        return roles
+def require(verb: Verb, person: Person, team: Team, cluster: ClusterRow | None, directory: Directory) -> None:
+    """Raises `Denied` when none of the person's roles may do this. The group is asked only where it matters."""
+    roles = _own_roles(person, team, cluster)
+    if permitted(verb, roles) or permitted(verb, roles_of(person, team, cluster, directory)):
+        return
     if Role.OUTSIDER in roles:
         raise Denied(verb, "Guests, deactivated accounts and people of other workspaces cannot use this bot.")
     if verb in (Verb.APPROVE, Verb.DENY):

@@ -37,6 +37,11 @@ class Temporary(WorldError):
     """It may work a little later: no answer, 429, 5xx, a conflict. The world could not be observed."""
 
 
+class Busy(Temporary):
+    """It answered: not yet. Something of ours is being removed, or others write it all the time. The step's clock
+    goes on, because the world could be observed."""
+
+
 class Permanent(WorldError):
     """It will not work however often it is tried: refused, malformed, not found."""
 

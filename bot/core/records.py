@@ -122,6 +122,7 @@ class StepRow:
     """One thing that must be true. `kind` is name@version; `facts` a JSON object of strings.
 
     `observed_s` counts world seconds in which the outside world could be seen: stall and give-up clocks use it.
+    `errors` counts looks in a row in which it could not be seen, `broken` those in which our own code broke.
     """
 
     request_id: str
@@ -136,6 +137,7 @@ class StepRow:
     progress: str = ""
     facts: str = "{}"
     errors: int = 0
+    broken: int = 0
 
 
 @dataclass(frozen=True)

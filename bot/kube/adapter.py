@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from bot.core.ports import Clock, Foreign, JobOrder, JobView, Node, PodTrouble, PolicyView, Temporary, WorldError
+from bot.core.ports import Busy, Clock, Foreign, JobOrder, JobView, Node, PodTrouble, PolicyView, Temporary, WorldError
 from bot.core.spec import GPU_RESOURCE, LABEL_REQUEST
 from bot.kube import jobs, pods
 from bot.kube.client import ApiError, Json, KubeClient
@@ -138,7 +138,7 @@ class KubeCluster:
             except ApiError:
                 continue  # a test failed or a path has gone: the taints have moved, look again
             return
-        raise Temporary(f"The taints of {node} change all the time.")
+        raise Busy(f"The taints of {node} change all the time.")
 
     def _create_or_get(self, body: Json, create: Callable[..., Any], read: Callable[..., Any], request_id: str) -> None:
         name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
@@ -149,7 +149,7 @@ class KubeCluster:
         else:
             return
         if there is None or there["metadata"].get("deletionTimestamp"):
-            raise Temporary(f"{body['kind']} {name} is still being deleted.")
+            raise Busy(f"{body['kind']} {name} is still being deleted.")
         if (there["metadata"].get("labels") or {}).get(LABEL_REQUEST) != request_id:
             raise Foreign(
                 f"{body['kind']} {name} exists in namespace {namespace} and is not of this request.",

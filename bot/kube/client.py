@@ -137,7 +137,7 @@ class KubeClient:
 
     def _read_token(self) -> str:
         token = (self._token() if callable(self._token) else self._token).strip()
-        if not token.isascii() or not token.isprintable() or " " in token:
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
             # Checked here because http.client would print a malformed token in its error.
             raise Refused("RANCHER_TOKEN is not a token.", "It looks like token-xxxxx:… or ext/…:…, on one line.")
         return token

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bot.core.ports import Foreign, Temporary
+from bot.core.ports import Busy, Foreign
 from bot.core.spec import LABEL_MANAGED
 from bot.kube.client import KubeClient
 
@@ -33,7 +33,7 @@ def ensure_namespace(
         client.json(client.core.create_namespace, body)
         return
     if there["metadata"].get("deletionTimestamp"):
-        raise Temporary(f"The namespace {name} is still being deleted.", "The bot waits until it is gone.")
+        raise Busy(f"The namespace {name} is still being deleted.", "The bot waits until it is gone.")
     own_labels = there["metadata"].get("labels") or {}
     if own_labels.get(LABEL_MANAGED) == "true":
         wanted = {**labels, **{k: v for k, v in own_labels.items() if k in labels}, **security}

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from bot.core.ports import (
     AppView,
+    Busy,
     ChartOrder,
     Clock,
     ClusterView,
@@ -101,7 +102,7 @@ class RancherAdapter:
             raise Temporary(f"{body['kind']} {name} exists, but Rancher does not show it: {found.error.message}")
         there = found.json()
         if views.deleting(there):
-            raise Temporary(f"{body['kind']} {name} is still being deleted.", "The bot waits until it is gone.")
+            raise Busy(f"{body['kind']} {name} is still being deleted.", "The bot waits until it is gone.")
         if views.label(there, LABEL_REQUEST) != request_id:
             raise Foreign(
                 f"{body['kind']} {name} exists in Rancher and is not of this request.",

@@ -148,6 +148,7 @@ def m001_clusters_and_requests(db: Database) -> None:
             "progress": str,
             "facts": str,
             "errors": int,
+            "broken": int,
         },
         pk=("request_id", "position"),
         optional=("started_at", "looked_at", "done_at"),

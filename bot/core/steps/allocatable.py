@@ -25,15 +25,15 @@ class Allocatable:
         return Wait(f"{there} of {wanted} GPUs can be handed out", progress=f"{there} of {wanted} GPUs")
 
     def give_up(self, look: Look) -> Fail:
+        nodes = look.gpu_nodes()
+        there = sum(node.gpus for node in nodes)
         troubles = look.downstream.pod_troubles(NAMESPACE)
         causes = operand_causes(troubles)
         lost = [
-            f"{n.name}: {n.gpu_capacity - n.gpus} GPU(s) marked unhealthy"
-            for n in look.gpu_nodes()
-            if n.gpu_capacity > n.gpus
+            f"{n.name}: {n.gpu_capacity - n.gpus} GPU(s) marked unhealthy" for n in nodes if n.gpu_capacity > n.gpus
         ]
         return Fail(
-            f"None of the {look.order.gpus} GPUs can be handed out by Kubernetes"
+            f"{there} of the {look.order.gpus} GPUs can be handed out by Kubernetes"
             + (f": {causes[0].what}." if causes else "."),
             causes[0].remedy if causes else "Look at the device plugin's log in namespace gpu-operator.",
             (*lost, *pod_lines(troubles)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.core.ports import ClusterView
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 
 
@@ -19,8 +20,9 @@ class ControlPlane:
             )
         if view.deleting:
             return Fail("Somebody deletes the cluster in Rancher.", "Ask again when it is gone.")
-        if not view.connected:
-            return Wait(view.message or "machines are starting", progress=_joined(look))
+        workers = [m for pool in look.order.pools if pool.worker and not pool.gpu for m in view.pool(pool.name)]
+        if not view.connected or not any(m.node for m in workers):
+            return Wait(view.message or "machines are starting", progress=_started(look, view))
         return Done({"version": look.downstream.version()})
 
     def give_up(self, look: Look) -> Fail:
@@ -33,8 +35,6 @@ class ControlPlane:
         )
 
 
-def _joined(look: Look) -> str:
-    view = look.view()
-    machines = view.machines if view else ()
+def _started(look: Look, view: ClusterView) -> str:
     wanted = sum(pool.count for pool in look.order.pools)
-    return f"{sum(m.created for m in machines)} of {wanted} machines started"
+    return f"{sum(m.created for m in view.machines)} of {wanted} machines started"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from bot.core.diagnosis import aws_words, ec2_cause
 from bot.core.ports import ClusterView
 from bot.core.spec import Pool
-from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
 
 ENOUGH_FAILURES = 3
 
@@ -26,55 +26,79 @@ class Machines:
         if view is None:
             return Wait("Rancher does not show the cluster")
         failures = _remember(look, view)
-        for pool in look.order.pools:
-            of_pool = [text for key, text in failures.items() if key.startswith(f"{pool.name}/")]
-            if len(of_pool) >= ENOUGH_FAILURES:
-                return self._stop(look, view, pool, of_pool)
         facts = {"failures": json.dumps(failures)}
+        for pool in look.order.pools:
+            if (texts := _hopeless(failures, pool)) is not None:
+                return _stop(look, view, pool, texts, facts)
         missing = [pool for pool in look.order.pools if _joined(view, pool) < pool.count]
         if not missing:
             return Done(facts)
         return Wait(_waiting_for(view, missing[-1], failures), 5.0, facts, _progress(look, view))
 
     def give_up(self, look: Look) -> Done | Fail:
+        """With fewer GPU machines than ordered the work goes on; without a plain machine it cannot."""
         view = look.view()
-        pools = [pool for pool in look.order.pools if view is None or _joined(view, pool) < pool.count]
-        pool = pools[-1] if pools else look.gpu_pool
-        machines = view.pool(pool.name) if view else ()
-        evidence = tuple(f"{m.name}: {m.phase}: {m.message or 'no word'}" for m in machines)
-        if view is not None and pool.gpu and _joined(view, pool) > 0:
-            look.outside.rancher.hold_pool(look.order.name, pool.name, empty=False)
-            return Done(dict(look.own), short=f"{_joined(view, pool)} of {pool.count} {pool.name} machines joined")
-        started = [m for m in machines if m.created and not m.node]
-        if pool.gpu:
-            look.outside.rancher.hold_pool(look.order.name, pool.name, empty=True)
-        if started:
+        if view is None:
             return Fail(
-                f"{len(started)} machine{'s' * (len(started) > 1)} of pool {pool.name} started in EC2 but never joined "
-                f"the cluster in {look.observed_s / 60:.0f} minutes. Rancher says: {started[0].message or 'nothing'}.",
-                "The machine must reach Rancher on port 443: check the subnet's route, the security group and the "
-                "AMI's cloud-init (EC2 console, system log). "
-                + ("The pool has been emptied, so that it costs nothing more." if pool.gpu else ""),
-                evidence,
+                "Rancher does not show the cluster any more.", "Look for it in Rancher and for its EC2 machines."
             )
+        missing = [pool for pool in look.order.pools if _joined(view, pool) < pool.count]
+        for pool in missing:
+            if pool.gpu:
+                look.outside.rancher.hold_pool(look.order.name, pool.name, empty=_joined(view, pool) == 0)
+        if any(not pool.gpu or _joined(view, pool) == 0 for pool in missing):
+            return _never_joined(look, view, missing[0])
+        return Done(short="; ".join(f"{_joined(view, p)} of {p.count} {p.name} machines joined" for p in missing))
+
+
+def _hopeless(failures: Mapping[str, str], pool: Pool) -> list[str] | None:
+    """The failures of a pool that EC2 has refused often enough for one and the same reason."""
+    by_code: dict[str, list[str]] = {}
+    for key, text in failures.items():
+        if key.startswith(f"{pool.name}/"):
+            cause = ec2_cause(text)
+            by_code.setdefault(cause.code if cause else "", []).append(text)
+    return next((texts for texts in by_code.values() if len(texts) >= ENOUGH_FAILURES), None)
+
+
+def _stop(look: Look, view: ClusterView, pool: Pool, texts: list[str], facts: Facts) -> Outcome:
+    """No further tries. GPU machines that have started are waited for, and used; without any the order has failed."""
+    started = [machine for machine in view.pool(pool.name) if machine.created]
+    if look.own.get("held") != pool.name:
+        look.outside.rancher.hold_pool(look.order.name, pool.name, empty=not started)
+    if pool.gpu and started:
+        facts = {**facts, "held": pool.name}
+        short = f"{len(started)} of {pool.count} {pool.name} machines: {aws_words(texts[-1])}"
+        if all(machine.node for machine in started):
+            return Done(facts, short=short)
+        return Wait(f"EC2 gave {short}; waiting for those to join", 5.0, facts, _progress(look, view))
+    cause = ec2_cause(texts[-1])
+    return Fail(
+        f"EC2 refused to start a {pool.instance_type} {len(texts)} times: {aws_words(texts[-1])}",
+        (cause.remedy if cause else "See AWS's own words.")
+        + " The pool has been stopped, so that no machine is bought later unseen.",
+        (*((f"{cause.code}: {cause.what}.",) if cause else ()), *dict.fromkeys(aws_words(t) for t in texts)),
+    )
+
+
+def _never_joined(look: Look, view: ClusterView, pool: Pool) -> Fail:
+    machines = view.pool(pool.name)
+    started = [machine for machine in machines if machine.created and not machine.node]
+    evidence = tuple(f"{m.name}: {m.phase}: {m.message or 'no word'}" for m in machines)
+    if not started:
         return Fail(
-            f"Pool {pool.name} has no machine after {look.observed_s / 60:.0f} minutes.",
+            f"{_joined(view, pool)} of {pool.count} {pool.name} machines joined in {look.observed_s / 60:.0f} minutes.",
             "Look at the machines of the cluster in Rancher.",
             evidence,
         )
-
-    def _stop(self, look: Look, view: ClusterView, pool: Pool, texts: list[str]) -> Done | Fail:
-        joined = _joined(view, pool)
-        look.outside.rancher.hold_pool(look.order.name, pool.name, empty=joined == 0)
-        if pool.gpu and joined:
-            return Done(dict(look.own), short=f"{joined} of {pool.count} machines: {aws_words(texts[-1])}")
-        cause = ec2_cause(texts[-1])
-        return Fail(
-            f"EC2 refused to start a {pool.instance_type} {len(texts)} times: {aws_words(texts[-1])}",
-            (cause.remedy if cause else "See AWS's own words.")
-            + " The pool has been stopped, so that no machine is bought later unseen.",
-            (*((f"{cause.code}: {cause.what}.",) if cause else ()), *dict.fromkeys(aws_words(t) for t in texts)),
-        )
+    emptied = " The pool has been emptied, so that it costs nothing more." if pool.gpu else ""
+    return Fail(
+        f"{len(started)} machine{'s' * (len(started) > 1)} of pool {pool.name} started in EC2 but never joined "
+        f"the cluster in {look.observed_s / 60:.0f} minutes. Rancher says: {started[0].message or 'nothing'}.",
+        "The machine must reach Rancher on port 443: check the subnet's route, the security group and the "
+        f"AMI's cloud-init (EC2 console, system log).{emptied}",
+        evidence,
+    )
 
 
 def _remember(look: Look, view: ClusterView) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.core.ports import Temporary
 from bot.core.preflight import preflight
 from bot.core.spec import spec_from_json
 from bot.core.steps.base import Done, Fail, Look, Outcome
@@ -27,6 +28,8 @@ class Preflight:
                 found.refusals[0].remedy or "Mend it, then ask again.",
                 tuple(f"{check.name}: {check.detail}" for check in found.refusals),
             )
+        if found.envelope is None:
+            raise Temporary("; ".join(check.detail for check in found.checks if check.state == "unknown"))
         return Done()
 
     def give_up(self, look: Look) -> Fail:
