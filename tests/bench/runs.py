@@ -115,11 +115,10 @@ async def load(*, first_speed: float, speed: float, requests: int = 200) -> list
         asked = names("load", requests)
         await people.ask(asked)
         await people.approve(requests, requests * _CARD_S)
-        await people.running(requests, 60)
         people.stage.clock.set_speed(speed)
         await people.verified(asked, _LIFE_S / speed)
     how = (
-        f"the bot's process alone, {people.most_running} requests running side by side, from asking to verified; "
+        f"the bot's process alone, {requests} requests, up to {people.most_running} running side by side, from asking to verified; "
         f"world speed {first_speed:g} until all are approved, then {speed:g}"
     )
     return [
