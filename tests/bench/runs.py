@@ -118,8 +118,8 @@ async def load(*, first_speed: float, speed: float, requests: int = 200) -> list
         people.stage.clock.set_speed(speed)
         await people.verified(asked, _LIFE_S / speed)
     how = (
-        f"the bot's process alone, {requests} requests, up to {people.most_running} running side by side, from asking to verified; "
-        f"world speed {first_speed:g} until all are approved, then {speed:g}"
+        f"the bot's process alone, {requests} requests, up to {people.most_running} running side by side, from asking "
+        f"to verified; world speed {first_speed:g} until all are approved, then {speed:g}"
     )
     return [
         Figure("cpu_s", cost.cpu_s, "s", how),
