@@ -152,7 +152,7 @@ class Desk:
         require(verb, person, team, None, self._directory)
         if approve and user == request.requester:
             raise Denied(verb, "You asked for this yourself; another lead has to approve it.", who_can(team))
-        because = lead_of(user, team, self._directory).because
+        because = lead_of(user, team, self._directory, fresh=approve).because
         now = self._clock.now()
         with self._store.transaction() as tx:
             request = tx.request(request_id)
@@ -209,6 +209,19 @@ class Desk:
                 raise Conflict("This thread belongs to no cluster.", "@gpu-cluster status NAME, or /gpu-cluster list")
             cluster = tx.cluster(request.cluster_id)
             return self._tell(tx, request.id) if cluster.state == ClusterState.GONE else self._newest(tx, cluster)
+
+    def show_again(self, name: str) -> None:
+        """Have the messages of what waits for a lead on this cluster sent again, in case somebody deleted them."""
+        with self._store.reading() as tx:
+            cluster = tx.living_cluster(name)
+            requests = tx.requests_of(cluster.id) if cluster else []
+        waiting = [r.id for r in requests if r.state == RequestState.AWAITING_APPROVAL]
+        if not waiting:
+            return
+        with self._store.transaction() as tx:
+            for request_id in waiting:
+                lifecycle.rerender(tx, request_id, urgent=False)
+        self._wake()
 
     def story_by_id(self, request_id: str) -> Story | None:
         """For the publisher and the command line: no rights are asked."""

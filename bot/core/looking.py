@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bot.core import lifecycle, plan
-from bot.core.ports import Busy, Clock, Stale, Store, Temporary, Tx, WorldError
+from bot.core import guard, lifecycle, plan
+from bot.core.ports import Clock, Stale, Store, Temporary, Tx, WorldError
 from bot.core.records import (
     ClusterRow,
     ClusterState,
@@ -24,8 +24,9 @@ from bot.core.records import (
 )
 from bot.core.spec import Catalogue, Envelope, envelope_from_json
 from bot.core.steps import STEPS
-from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Outside, Step, Wait
-from bot.core.verdict import VERIFIED, report_from_json
+from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Outside, Wait
+from bot.core.story import final_report
+from bot.core.verdict import VERIFIED
 
 log = logging.getLogger(__name__)
 
@@ -144,9 +145,11 @@ def _run_step(row: StepRow, loaded: _Loaded, facts: dict[str, Facts], clock: Clo
     outcome: Outcome
     try:
         look = _look(loaded, dataclasses.replace(started, observed_s=counted), facts, clock, around)
-        outcome = _ensured(step, look)
+        outcome = guard.ensured(step, look)
         if isinstance(outcome, Wait) and counted > plan.clocks(row.kind).give_up_s:
             outcome = step.give_up(look)
+        if isinstance(outcome, Fail):
+            outcome = guard.stop_buying(look, outcome)
         errors = broken = 0
     except Temporary as error:
         outcome, errors, broken, counted = _again(error, row.errors), row.errors + 1, row.broken, started.observed_s
@@ -156,13 +159,6 @@ def _run_step(row: StepRow, loaded: _Loaded, facts: dict[str, Facts], clock: Clo
         outcome, errors, broken = _broken(loaded.request, row, error), 0, row.broken + 1
     observed = dataclasses.replace(started, observed_s=counted, errors=errors, broken=broken)
     return _seen(row, observed, outcome, clock.now())
-
-
-def _ensured(step: Step, look: Look) -> Outcome:
-    try:
-        return step.ensure(look)
-    except Busy as busy:
-        return Wait(busy.reason)
 
 
 def _look(loaded: _Loaded, row: StepRow, facts: dict[str, Facts], clock: Clock, around: Surroundings) -> Look:
@@ -241,8 +237,9 @@ def _finish(tx: Tx, request: RequestRow, now: float) -> None:
     if done.kind == Kind.DELETE:
         lifecycle.move_cluster(tx, cluster, ClusterState.GONE, request=done, at=now, gone_at=now)
     else:
-        facts = {_name(row.kind): json.loads(row.facts) for row in tx.steps(done.id)}
-        report = report_from_json(facts["verify"]["report"])
+        report = final_report({_name(row.kind): json.loads(row.facts) for row in tx.steps(done.id)})
+        if report is None:
+            raise ValueError(f"{done.id} has no verdict")
         state = ClusterState.READY if report.verdict == VERIFIED else ClusterState.DEGRADED
         hours = envelope_from_json(done.envelope).hours
         lifecycle.move_cluster(

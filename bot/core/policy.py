@@ -80,21 +80,26 @@ def permitted(verb: Verb, roles: frozenset[Role]) -> bool:
     return Role.OUTSIDER not in roles and bool(_ALLOWED.get(verb, frozenset()) & roles)
 
 
-def lead_of(user: str, team: Team, directory: Directory) -> Lead:
-    """Whether `user` is a lead: by name, or by the group, which is asked again before it is denied."""
+def lead_of(user: str, team: Team, directory: Directory, *, fresh: bool = False) -> Lead:
+    """Whether `user` is a lead: by name, or by the group, which is asked again before it is denied.
+
+    `fresh`: a yes from the cache does not count, either.
+    """
     if user in team.leads:
         return Lead(True, f"named as a lead of team {team.name}")
     if team.lead_group:
-        for fresh in (False, True):
-            if user in directory.group(team.lead_group, fresh=fresh):
+        for asked_now in (True,) if fresh else (False, True):
+            if user in directory.group(team.lead_group, fresh=asked_now):
                 return Lead(True, f"member of {team.lead_group}")
     return Lead(False, "")
 
 
-def roles_of(person: Person, team: Team, cluster: ClusterRow | None, directory: Directory) -> frozenset[Role]:
-    """Every role a person has towards a team and, where there is one, a cluster of it."""
+def roles_of(
+    person: Person, team: Team, cluster: ClusterRow | None, directory: Directory, *, fresh: bool = False
+) -> frozenset[Role]:
+    """Every role a person has towards a team and, where there is one, a cluster of it; `fresh` as in `lead_of`."""
     roles = _own_roles(person, team, cluster)
-    if Role.OUTSIDER in roles or not lead_of(person.id, team, directory).is_lead:
+    if Role.OUTSIDER in roles or not lead_of(person.id, team, directory, fresh=fresh).is_lead:
         return roles
     return roles | {Role.LEAD}
 
@@ -117,9 +122,13 @@ def who_can(team: Team) -> tuple[str, ...]:
 
 
 def require(verb: Verb, person: Person, team: Team, cluster: ClusterRow | None, directory: Directory) -> None:
-    """Raises `Denied` when none of the person's roles may do this. The group is asked only where it matters."""
+    """Raises `Denied` when none of the person's roles may do this. The group is asked only where it matters.
+
+    An approval spends money: whoever has just left the group does not give it.
+    """
     roles = _own_roles(person, team, cluster)
-    if permitted(verb, roles) or permitted(verb, roles_of(person, team, cluster, directory)):
+    fresh = verb == Verb.APPROVE
+    if permitted(verb, roles) or permitted(verb, roles_of(person, team, cluster, directory, fresh=fresh)):
         return
     if Role.OUTSIDER in roles:
         raise Denied(verb, "Guests, deactivated accounts and people of other workspaces cannot use this bot.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.core import plan
@@ -96,7 +97,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
     steps = tx.steps(request_id)
     facts = {row.kind.partition("@")[0]: json.loads(row.facts) for row in steps}
     access = facts.get("access") or {}
-    report = (facts.get("verify") or {}).get("report")
+    report = final_report(facts)
     return Story(
         request_id=request.id,
         kind=request.kind,
@@ -123,9 +124,17 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         remedy=request.remedy,
         diagnosis=tuple(json.loads(request.diagnosis)),
         incident=request.incident,
-        report=report_from_json(report) if report else None,
+        report=report,
         access=Access(**access) if access else None,
     )
+
+
+def final_report(facts: Mapping[str, Mapping[str, str]]) -> Report | None:
+    """The verdict that holds, from the facts of the steps: the gate's where it had to judge again."""
+    for step in ("gate", "verify"):
+        if text := facts.get(step, {}).get("report"):
+            return report_from_json(text)
+    return None
 
 
 def _step(row: StepRow) -> StepFacts:

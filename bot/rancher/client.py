@@ -44,6 +44,9 @@ _RETRIES = Retry(
     raise_on_status=False,
 )
 
+_NOT_RANCHER = "The answer is not Rancher's: it is no JSON object."
+_ITS_ADDRESS = "RANCHER_URL must be the address of Rancher itself."
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -54,16 +57,13 @@ class Answer:
     error: ApiError | None
 
     def json(self) -> Json:
-        """The body as a JSON object; raises `Permanent` when it is something else (a login page, a proxy)."""
+        """The body as a JSON object; raises `Temporary` when it is something else: a proxy's page, a login page."""
         try:
             body = json.loads(self.text)
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            raise Permanent(
-                "The answer is not Rancher's: it is no JSON object.",
-                "RANCHER_URL must be the address of Rancher itself.",
-            )
+            raise Temporary(_NOT_RANCHER, _ITS_ADDRESS)
         return body
 
 
@@ -152,6 +152,9 @@ class RancherClient:
         if 200 <= response.status_code < 300:
             return Answer(response.status_code, response.text, None)
         error = read_error(response.status_code, response.text, response.reason)
+        if response.status_code == 404 and response.text.lstrip().startswith("<"):
+            # A proxy's own page says nothing about what Rancher has.
+            raise Temporary(_NOT_RANCHER, _ITS_ADDRESS)
         if response.status_code in accept:
             return Answer(response.status_code, response.text, error)
         raise world_error(error, downstream=path.startswith("/k8s/clusters/"))

@@ -281,6 +281,16 @@ def test_an_outage_of_hours_does_not_fail_a_request(stage: Stage) -> None:
     assert stage.finish(request_id).cluster_state == ClusterState.READY
 
 
+def test_not_even_the_first_look_that_saw_nothing_counts(stage: Stage) -> None:
+    request_id = stage.running()
+    stage.look(2)
+    before = stage.step(request_id, "operator").observed_s
+    stage.clock.forward(50.0)
+    stage.outage(Temporary("503 Service Unavailable"))
+    stage.look()
+    assert stage.step(request_id, "operator").observed_s == before
+
+
 def test_after_days_of_errors_the_back_off_is_what_it_was_after_minutes(stage: Stage) -> None:
     request_id = stage.running()
     stage.look(2)

@@ -32,7 +32,7 @@ class Machines:
                 return _stop(look, view, pool, texts, facts)
         missing = [pool for pool in look.order.pools if _joined(view, pool) < pool.count]
         if not missing:
-            return Done(facts)
+            return Done({**facts, "all": "yes"})
         return Wait(_waiting_for(view, missing[-1], failures), 5.0, facts, _progress(look, view))
 
     def give_up(self, look: Look) -> Done | Fail:

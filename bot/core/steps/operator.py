@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.core.operator_values import CHART, NAMESPACE, RELEASE, REPO_NAME, operator_values
-from bot.core.ports import ChartOrder
+from bot.core.ports import ChartOrder, Temporary
 from bot.core.spec import LABEL_MANAGED, LABEL_REQUEST
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 
@@ -13,6 +13,9 @@ _RETRY_AFTER_S = 120.0
 _FRESH_REAL_S = 25.0
 """Less than a look's lease: had a look died between the intent and now, its lease would still keep us out. So an
 intent younger than this (real seconds) has not been acted on; an older one may have been, and Helm be at work."""
+
+_UNKNOWN = "unknown"
+"""The operation's name where the answer that holds it was lost."""
 
 
 class Operator:
@@ -50,14 +53,22 @@ class Operator:
         untouched = not look.own.get("operation") and real - float(look.own["intent_real"]) < _FRESH_REAL_S
         if not untouched and now - float(intent_at) <= _RETRY_AFTER_S:
             return Wait("Helm is installing the chart", 3.0)
-        operation = look.outside.rancher.install_chart(
-            look.management_id,
-            ChartOrder(REPO_NAME, CHART, look.order.operator, RELEASE, NAMESPACE, project, operator_values(look.order)),
-        )
-        return Wait("Helm is installing the chart", 3.0, {"intent_at": repr(now), "operation": operation})
+        values, version = operator_values(look.order), look.order.operator
+        order = ChartOrder(REPO_NAME, CHART, version, RELEASE, NAMESPACE, project, values)
+        try:
+            operation, why = (
+                look.outside.rancher.install_chart(look.management_id, order),
+                "Helm is installing the chart",
+            )
+        except Temporary as lost:
+            # The answer is lost, not necessarily the order: Helm may be at work.
+            operation, why = _UNKNOWN, f"{lost.reason} Looking whether Helm has begun all the same."
+        return Wait(why, 3.0, {"intent_at": repr(now), "operation": operation})
 
     def _failed(self, look: Look) -> Fail:
-        log = look.outside.rancher.operation_log(look.management_id, NAMESPACE, look.own.get("operation", ""))
+        operation = look.own.get("operation", "")
+        known = operation not in ("", _UNKNOWN)
+        log = look.outside.rancher.operation_log(look.management_id, NAMESPACE, operation) if known else ""
         return Fail(
             "Helm could not install the GPU Operator.",
             "See Helm's last lines; after mending the cause, delete the cluster and ask again.",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from bot.core.ports import Foreign
+from bot.core.records import RequestState
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 
 _ABSENT_LOOKS = 2
+
+_LEASE_S = 30.0
+"""Real seconds. An order whose answer was lost may still be on its way to Rancher for as long as a look may last."""
 
 
 class RemoveCluster:
@@ -26,9 +30,12 @@ class RemoveCluster:
         if view is not None:
             return Wait(view.message or "Rancher is removing the machines", 5.0, {"absent": "0"})
         absent = int(look.own.get("absent", "0")) + 1
+        first = float(look.own.get("absent_real", "0")) if absent > 1 else started
         mid = look.cluster.management_id
-        if absent < _ABSENT_LOOKS or (mid and not rancher.management_cluster_gone(mid)):
-            return Wait("Rancher says it is gone; looking once more", 5.0, {"absent": str(absent)})
+        too_soon = _may_still_come(look) and started - first < _LEASE_S
+        if absent < _ABSENT_LOOKS or too_soon or (mid and not rancher.management_cluster_gone(mid)):
+            facts = {"absent": str(absent), "absent_real": repr(first)}
+            return Wait("Rancher says it is gone; looking once more", 5.0, facts)
         return Done()
 
     def give_up(self, look: Look) -> Fail:
@@ -40,3 +47,8 @@ class RemoveCluster:
             f"/gpu-cluster delete {look.cluster.name} again.",
             tuple(f"{m.name}: {m.message}" for m in (view.machines if view else ())),
         )
+
+
+def _may_still_come(look: Look) -> bool:
+    """Whether the delete cut a create short, whose order for the cluster may arrive late."""
+    return any(request.state == RequestState.CANCELLED for request in look.requests)

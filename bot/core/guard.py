@@ -1,0 +1,70 @@
+"""What holds for every step: which answers are waited for, and what must be stopped before a failure is told."""
+
+from __future__ import annotations
+
+from bot.core import plan
+from bot.core.ports import Busy, Refused, Temporary, WorldError
+from bot.core.steps.base import Fail, Look, Outcome, Step, Wait
+
+_REFUSED_LOOK_S = 20.0
+_LOST_AFTER = 4
+"""Looks in a row without an answer after which Rancher is asked whether the cluster is still there."""
+
+
+def ensured(step: Step, look: Look) -> Outcome:
+    """What the step found. *Not yet* and *not allowed* are answers: the world could be observed, the clock goes on.
+
+    A right that is missing, or a token that has expired, is waited for as long as the step may take: a person can
+    mend it, and the machines are there already.
+    """
+    try:
+        return step.ensure(look)
+    except Busy as busy:
+        return Wait(busy.reason)
+    except Refused as refused:
+        if look.observed_s > plan.clocks(look.row.kind).give_up_s:
+            return Fail(refused.reason, refused.remedy)
+        return Wait(f"{refused.reason} {refused.remedy}".strip(), _REFUSED_LOOK_S)
+    except Temporary:
+        if look.row.errors >= _LOST_AFTER and (lost := _lost(look)) is not None:
+            return lost
+        raise
+
+
+def _lost(look: Look) -> Fail | None:
+    """What lies behind a cluster that does not answer: whether Rancher still has it."""
+    if look.envelope is None or "management_id" not in look.facts.get("cluster_object", {}):
+        return None
+    view = look.view()
+    if view is not None and not view.deleting:
+        return None
+    return Fail(
+        f"The cluster {look.order.name} has disappeared from Rancher while it was being made.",
+        "Somebody may have deleted it there. Check EC2 for machines of that name, then ask again.",
+    )
+
+
+def stop_buying(look: Look, failure: Fail) -> Fail | Wait:
+    """A create that fails must not leave Rancher buying machines for it, for ever and unseen.
+
+    Before the failure is told, every pool that is short is held; the step `machines` does that for itself.
+    """
+    facts = look.facts
+    ordered = "written_real" in facts.get("cluster_object", {})
+    if (
+        look.row.kind.startswith("machines@")
+        or look.envelope is None
+        or not ordered
+        or facts.get("machines", {}).get("all")
+    ):
+        return failure
+    try:
+        view = look.view()
+        for pool in look.order.pools if view is not None else ():
+            machines = view.pool(pool.name) if view is not None else ()
+            if sum(bool(machine.node) for machine in machines) < pool.count:
+                empty = not any(machine.created for machine in machines)
+                look.outside.rancher.hold_pool(look.order.name, pool.name, empty=empty)
+    except WorldError as error:
+        return Wait(f"{failure.reason} Before this ends its machine pools are stopped: {error.reason}", 10.0)
+    return failure
