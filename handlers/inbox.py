@@ -61,6 +61,8 @@ class Inbox:
         self._store = store
         self._clock = clock
         self._wake: Callable[[], None] = lambda: None
+        self.put_at_real = 0.0
+        """When something was last put (Unix seconds): while a burst comes in, answers wait for the acks."""
 
     def on_put(self, wake: Callable[[], None]) -> None:
         """Who is to be told that something came in."""
@@ -69,7 +71,8 @@ class Inbox:
     def put(self, key: str, inbound: Inbound) -> bool:
         """Write it down under the key of the gesture; False when it is there already (Slack delivers twice)."""
         payload = json.dumps(dataclasses.asdict(inbound), ensure_ascii=False)
-        row = InboundRow(key, inbound.gesture, payload, received_real=self._clock.real())
+        self.put_at_real = self._clock.real()
+        row = InboundRow(key, inbound.gesture, payload, received_real=self.put_at_real)
         try:
             with self._store.transaction() as tx:
                 tx.add(row)

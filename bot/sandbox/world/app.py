@@ -43,6 +43,7 @@ def make_app(world: World) -> web.Application:
             method=request.method,
             path=request.path,
             query=dict(request.query),
+            exclude=tuple(request.query.getall("exclude", ())),
             content_type=request.headers.get("Content-Type", ""),
             body=await request.read(),
             now=world.engine.now,

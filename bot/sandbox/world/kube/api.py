@@ -32,6 +32,7 @@ class Call:
     content_type: str
     body: bytes
     now: float
+    exclude: tuple[str, ...] = ()
 
     def json(self) -> Any:
         """The body. Raises ApiError 400."""

@@ -37,6 +37,7 @@ class Ec2:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="ec2")
         self._lock = threading.Lock()
         self._looking = threading.Lock()
+        self._launching = threading.Lock()
         self._clients: dict[str, Any] = {}
         self._known: dict[tuple[str, ...], Any] = {}
 
@@ -74,7 +75,8 @@ class Ec2:
         if gpus and self._without_capacity:
             raise LaunchError(_driver_text(*_no_capacity(kind["InstanceType"], subnet["AvailabilityZone"]), 500))
         groups = [self._group(region, subnet["VpcId"], g) for g in config.get("securityGroup") or ["rancher-nodes"]]
-        answer = ec2.run_instances(**_request(config, name, owner_tag, subnet["SubnetId"], groups))
+        with self._launching:  # moto takes a subnet's addresses from one generator, which no two threads may enter
+            answer = ec2.run_instances(**_request(config, name, owner_tag, subnet["SubnetId"], groups))
         instance = answer["Instances"][0]
         architecture = kind.get("ProcessorInfo", {}).get("SupportedArchitectures", ["x86_64"])[-1]
         return Hardware(

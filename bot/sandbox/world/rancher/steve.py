@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from bot.sandbox.world.kube.api import Call, Reply, page
 from bot.sandbox.world.kube.host import ApiHost
@@ -78,7 +79,7 @@ class Steve:
         if kind.namespaced and not namespace:
             raise ApiError(422, "MissingRequired", "metadata.namespace is required")
         return Reply(
-            201, self._dress(kind, self._store.create(kind, self._host.admit(kind, obj, namespace)), call.query)
+            201, self._dress(kind, self._store.create(kind, self._host.admit(kind, obj, namespace)), call.exclude)
         )
 
     def _item(self, call: Call, kind: Kind, obj: Obj) -> Reply:
@@ -89,7 +90,7 @@ class Steve:
             return reply
         match call.method:
             case "GET":
-                return Reply(200, self._dress(kind, obj, call.query))
+                return Reply(200, self._dress(kind, obj, call.exclude))
             case "PUT":
                 return self._put(call, kind, obj)
             case "PATCH":
@@ -97,7 +98,7 @@ class Steve:
                 return self._replace(call, kind, obj, patched)
             case "DELETE":
                 namespace, name = key_of(obj)
-                return Reply(200, self._dress(kind, self._store.delete(kind, name, namespace), call.query))
+                return Reply(200, self._dress(kind, self._store.delete(kind, name, namespace), call.exclude))
         raise ApiError(405, "MethodNotAllowed", f"{call.method} is not allowed")
 
     def _put(self, call: Call, kind: Kind, obj: Obj) -> Reply:
@@ -112,7 +113,7 @@ class Steve:
 
     def _replace(self, call: Call, kind: Kind, old: Obj, new: Obj) -> Reply:
         stored = self._store.replace(kind, self._host.update(kind, old, new))
-        return Reply(200, self._dress(kind, stored, call.query))
+        return Reply(200, self._dress(kind, stored, call.exclude))
 
     def _list(self, call: Call, kind: Kind, namespace: str | None) -> Reply:
         found = self._store.all(kind, namespace if kind.namespaced else None)
@@ -129,21 +130,29 @@ class Steve:
             "resourceType": kind.steve,
             "revision": str(self._store.revision),
             "count": len(found),
-            "data": [self._dress(kind, obj, call.query) for obj in items],
+            "data": [self._dress(kind, obj, call.exclude) for obj in items],
         }
         return Reply(200, {**body, "continue": more} if more else body)
 
-    def _dress(self, kind: Kind, obj: Obj, query: Mapping[str, str]) -> Obj:
+    def _dress(self, kind: Kind, obj: Obj, exclude: tuple[str, ...]) -> Obj:
         """The object with Steve's id, type, links and computed state."""
         namespace, name = key_of(obj)
         ident = f"{namespace}/{name}" if kind.namespaced else name
         url = f"{self._base}/{kind.steve_plural}/{ident}"
         metadata = {**obj["metadata"], "state": state(kind, obj), "relationships": None, "fields": [name]}
-        if query.get("exclude") == "metadata.managedFields":
-            metadata.pop("managedFields", None)
         body = {(f"_{k}" if k in _OWN_FIELDS else k): v for k, v in obj.items()}
         links = dict.fromkeys(("self", "update", "remove", "patch", "view"), url)
-        return {"id": ident, "type": kind.steve, "links": links, **body, "metadata": metadata}
+        dressed = {"id": ident, "type": kind.steve, "links": links, **body, "metadata": metadata}
+        return functools.reduce(_without, (field.split(".") for field in exclude), dressed)
+
+
+def _without(obj: Obj, path: list[str]) -> Obj:
+    """The object without the field at that path; its own parts stay untouched."""
+    name, *rest = path
+    if name not in obj or (rest and not isinstance(obj[name], dict)):
+        return obj
+    kept = {key: value for key, value in obj.items() if key != name}
+    return {**kept, name: _without(obj[name], rest)} if rest else kept
 
 
 def _from_steve(kind: Kind, sent: Obj) -> Obj:
