@@ -8,10 +8,10 @@ from pathlib import Path
 
 import kubernetes.client as k8s
 import pytest
-from conftest import Rig
 from test_world_happy_path import SCRIPT, probe_job
 
 from bot.sandbox.world import World, WorldClock
+from tests.sandbox.world.rig import Rig
 
 MACHINES = "/v1/cluster.x-k8s.io.machines/fleet-default"
 INFRA = "/v1/rke-machine.cattle.io.amazonec2machines/fleet-default"

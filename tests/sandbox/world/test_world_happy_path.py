@@ -6,7 +6,8 @@ import hashlib
 import json
 
 import kubernetes.client as k8s
-from conftest import Rig
+
+from tests.sandbox.world.rig import Rig
 
 SCRIPT = "print('probe')\n"
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import kubernetes.client as k8s
 import pytest
-from conftest import Rig
 from kubernetes import watch
 from kubernetes.client.exceptions import ApiException
+
+from tests.sandbox.world.rig import Rig
 
 GPU = "nvidia.com/gpu"
 

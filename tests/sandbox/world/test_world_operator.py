@@ -8,8 +8,9 @@ from typing import Any
 
 import kubernetes.client as k8s
 import pytest
-from conftest import TAINTS, TOLERATIONS, VALUES, Rig
 from kubernetes.client.exceptions import ApiException
+
+from tests.sandbox.world.rig import TAINTS, TOLERATIONS, VALUES, Rig
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:

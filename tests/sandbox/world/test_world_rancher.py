@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import REGION, Rig, cluster_body, machine_config
 
 from bot.sandbox.world import World, WorldClock
+from tests.sandbox.world.rig import REGION, Rig, cluster_body, machine_config
 
 CLUSTERS = "/v1/provisioning.cattle.io.clusters"
 CONFIGS = "/v1/rke-machine-config.cattle.io.amazonec2configs"

@@ -14,12 +14,12 @@ import kubernetes.client as k8s
 import pytest
 import requests
 from aiohttp import web
-from conftest import START, TOKEN, VALUES, Rig, machine_config
 from test_world_happy_path import SCRIPT, probe_job
 
 from bot.sandbox.world import World, WorldClock, make_app
 from bot.sandbox.world.engine import Engine, Process, Signal
 from bot.sandbox.world.journal import LogEntry, critical_path
+from tests.sandbox.world.rig import START, TOKEN, VALUES, Rig, machine_config
 
 
 def test_clock_file_tells_others_the_time(tmp_path: Path) -> None:
