@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure every NVIDIA GPU this machine shows and print one JSON document.
 
-    python3 probe.py [--level quick|standard] [--json]
+    python3 probe.py [--level quick|standard|burn] [--json]
 
 One file, standard library only (Python 3.8 or newer). It speaks to the driver's own libraries, libcuda.so.1
 and libnvidia-ml.so.1, through ctypes, and carries its kernels as PTX, which the driver compiles for whatever
@@ -11,8 +11,9 @@ The document is the only line on stdout; its fields are described in docs/probe.
 goes to stderr unless ``--json`` is given. Exit status: 0 every check passed, 1 a check failed, something could
 not be measured or a GPU hung, 2 wrong arguments, 3 no GPU could be used (``error`` says why).
 
-No library is loaded in the process one starts: it runs itself again, once to list the GPUs and then once per
-GPU, side by side, and kills whatever does not answer in time. A GPU that hangs costs its own record only.
+No library is loaded in the process one starts: it runs itself again, once to list the GPUs, then once per GPU,
+side by side, then once for the copies between GPUs, and kills whatever does not answer in time. A GPU that hangs
+costs its own record only.
 
 Sources: cuda.h and nvml.h of CUDA 12.9 (names, constants, structures); the PTX ISA manual (kernels).
 """
@@ -24,11 +25,13 @@ import contextlib
 import ctypes
 import fcntl
 import hashlib
+import itertools
 import json
 import operator
 import os
 import random
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -62,6 +65,7 @@ class Level:
 LEVELS = {
     "quick": Level(deadline=60, rounds=1, passes=2, share=0.95, allocation=1.5, warm_up=1.0, sample=0.4),
     "standard": Level(deadline=180, rounds=50, passes=20, share=0.95, allocation=15, warm_up=1.5, sample=3.0),
+    "burn": Level(deadline=900, rounds=1000, passes=600, share=0.95, allocation=15, warm_up=60.0, sample=10.0),
 }
 
 
@@ -284,10 +288,95 @@ next_cell:
 done:
   ret;
 }
+
+// out[thread] = sum over j < 16 of (lane + steps * 8 * (j + 1) * unit): 16 chains of x = x * unit + y in registers,
+// 8 links a step. `unit` is 1, but the compiler does not know it.
+.visible .entry fma_chains(.param .u64 p_out, .param .u32 p_steps, .param .f32 p_unit)
+{
+  .reg .pred more;
+  .reg .b32 i, t, steps;
+  .reg .b64 out, at;
+  .reg .f32 unit, x<16>, y<16>;
+  ld.param.u64 out, [p_out];  ld.param.u32 steps, [p_steps];  ld.param.f32 unit, [p_unit];
+  mov.u32 t, %tid.x;  and.b32 t, t, 31;
+@chains_begin@
+next_step:
+@chains@
+  sub.u32 steps, steps, 1;  setp.ne.u32 more, steps, 0;
+  @more bra next_step;
+@chains_end@
+  mov.u32 i, %ctaid.x;  mov.u32 t, %ntid.x;  mul.lo.u32 i, i, t;  mov.u32 t, %tid.x;  add.u32 i, i, t;
+  mul.wide.u32 at, i, 4;  add.u64 at, at, out;
+  st.global.f32 [at], x0;
+  ret;
+}
 """
+CHAINS, LINKS = 16, 8
+PTX = PTX.replace(
+    "@chains_begin@",
+    "  cvt.rn.f32.u32 x0, t;  mov.f32 y0, unit;\n"
+    + "\n".join(f"  mov.f32 x{j}, x0;  add.rn.f32 y{j}, y{j - 1}, unit;" for j in range(1, CHAINS)),
+)
+PTX = PTX.replace("@chains@", "\n".join([f"  fma.rn.f32 x{j}, x{j}, unit, y{j};" for j in range(CHAINS)] * LINKS))
+PTX = PTX.replace("@chains_end@", "\n".join(f"  add.rn.f32 x0, x0, x{j};" for j in range(1, CHAINS)))
 
+KERNELS = (
+    "fill",
+    "vector_add",
+    "check_sum",
+    "matmul",
+    "check_product",
+    "pattern_write",
+    "pattern_check",
+    "fma_chains",
+)
 
-KERNELS = ("fill", "vector_add", "check_sum", "matmul", "check_product", "pattern_write", "pattern_check")
+# Tensor cores exist from sm_70 on, where wmma is the one shape that every generation since takes: 16 x 16 x 16,
+# float16 in, float32 out. The matrices' layout in registers is the compiler's business. Hopper and later reach their
+# full rate only with instructions of their own (wgmma, tcgen05); docs/probe.md says how far this one gets.
+PTX_TENSOR = """
+.version 6.3
+.target sm_70
+.address_size 64
+
+// Each warp: out[warp][2i + j] = steps * a[i] b[j] for two matrices a, row by row, and two b, column by column
+.visible .entry tensor_products(.param .u64 p_a, .param .u64 p_b, .param .u64 p_out, .param .u32 p_steps)
+{
+  .reg .pred more;
+  .reg .b32 t, u, warp, steps;
+  .reg .b64 a, b, out, offset;
+  .reg .b32 a0_<8>, a1_<8>, b0_<8>, b1_<8>;
+  .reg .f32 c00_<8>, c01_<8>, c10_<8>, c11_<8>;
+  ld.param.u64 a, [p_a];  ld.param.u64 b, [p_b];  ld.param.u64 out, [p_out];  ld.param.u32 steps, [p_steps];
+  wmma.load.a.sync.aligned.row.m16n16k16.global.f16 {@a0@}, [a];
+  wmma.load.b.sync.aligned.col.m16n16k16.global.f16 {@b0@}, [b];
+  add.u64 a, a, 512;  add.u64 b, b, 512;
+  wmma.load.a.sync.aligned.row.m16n16k16.global.f16 {@a1@}, [a];
+  wmma.load.b.sync.aligned.col.m16n16k16.global.f16 {@b1@}, [b];
+@zero@
+next_step:
+  wmma.mma.sync.aligned.row.col.m16n16k16.f32.f32 {@c00@}, {@a0@}, {@b0@}, {@c00@};
+  wmma.mma.sync.aligned.row.col.m16n16k16.f32.f32 {@c01@}, {@a0@}, {@b1@}, {@c01@};
+  wmma.mma.sync.aligned.row.col.m16n16k16.f32.f32 {@c10@}, {@a1@}, {@b0@}, {@c10@};
+  wmma.mma.sync.aligned.row.col.m16n16k16.f32.f32 {@c11@}, {@a1@}, {@b1@}, {@c11@};
+  sub.u32 steps, steps, 1;  setp.ne.u32 more, steps, 0;
+  @more bra next_step;
+  mov.u32 t, %ctaid.x;  mov.u32 u, %ntid.x;  mul.lo.u32 t, t, u;  mov.u32 u, %tid.x;  add.u32 t, t, u;
+  shr.u32 warp, t, 5;  mul.wide.u32 offset, warp, 4096;  add.u64 out, out, offset;
+  wmma.store.d.sync.aligned.row.m16n16k16.global.f32 [out], {@c00@};  add.u64 out, out, 1024;
+  wmma.store.d.sync.aligned.row.m16n16k16.global.f32 [out], {@c01@};  add.u64 out, out, 1024;
+  wmma.store.d.sync.aligned.row.m16n16k16.global.f32 [out], {@c10@};  add.u64 out, out, 1024;
+  wmma.store.d.sync.aligned.row.m16n16k16.global.f32 [out], {@c11@};
+  ret;
+}
+"""
+PTX_TENSOR = PTX_TENSOR.replace(
+    "@zero@",
+    "\n".join(f"  mov.f32 {c}_{i}, 0f00000000;" for c in ("c00", "c01", "c10", "c11") for i in range(8)),
+)
+for fragment in ("a0", "a1", "b0", "b1", "c00", "c01", "c10", "c11"):
+    PTX_TENSOR = PTX_TENSOR.replace(f"@{fragment}@", ", ".join(f"{fragment}_{i}" for i in range(8)))
+KERNELS_TENSOR = ("tensor_products",)
 
 
 def small_integer(index: int, seed: int, shift: int) -> int:
@@ -330,6 +419,8 @@ class Cuda:
         "cuDevicePrimaryCtxRetain": (POINTER(c_void_p), c_int),
         "cuCtxSetCurrent": (c_void_p,),
         "cuCtxSynchronize": (),
+        "cuCtxEnablePeerAccess": (c_void_p, c_uint),
+        "cuDeviceCanAccessPeer": (POINTER(c_int), c_int, c_int),
         "cuMemGetInfo_v2": (POINTER(c_size_t), POINTER(c_size_t)),
         "cuMemAlloc_v2": (POINTER(c_uint64), c_size_t),
         "cuMemFree_v2": (c_uint64,),
@@ -337,6 +428,8 @@ class Cuda:
         "cuMemFreeHost": (c_void_p,),
         "cuMemsetD8_v2": (c_uint64, ctypes.c_ubyte, c_size_t),
         "cuMemcpyDtoH_v2": (c_void_p, c_uint64, c_size_t),
+        "cuMemcpyHtoD_v2": (c_uint64, c_void_p, c_size_t),
+        "cuMemcpyPeerAsync": (c_uint64, c_void_p, c_uint64, c_void_p, c_size_t, c_void_p),
         "cuMemcpyDtoDAsync_v2": (c_uint64, c_uint64, c_size_t, c_void_p),
         "cuMemcpyHtoDAsync_v2": (c_uint64, c_void_p, c_size_t, c_void_p),
         "cuMemcpyDtoHAsync_v2": (c_void_p, c_uint64, c_size_t, c_void_p),
@@ -380,6 +473,11 @@ class Cuda:
         self.call(name, byref(value), *arguments)
         return value.value
 
+    def capability(self, device: int) -> tuple[int, int]:
+        """Compute capability, (major, minor)."""
+        major, minor = (self.integer("cuDeviceGetAttribute", attribute, device) for attribute in (75, 76))
+        return major, minor
+
     def text(self, name: str, device: int) -> str:
         """Call a function that writes a C string of at most 255 bytes."""
         buffer = ctypes.create_string_buffer(256)
@@ -399,11 +497,16 @@ class Gpu:
         self.cuda, self.call = cuda, cuda.call
         self.device = cuda.integer("cuDeviceGet", index)
         self.call("cuDevicePrimaryCtxSetFlags_v2", self.device, self._BLOCKING_SYNC)
-        context = c_void_p()
-        self.call("cuDevicePrimaryCtxRetain", byref(context), self.device)
-        self.call("cuCtxSetCurrent", context)
+        self.context = c_void_p()
+        self.call("cuDevicePrimaryCtxRetain", byref(self.context), self.device)
+        self.use()
         self.multiprocessors = cuda.integer("cuDeviceGetAttribute", self._MULTIPROCESSORS, self.device)
+        self.capability = cuda.capability(self.device)
         self._functions: dict[str, c_void_p] = {}
+
+    def use(self) -> None:
+        """Make this the device that calls are about; only needed where there are two."""
+        self.call("cuCtxSetCurrent", self.context)
 
     def load(self, ptx: str, kernels: tuple[str, ...]) -> None:
         """Have the driver compile ``ptx``; raises CudaError with the compiler's log."""
@@ -469,6 +572,9 @@ class Gpu:
         """Fill a ctypes array or value from device memory and return it."""
         self.call("cuMemcpyDtoH_v2", byref(host), address, ctypes.sizeof(host))
         return host
+
+    def upload(self, address: int, data: bytes) -> None:
+        self.call("cuMemcpyHtoD_v2", address, data, len(data))
 
     @contextlib.contextmanager
     def counter(self) -> Iterator[int]:
@@ -714,6 +820,77 @@ class WrongResult(ProbeError):
     """The GPU computed or kept something else than it should have."""
 
 
+class FloatLoad:
+    """The kernel `fma_chains`, filling the GPU: 1,024 threads for each multiprocessor.
+
+    The largest sum is 16 * 31 + 136 * 8 * STEPS, below 2^24, so float32 holds it exactly.
+    """
+
+    STEPS = 2048
+
+    def __init__(self, gpu: Gpu) -> None:
+        self._gpu, self._blocks = gpu, gpu.multiprocessors * 4
+        self.threads = self._blocks * 256
+        self.operations = 2 * CHAINS * LINKS * self.STEPS * self.threads
+
+    def enqueue(self, out: int) -> None:
+        arguments = c_uint64(out), c_uint(self.STEPS), c_float(1.0)
+        self._gpu.launch("fma_chains", (self._blocks, 1), (256, 1), *arguments)
+
+    def expected(self) -> bytes:
+        """What each warp should write."""
+        grown = LINKS * self.STEPS * sum(range(1, CHAINS + 1))
+        return struct.pack("<32f", *(CHAINS * lane + grown for lane in range(32)))
+
+
+class TensorLoad:
+    """The kernel `tensor_products`, filling the GPU: 16 warps for each multiprocessor.
+
+    Inputs are integers from -4 to 3, so an element stays below 16 * 16 * STEPS = 2^20 and is exact.
+    """
+
+    STEPS = 4096
+    SIDE = 16
+
+    def __init__(self, gpu: Gpu) -> None:
+        self._gpu, self._blocks = gpu, gpu.multiprocessors * 2
+        self._warps = self._blocks * 8
+        self.bytes_out = self._warps * 4 * 4 * self.SIDE**2
+        self.operations = 2 * self.SIDE**3 * 4 * self.STEPS * self._warps
+        self._a, self._b = ([random.randrange(-4, 4) for _ in range(2 * self.SIDE**2)] for _ in range(2))
+
+    @staticmethod
+    def fits(gpu: Gpu) -> bool:
+        """Whether the GPU has tensor cores."""
+        return gpu.capability >= (7, 0)
+
+    @contextlib.contextmanager
+    def operands(self) -> Iterator[tuple[int, int]]:
+        """Addresses of the inputs on the GPU."""
+        with self._gpu.buffers(2, 2 * len(self._a)) as (a, b):
+            for address, values in ((a, self._a), (b, self._b)):
+                self._gpu.upload(address, struct.pack(f"<{len(values)}e", *values))
+            yield a, b
+
+    def enqueue(self, a: int, b: int, out: int) -> None:
+        arguments = c_uint64(a), c_uint64(b), c_uint64(out), c_uint(self.STEPS)
+        self._gpu.launch("tensor_products", (self._blocks, 1), (256, 1), *arguments)
+
+    def expected(self) -> bytes:
+        """What each warp should write: a0 b0, a0 b1, a1 b0, a1 b1, each as often added up as there are steps."""
+        side, size = self.SIDE, self.SIDE**2
+        rows = [self._a[i : i + side] for i in range(0, 2 * size, side)]
+        columns = [self._b[i : i + side] for i in range(0, 2 * size, side)]
+        values = [
+            float(self.STEPS * sum(map(operator.mul, rows[i * side + row], columns[j * side + column])))
+            for i in range(2)
+            for j in range(2)
+            for row in range(side)
+            for column in range(side)
+        ]
+        return struct.pack(f"<{len(values)}f", *values)
+
+
 def require_none(wrong: int, total: int, what: str) -> None:
     if wrong:
         raise WrongResult(f"{wrong} of {total} {what} are wrong")
@@ -808,11 +985,47 @@ def allocate_many(gpu: Gpu, count: int, size: int, seconds: float) -> list[int]:
     return blocks
 
 
+def fused_multiply_add(gpu: Gpu, level: Level) -> str:
+    """Long chains of multiply-adds on every float32 unit at once; the host compares every sum, which is exact."""
+    load = FloatLoad(gpu)
+    with gpu.buffers(1, 4 * load.threads) as (out,):
+        for _ in range(level.rounds):
+            load.enqueue(out)
+            require_same(gpu.download((c_float * load.threads)(), out), load.expected(), "sums")
+    return ""
+
+
+def tensor_product(gpu: Gpu, level: Level) -> str:
+    """Products of small integers on every tensor core at once; the host compares every element, which is exact."""
+    load = TensorLoad(gpu)
+    with load.operands() as (a, b), gpu.buffers(1, load.bytes_out) as (out,):
+        for _ in range(level.rounds):
+            load.enqueue(a, b, out)
+            require_same(gpu.download((c_float * (load.bytes_out // 4))(), out), load.expected(), "elements")
+    return ""
+
+
+def require_same(found: Any, expected: bytes, what: str) -> None:
+    """Compare a ctypes array of floats with what it should repeat, bit by bit."""
+    raw = bytes(found)
+    wanted = expected * (len(raw) // len(expected))
+    if raw != wanted:
+        words = memoryview(raw).cast("I"), memoryview(wanted).cast("I")
+        require_none(sum(map(operator.ne, *words)), len(found), what)
+
+
 CHECKS: dict[str, Callable[[Gpu, Level], str]] = {
     "vector_add": vector_add,
     "matmul": matmul,
     "memory_pattern": memory_pattern,
+    "fused_multiply_add": fused_multiply_add,
+    "tensor_product": tensor_product,
 }
+
+
+def checks_for(gpu: Gpu) -> list[str]:
+    """The names of the checks that this GPU has the parts for."""
+    return [name for name in CHECKS if name != "tensor_product" or TensorLoad.fits(gpu)]
 
 
 def run_check(name: str, gpu: Gpu, level: Level) -> Check:
@@ -855,6 +1068,41 @@ def host_bandwidth(gpu: Gpu, level: Level, meanwhile: Callable[[], None]) -> dic
     return {"host_to_device": round(size * to_device / 1e9, 2), "device_to_host": round(size * to_host / 1e9, 2)}
 
 
+def float_throughput(gpu: Gpu, level: Level, meanwhile: Callable[[], None]) -> dict[str, float]:
+    """Multiply-adds in float32, two operations each, in TFLOPS (10^12 per second)."""
+    load = FloatLoad(gpu)
+    with gpu.buffers(1, 4 * load.threads) as (out,):
+        rate = gpu.rate(partial(load.enqueue, out), level.warm_up / 2, level.sample / 2, meanwhile)
+    return {"fp32": round(load.operations * rate / 1e12, 2)}
+
+
+def tensor_throughput(gpu: Gpu, level: Level, meanwhile: Callable[[], None]) -> dict[str, float]:
+    """Matrix products on the tensor cores, float16 into float32, in TFLOPS; nothing where there are none."""
+    if not TensorLoad.fits(gpu):
+        return {}
+    load = TensorLoad(gpu)
+    with load.operands() as (a, b), gpu.buffers(1, load.bytes_out) as (out,):
+        rate = gpu.rate(partial(load.enqueue, a, b, out), level.warm_up, level.sample, meanwhile)
+    return {"tensor": round(load.operations * rate / 1e12, 1)}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is timed, into which part of the record, and what is read of the GPU meanwhile."""
+
+    into: str
+    run: Callable[[Gpu, Level, Callable[[], None]], dict[str, float]]
+    read: Callable[[Nvml], dict[str, Any]]
+
+
+MEASURES = (
+    Measure("bandwidth_gbs", device_bandwidth, read_load),
+    Measure("bandwidth_gbs", host_bandwidth, read_link),
+    Measure("tflops", float_throughput, read_load),
+    Measure("tflops", tensor_throughput, read_load),  # last: what is read now is read under the heaviest load
+)
+
+
 @contextlib.contextmanager
 def turn(patience: float) -> Iterator[None]:
     """One GPU at a time where they share a resource: eight at once would measure the host's memory instead.
@@ -884,7 +1132,7 @@ def identify(cuda: Cuda, index: int) -> dict[str, Any]:
     cuda.call("cuDeviceGetUuid_v2", uuid, device)
     digits = uuid.raw.hex()
     parts = digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]
-    major, minor = (cuda.integer("cuDeviceGetAttribute", attribute, device) for attribute in (75, 76))
+    major, minor = cuda.capability(device)
     return {
         "index": index,
         "uuid": "GPU-" + "-".join(parts),
@@ -942,8 +1190,7 @@ def measure_gpu(index: int, level: Level) -> dict[str, Any]:
         record["errors"].append(str(error))
     started = time.perf_counter()
     try:
-        gpu = Gpu(cuda, index)
-        gpu.load(PTX, KERNELS)
+        gpu = ready_gpu(cuda, index)
     except ProbeError as error:
         mark_unusable(record, str(error), time.perf_counter() - started)
     else:
@@ -954,27 +1201,102 @@ def measure_gpu(index: int, level: Level) -> dict[str, Any]:
     return record
 
 
+def ready_gpu(cuda: Cuda, index: int) -> Gpu:
+    """The GPU with every kernel that it can run."""
+    gpu = Gpu(cuda, index)
+    gpu.load(PTX, KERNELS)
+    if TensorLoad.fits(gpu):
+        gpu.load(PTX_TENSOR, KERNELS_TENSOR)
+    return gpu
+
+
 def exercise(gpu: Gpu, nvml: Nvml | None, level: Level, record: dict[str, Any]) -> None:
     """Check and time a GPU that can be used; each failure costs its own part of the record."""
-    checks = [run_check(name, gpu, level) for name in CHECKS]
+    checks = [run_check(name, gpu, level) for name in checks_for(gpu)]
     record["checks"] = [asdict(check) for check in checks]
     record["errors"].extend(f"{check.name}: {check.detail}" for check in checks if not check.ok)
 
     def look(read: Callable[[Nvml], dict[str, Any]]) -> None:
         if nvml:
+            earlier = record["throttle_reasons"]
             record.update(read(nvml))
+            record["throttle_reasons"] = seen_so_far(earlier, record["throttle_reasons"])
 
-    for measure, read in ((device_bandwidth, read_load), (host_bandwidth, read_link)):
+    for measure in MEASURES:
         try:
-            record["bandwidth_gbs"].update(measure(gpu, level, partial(look, read)))
+            record[measure.into].update(measure.run(gpu, level, partial(look, measure.read)))
         except ProbeError as error:
-            record["errors"].append(f"{measure.__name__}: {error}")
+            record["errors"].append(f"{measure.run.__name__}: {error}")
+
+
+def seen_so_far(earlier: list[str] | None, now: list[str] | None) -> list[str] | None:
+    """Throttle reasons of one load and of those before it: being slowed down once is enough to be told."""
+    if earlier is None or now is None:
+        return now if earlier is None else earlier
+    return [*earlier, *(reason for reason in now if reason not in earlier)]
 
 
 def mark_unusable(record: dict[str, Any], problem: str, seconds: float) -> None:
     """Note that a GPU does not answer, as the failed check ``answers``."""
     record["checks"] = [asdict(Check("answers", ok=False, seconds=round(seconds, 3), detail=problem))]
     record["errors"].append(f"answers: {problem}")
+
+
+# --- between GPUs, all in one process -------------------------------------------------------------------------
+
+
+def measure_peers(indexes: list[int], level: Level) -> dict[str, Any]:
+    """Copies from each GPU to each other one, a record a pair; raises ProbeError where one of them has no context."""
+    cuda = Cuda()
+    gpus = {index: ready_gpu(cuda, index) for index in indexes}
+    return {"peers": [measure_pair(cuda, gpus, pair, level) for pair in itertools.permutations(indexes, 2)]}
+
+
+def blank_peer(pair: tuple[int, int]) -> dict[str, Any]:
+    return {"source": pair[0], "target": pair[1], "access": None, "gbs": None, "error": None}
+
+
+def measure_pair(cuda: Cuda, gpus: dict[int, Gpu], pair: tuple[int, int], level: Level) -> dict[str, Any]:
+    source, target = (gpus[index] for index in pair)
+    record = blank_peer(pair)
+    try:
+        record["access"] = bool(cuda.integer("cuDeviceCanAccessPeer", source.device, target.device))
+        source.use()
+        if record["access"]:
+            cuda.call("cuCtxEnablePeerAccess", target.context, 0)
+        record["gbs"] = peer_bandwidth(source, target, level)
+    except ProbeError as error:
+        record["error"] = str(error)
+    return record
+
+
+def peer_bandwidth(source: Gpu, target: Gpu, level: Level) -> float:
+    """Device memory of one GPU copied to the other's, one way, in GB/s; raises WrongResult where it does not arrive.
+
+    The target adds other numbers to what came, and each sum is checked there: the kernels are those of `vector_add`.
+    """
+    n, shift = 1 << 24, 22
+    size, grid, block = 4 * n, (n // 256, 1), (256, 1)
+    seed_a, seed_b = random.getrandbits(32), random.getrandbits(32)
+    with source.buffers(1, size) as (there,):
+        source.launch("fill", grid, block, c_uint64(there), c_uint(n), c_uint(seed_a), c_uint(shift))
+        source.synchronize()
+        target.use()
+        with target.buffers(2, size) as (here, other), target.counter() as wrong:
+
+            def copy() -> None:
+                source.call("cuMemcpyPeerAsync", here, target.context, there, source.context, size, None)
+
+            source.use()
+            rate = source.rate(copy, level.sample / 20, level.sample / 20, lambda: None)
+            target.use()
+            target.launch("fill", grid, block, c_uint64(other), c_uint(n), c_uint(seed_b), c_uint(shift))
+            target.launch("vector_add", grid, block, c_uint64(here), c_uint64(other), c_uint64(other), c_uint(n))
+            seeds = c_uint(seed_a), c_uint(seed_b)
+            target.launch("check_sum", grid, block, c_uint64(other), c_uint(n), *seeds, c_uint(shift), c_uint64(wrong))
+            require_none(target.download(c_uint64(), wrong).value, n, "numbers that arrived")
+        source.use()
+    return round(size * rate / 1e9, 1)
 
 
 # --- all GPUs, from the outside -------------------------------------------------------------------------------
@@ -1087,8 +1409,23 @@ def survey(level_name: str) -> dict[str, Any]:
     commands = [own_command("--gpu", str(gpu["index"]), "--level", level_name) for gpu in identities]
     answers = run_side_by_side(commands, level.deadline)
     document["gpus"] = list(map(gpu_record, identities, answers))
+    document["peers"] = survey_peers(document["gpus"], level_name)
     document["seconds"] = round(time.monotonic() - clock, 2)
     return document
+
+
+def survey_peers(gpus: list[dict[str, Any]], level_name: str) -> list[dict[str, Any]]:
+    """A record for each ordered pair of GPUs that answered; one that says why where they did not answer together."""
+    indexes = [gpu["index"] for gpu in gpus if all(check["name"] != "answers" for check in gpu["checks"])]
+    if len(indexes) < 2:
+        return []
+    command = own_command("--peers", ",".join(map(str, indexes)), "--level", level_name)
+    (answer,) = run_side_by_side([command], LEVELS[level_name].deadline)
+    document = answer.document or {"error": answer.problem}
+    if "peers" in document:
+        peers: list[dict[str, Any]] = document["peers"]
+        return peers
+    return [{**blank_peer(pair), "error": document["error"]} for pair in itertools.permutations(indexes, 2)]
 
 
 def gpu_record(identity: dict[str, Any], answer: Answer) -> dict[str, Any]:
@@ -1106,6 +1443,7 @@ def exit_status(document: dict[str, Any]) -> int:
     if document["error"] is not None:
         return EXIT_NO_GPU
     failed = any(gpu["errors"] or not all(check["ok"] for check in gpu["checks"]) for gpu in document["gpus"])
+    failed = failed or any(peer["error"] for peer in document["peers"])
     return EXIT_CHECK_FAILED if failed else EXIT_OK
 
 
@@ -1113,13 +1451,20 @@ def summary(document: dict[str, Any]) -> str:
     """A line per GPU for people."""
     if document["error"] is not None:
         return f"no GPU measured: {document['error']}"
-    return "\n".join(map(gpu_line, document["gpus"]))
+    return "\n".join([*map(gpu_line, document["gpus"]), *map(peer_line, document["peers"])])
 
 
 def gpu_line(gpu: dict[str, Any]) -> str:
     verdict = "FAILED " + ", ".join(gpu["errors"]) if gpu["errors"] else "correct"
     rates = [f"{name.replace('_', ' ')} {rate} GB/s" for name, rate in gpu["bandwidth_gbs"].items() if rate is not None]
+    rates += [f"{name} {rate} TFLOPS" for name, rate in gpu["tflops"].items() if rate is not None]
     return "; ".join([f"GPU {gpu['index']} {gpu['name']} {gpu['uuid']}: {verdict}", *rates])
+
+
+def peer_line(peer: dict[str, Any]) -> str:
+    how = "" if peer["access"] else " through the host"
+    said = f"FAILED {peer['error']}" if peer["error"] else f"{peer['gbs']} GB/s{how}"
+    return f"GPU {peer['source']} to GPU {peer['target']}: {said}"
 
 
 def in_child(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -1139,12 +1484,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="no lines for people on stderr")
     parser.add_argument("--list", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--gpu", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--peers", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     status = EXIT_OK
     if options.list:
         document = in_child(list_gpus)
     elif options.gpu is not None:
         document = in_child(lambda: measure_gpu(options.gpu, LEVELS[options.level]))
+    elif options.peers is not None:
+        indexes = [int(index) for index in options.peers.split(",")]
+        document = in_child(lambda: measure_peers(indexes, LEVELS[options.level]))
     else:
         document = survey(options.level)
         status = exit_status(document)

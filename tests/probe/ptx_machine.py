@@ -1,7 +1,8 @@
 """A small interpreter for the PTX that the probe carries, so that its kernels can be tested without a GPU.
 
 It knows the opcodes those kernels use and nothing else; an unknown one raises KeyError. Threads of a block run
-one after another, up to the next barrier. Registers hold bit patterns, floats too. Semantics: PTX ISA manual.
+one after another, up to the next barrier. Registers hold bit patterns, floats too. A thread stands for its whole warp
+in matrix operations: it holds all of each fragment. Semantics: PTX ISA manual.
 """
 
 import operator
@@ -37,7 +38,7 @@ def parse(ptx: str) -> dict[str, Kernel]:
 
 
 def _parse_kernel(parameters: str, body: str) -> Kernel:
-    kernel = Kernel(re.findall(r"\.param \.u(?:32|64) (\w+)", parameters))
+    kernel = Kernel(re.findall(r"\.param \.[uf](?:32|64) (\w+)", parameters))
     for statement in re.findall(r"\w+:|[^;:]+;", body):
         text = statement.strip().rstrip(";").strip()
         if text.endswith(":"):
@@ -68,6 +69,7 @@ INTEGER: dict[str, Callable[[int, int], int]] = {
     "sub": operator.sub,
     "xor": operator.xor,
     "or": operator.or_,
+    "and": operator.and_,
     "shl": operator.lshift,
     "shr": operator.rshift,
     "div": operator.floordiv,
@@ -125,6 +127,7 @@ class Thread:
     ) -> None:
         self.machine, self.kernel, self.parameters, self.shared = machine, kernel, parameters, shared
         self.registers = {**place, **kernel.shared}
+        self.fragments: dict[str, list[float]] = {}  # by their registers, row by row
 
     def run(self) -> Iterator[bool]:
         position = 0
@@ -141,6 +144,8 @@ class Thread:
                 yield True
             elif opcode[0] in ("ld", "st", "red"):
                 self.access(opcode, operands)
+            elif opcode[0] == "wmma":
+                self.matrices(opcode, operands)
             else:
                 kind = opcode[-1]
                 result = self.compute(opcode, [self.value(operand) for operand in operands[1:]])
@@ -183,6 +188,29 @@ class Thread:
             case ["u64", "u32"]:
                 return value
         raise KeyError(opcode)
+
+    def matrices(self, opcode: list[str], operands: list[str]) -> None:
+        side = range(16)
+        match opcode[1:]:
+            case ["load", _, "sync", "aligned", order, "m16n16k16", "global", "f16"]:
+                found = self.machine.read(self.value(operands[1].strip("[]")), "e", 256)
+                if order == "col":
+                    found = [found[16 * column + row] for row in side for column in side]
+                self.fragments[operands[0]] = found
+            case ["mma", "sync", "aligned", "row", "col", "m16n16k16", "f32", "f32"]:
+                a, b = (self.fragments[operand] for operand in operands[1:3])
+                c = self.fragments.get(operands[3]) or [self.fill(operands[3])] * 256
+                product = [sum(a[16 * i + k] * b[16 * k + j] for k in side) for i in side for j in side]
+                self.fragments[operands[0]] = list(map(operator.add, product, c))
+            case ["store", "d", "sync", "aligned", "row", "m16n16k16", "global", "f32"]:
+                self.machine.write(self.value(operands[0].strip("[]")), "f", *self.fragments[operands[1]])
+            case _:
+                raise KeyError(opcode)
+
+    def fill(self, registers: str) -> float:
+        """The one number that all registers of a fragment were set to."""
+        (bits,) = {self.registers[register.strip()] for register in registers.strip("{}").split(",")}
+        return to_float(bits)
 
     def access(self, opcode: list[str], operands: list[str]) -> None:
         space, kind = opcode[1], opcode[-1]

@@ -149,9 +149,45 @@ def test_field_value_has_the_size_of_nvmls_structure() -> None:
     assert (probe.FieldValue.status.offset, probe.FieldValue.value.offset) == (28, 32)
 
 
-def test_every_kernel_the_probe_uses_is_in_its_ptx() -> None:
-    entries = {line.split("(")[0].split()[-1] for line in probe.PTX.splitlines() if ".entry" in line}
-    assert entries == set(probe.KERNELS)
+@pytest.mark.parametrize(
+    ("ptx", "kernels"), [(probe.PTX, probe.KERNELS), (probe.PTX_TENSOR, probe.KERNELS_TENSOR)], ids=["plain", "tensor"]
+)
+def test_every_kernel_the_probe_uses_is_in_its_ptx(ptx: str, kernels: tuple[str, ...]) -> None:
+    entries = {line.split("(")[0].split()[-1] for line in ptx.splitlines() if ".entry" in line}
+    assert entries == set(kernels)
+
+
+def test_a_gpu_is_checked_with_the_parts_it_has() -> None:
+    class Gpu:
+        capability = (6, 1)
+
+    pascal, volta = Gpu(), Gpu()
+    volta.capability = (7, 0)
+    assert set(probe.checks_for(volta)) - set(probe.checks_for(pascal)) == {"tensor_product"}
+
+
+def test_reasons_for_slowing_down_are_kept_from_load_to_load() -> None:
+    assert probe.seen_so_far(None, None) is None
+    assert probe.seen_so_far(None, ["sw_power_cap"]) == ["sw_power_cap"]
+    assert probe.seen_so_far(["hw_slowdown"], None) == ["hw_slowdown"]
+    assert probe.seen_so_far(["hw_slowdown"], ["sw_power_cap", "hw_slowdown"]) == ["hw_slowdown", "sw_power_cap"]
+
+
+def test_pairs_are_told_and_a_bad_one_counts() -> None:
+    pair = {**probe.blank_peer((0, 1)), "access": True, "gbs": 335.1}
+    bad = {**probe.blank_peer((1, 0)), "access": False, "error": "3 of 16777216 numbers that arrived are wrong"}
+    both = {**document(measured(), measured()), "peers": [pair, bad]}
+    VALIDATOR.validate(both)
+    assert probe.exit_status(both) == probe.EXIT_CHECK_FAILED
+    assert probe.exit_status({**both, "peers": [pair]}) == probe.EXIT_OK
+    lines = probe.summary(both).splitlines()
+    assert lines[-2:] == ["GPU 0 to GPU 1: 335.1 GB/s", f"GPU 1 to GPU 0: FAILED {bad['error']}"]
+
+
+def test_pairs_of_gpus_that_do_not_answer_together_say_why() -> None:
+    alone = measured()
+    silent = probe.gpu_record(IDENTITY, answer(status=None))
+    assert probe.survey_peers([alone, silent], "quick") == [], "only those that answered are paired"
 
 
 def test_the_file_is_plain_python_38_on_the_standard_library() -> None:

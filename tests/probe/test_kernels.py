@@ -1,11 +1,13 @@
 """The probe's PTX computes what it says and notices one wrong bit, on an interpreter instead of a GPU."""
 
+import ctypes
 import math
 import random
 import re
+import struct
 
 import pytest
-from ptx_machine import Machine
+from ptx_machine import Machine, to_bits
 
 from manifests.verify import probe
 
@@ -33,7 +35,11 @@ def test_ptx_asks_for_no_more_than_the_oldest_gpu_has() -> None:
         ("target", "sm_60"),
         ("address_size", "64"),
     ]
-    assert probe.PTX.count("{") == probe.PTX.count("}")
+    assert "\n.target sm_70\n" in probe.PTX_TENSOR, "tensor cores begin with Volta"
+    for ptx in (probe.PTX, probe.PTX_TENSOR):
+        assert ptx.isascii()
+        assert ptx.count("{") == ptx.count("}")
+        assert "@chains" not in ptx
 
 
 @pytest.mark.parametrize("seed", [0, 1, 0xDEADBEEF, 0xFFFFFFFF])
@@ -163,3 +169,57 @@ def test_pattern_stays_inside_its_memory(machine: Machine) -> None:
     behind = machine.allocate(256)
     machine.launch("pattern_write", (4, 1), (16, 1), base, 7, SALT)
     assert machine.read(behind, "Q", 32) == [0] * 32
+
+
+class FakeGpu:
+    """What the loads ask of a GPU: its size, and that its kernels be launched."""
+
+    multiprocessors = 1
+    capability = (7, 0)
+
+
+def test_chains_of_multiply_adds_end_where_the_host_expects(machine: Machine) -> None:
+    steps, out = 3, machine.allocate(4 * 64)
+    machine.launch("fma_chains", (2, 1), (32, 1), out, steps, to_bits(1.0))
+    load = probe.FloatLoad(FakeGpu())
+    load.STEPS = steps
+    expected = list(struct.unpack("<32f", load.expected()))
+    assert machine.read(out, "f", 64) == expected * 2
+    assert expected[:2] == [3 * 8 * 136, 3 * 8 * 136 + 16]
+
+
+def test_the_sums_of_both_loads_stay_exact() -> None:
+    largest = max(struct.unpack("<32f", probe.FloatLoad(FakeGpu()).expected()))
+    assert largest < 1 << 24
+    assert 16 * 4 * 4 * probe.TensorLoad.STEPS <= 1 << 20
+
+
+def test_tensor_products_end_where_the_host_expects() -> None:
+    machine = Machine(probe.PTX_TENSOR)
+    load = probe.TensorLoad(FakeGpu())
+    load.STEPS = 2
+    a, b, out = machine.allocate(1024), machine.allocate(1024), machine.allocate(2 * 4096)
+    machine.write(a, "e", *load._a)
+    machine.write(b, "e", *load._b)
+    machine.launch("tensor_products", (1, 1), (1, 1), a, b, out, load.STEPS)
+    expected = list(struct.unpack("<1024f", load.expected()))
+    assert machine.read(out, "f", 1024) == expected
+    assert len(set(expected)) > 50
+
+
+def test_operations_are_counted_as_they_are_written() -> None:
+    chains = probe.PTX.count("fma.rn.f32 x")
+    load = probe.FloatLoad(FakeGpu())
+    assert load.operations == 2 * chains * load.STEPS * load.threads
+    products = probe.PTX_TENSOR.count("wmma.mma.")
+    tensor = probe.TensorLoad(FakeGpu())
+    assert tensor.operations == 2 * 16**3 * products * tensor.STEPS * (tensor.bytes_out // 4096)
+
+
+def test_one_wrong_bit_in_what_a_load_wrote_is_found() -> None:
+    numbers = [1.0, 2.0, 3.0, 4.0]
+    probe.require_same((ctypes.c_float * 8)(*numbers * 2), struct.pack("<4f", *numbers), "sums")
+    with pytest.raises(probe.WrongResult, match="1 of 8 sums are wrong"):
+        probe.require_same(
+            (ctypes.c_float * 8)(*numbers, 1.0, 2.0, math.nan, 4.0), struct.pack("<4f", *numbers), "sums"
+        )

@@ -86,3 +86,10 @@ def test_a_turn_is_waited_for_only_so_long() -> None:
     started = time.monotonic()
     with probe.turn(patience=30), probe.turn(patience=0.1):
         assert 0.1 <= time.monotonic() - started < 20
+
+
+def test_pairs_that_cannot_be_measured_together_say_why() -> None:
+    answered = [{"index": index, "checks": [{"name": "matmul", "ok": True}]} for index in (98, 99)]
+    peers = probe.survey_peers(answered, "quick")
+    assert [(peer["source"], peer["target"], peer["gbs"]) for peer in peers] == [(98, 99, None), (99, 98, None)]
+    assert all("libcuda.so.1" in peer["error"] or "CUDA_ERROR" in peer["error"] for peer in peers)
