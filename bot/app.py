@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from slack_bolt import App
 
-from bot import doctor, settings
+from bot import doctor, settings, verify
 from bot.aws.cloud import Ec2Cloud
 from bot.core import story
 from bot.core.clock import FileClock, WallClock
@@ -32,8 +32,8 @@ from bot.core.records import Kind, RequestState
 from bot.core.spec import Check, Draft, Envelope, Preflight, check_draft
 from bot.core.steps.base import Outside
 from bot.core.story import Story
-from bot.core.verdict import VERIFIED
-from bot.kube.adapter import KubeCluster
+from bot.core.verdict import VERIFIED, Report
+from bot.kube.adapter import KubeCluster, KubeconfigCluster
 from bot.rancher.adapter import RancherAdapter
 from bot.settings import Environment, Settings
 from bot.store import open_store
@@ -278,6 +278,22 @@ def dry_run(settings: Settings, draft: Draft, team: str) -> Preflight:
     spec = check_draft(draft, settings.catalogue.teams[team], settings.catalogue)
     outside = make_outsides(settings, make_clock(settings.environment)).of(spec.target)
     return preflight(spec, settings.catalogue, cloud=outside.cloud, rancher=outside.rancher)
+
+
+def verify_cluster(
+    kubeconfig: Path, context: str, level: str, image: str, pull_secrets: tuple[str, ...], say: Callable[[str], None]
+) -> Report:
+    """Probe and verdict on any cluster: no settings, no Slack, no Rancher, no AWS, no store.
+
+    Raises `WorldError`s when the kubeconfig or its cluster cannot be used.
+    """
+    clock = WallClock()
+    cluster = KubeconfigCluster(kubeconfig, context, clock=clock)
+    what = verify.measuring(image or settings.VerifySection().image, pull_secrets, level)
+    try:
+        return verify.verify(cluster, clock, what, say=say)
+    finally:
+        cluster.close()
 
 
 def as_plain(envelope: Envelope) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The command line: gpu-cluster run · worker · sandbox · doctor · create --dry-run · example-config."""
+"""The command line: gpu-cluster run · worker · sandbox · doctor · verify · create --dry-run · example-config."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import click
+from rich.console import Console
 
-from bot import app, settings
+from bot import app, settings, verify
+from bot.core.measuring import LEVELS
 from bot.core.ports import WorldError
 from bot.core.spec import Check, Draft, Invalid
+from bot.core.verdict import report_to_json
 from handlers.redact import install_redaction
 
 
@@ -48,6 +51,7 @@ def main(*, verbose: bool) -> None:
       gpu-cluster example-config > gpu-cluster.toml
       gpu-cluster doctor                        what is missing, and how to mend it
       gpu-cluster run
+      gpu-cluster verify                        on any cluster with GPUs, by your kubeconfig alone
     """
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
@@ -185,6 +189,53 @@ def create(*, name: str, preset: str, gpus: str, hours: str, team: str, dry_run:
         _die("Nothing would be made: see above.")
         return
     click.echo(json.dumps({"hash": found.envelope.digest(), **app.as_plain(found.envelope)}, indent=2))
+
+
+@main.command("verify")
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path),
+    envvar="KUBECONFIG",
+    default=Path("~/.kube/config"),
+    show_default=True,
+    help="The cluster, as kubectl knows it.",
+)
+@click.option("--context", default="", help="Which context of it; its current one by default.")
+@click.option(
+    "--level",
+    type=click.Choice(LEVELS),
+    default="standard",
+    show_default=True,
+    help="How long the probe looks: seconds, up to a minute, minutes.",
+)
+@click.option("--image", default="", help="The probe's image, any glibc Python 3.8 or newer; for your own registry.")
+@click.option("--pull-secret", "pull_secrets", multiple=True, help="For that image, in namespace gpu-cluster-verify.")
+@click.option("--json", "as_json", is_flag=True, help="The whole report as one JSON object.")
+def verify_command(
+    *, kubeconfig: Path, context: str, level: str, image: str, pull_secrets: tuple[str, ...], as_json: bool
+) -> None:
+    """Measure every idle GPU of a cluster that exists, and say which are good.
+
+    Needs only a kubeconfig that may read nodes and pods and make a namespace and Jobs. GPUs in use are left alone; the
+    namespace gpu-cluster-verify is removed afterwards. Exit status: 0 verified, 1 degraded or failed, 2 could not
+    start, 3 unknown.
+
+    \b
+    Example:
+      gpu-cluster verify --kubeconfig ~/.kube/config --context my-gpus
+    """
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    report = app.verify_cluster(kubeconfig.expanduser(), context, level, image, pull_secrets, say)
+    if as_json:
+        click.echo(report_to_json(report))
+    else:
+        Console().print(verify.table(report))
+        for text in verify.lines(report):
+            click.echo(text)
+    sys.exit(verify.EXIT[report.verdict])
 
 
 @main.command("example-config")

@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -123,11 +123,23 @@ class PolicySection(_Strict):
 
 
 class VerifySection(_Strict):
-    """The probe's image: any small glibc Python ≥ 3.8, by digest, so that it is the same one every time."""
+    """The probe's image: any small glibc Python ≥ 3.8, by digest, so that it is the same one every time.
+
+    `registry` takes the place of the image's own registry (a mirror); `pull_secrets` name secrets of namespace
+    gpu-cluster-verify; `level` is how long the probe looks.
+    """
 
     image: Annotated[str, StringConstraints(pattern=r"^\S+@sha256:[0-9a-f]{64}$")] = (
         "docker.io/library/python:3.12-slim@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc2c9adf565ae1ac9b536e184ea"
     )
+    registry: Annotated[str, StringConstraints(pattern=r"^([^\s/]+(/[^\s/]+)*)?$")] = ""
+    pull_secrets: list[str] = []
+    level: Literal["quick", "standard", "burn"] = "standard"
+
+    def probe_image(self) -> Image:
+        """The image as it is pulled."""
+        reference = f"{self.registry}/{self.image.partition('/')[2] or self.image}" if self.registry else self.image
+        return Image(reference, tuple(self.pull_secrets), self.level)
 
 
 class AccessSection(_Strict):
@@ -298,7 +310,7 @@ def catalogue_of(config: ConfigFile) -> Catalogue:
         targets={n: Target(n, **{k: _frozen(v) for k, v in t.model_dump().items()}) for n, t in config.target.items()},
         presets={name: _preset(name, preset) for name, preset in config.preset.items()},
         policy=Policy(**config.policy.model_dump()),
-        probe_image=Image(config.verify.image),
+        probe_image=config.verify.probe_image(),
     )
 
 

@@ -420,7 +420,10 @@ class PodTrouble:
 
 @dataclass(frozen=True)
 class JobOrder:
-    """The verification Job of one node. `script` goes into a ConfigMap; `deadline_s` world seconds."""
+    """The verification Job of one node. `script` goes into a ConfigMap; `deadline_s` world seconds.
+
+    A toleration with an empty value tolerates every value of its key. `runtime_class` '' for the node's default.
+    """
 
     name: str
     namespace: str
@@ -432,6 +435,8 @@ class JobOrder:
     tolerations: tuple[tuple[str, str, str], ...]
     labels: Mapping[str, str]
     deadline_s: int
+    runtime_class: str = ""
+    pull_secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -450,6 +455,9 @@ class Cluster(Protocol):
     def version(self) -> str: ...
     def nodes(self) -> tuple[Node, ...]: ...
     def ensure_namespace(self, name: str, *, project: str, privileged: bool, labels: Mapping[str, str]) -> None: ...
+    def remove_namespace(self, name: str, request_id: str) -> None:
+        """Delete the namespace that this request made; another's, or an older one, stays."""
+
     def policy(self) -> PolicyView | None:
         """The ClusterPolicy `cluster-policy`, None while it (or its CRD) is not there."""
 
@@ -458,6 +466,13 @@ class Cluster(Protocol):
         """Create ConfigMap and Job, or find them there."""
 
     def job(self, namespace: str, name: str) -> JobView | None: ...
+    def remove_job(self, namespace: str, name: str) -> None:
+        """Delete the Job, its pod and its ConfigMap; nothing happens when they are not there."""
+
+    def gpus_in_use(self) -> Mapping[str, int]:
+        """GPUs that pods hold or are about to hold, by node name; nodes without any are missing."""
+
+    def runtime_classes(self) -> tuple[str, ...]: ...
     def remove_taint(self, node: str, key: str) -> None:
         """Take the taint off; nothing happens when it is not there."""
 

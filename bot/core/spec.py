@@ -123,9 +123,14 @@ class Policy:
 
 @dataclass(frozen=True)
 class Image:
-    """The container image of the probe, by digest."""
+    """The container image of the probe, by digest; `pull_secrets` exist in the namespace in which it runs.
+
+    `level` is how long the probe looks: quick, standard or burn.
+    """
 
     reference: str
+    pull_secrets: tuple[str, ...] = ()
+    level: str = "quick"
 
 
 @dataclass(frozen=True)
@@ -182,7 +187,10 @@ class Pool:
 
 @dataclass(frozen=True)
 class GpuExpectation:
-    """What AWS says one machine of the type has; the verdict compares with it. `memory_mib` per GPU."""
+    """What AWS says one machine of the type has; the verdict compares with it. `memory_mib` per GPU.
+
+    An empty name and no memory where nobody was asked: then they are not compared.
+    """
 
     instance_type: str
     name: str

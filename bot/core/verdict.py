@@ -2,23 +2,26 @@
 
 The probe's document (docs/probe.md) is compared with what AWS says the instance type has; a label alone proves
 nothing. Verdicts: *verified* (all ordered GPUs measured and good), *degraded* (some are), *failed* (none is),
-*unknown* (nothing could be read).
+*unknown* (nothing could be read, or not all could be measured and no fault was found: never rounded up). A GPU that
+somebody uses is not measured: it reads *healthy, not measured*.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bot.core.gpu_models import find_model, same_model
+from bot.core.probe_document import SCHEMA, Document, Unreadable, read_document
+from bot.core.rating import BAD, LOW, Rate, performance, rate_all
 from bot.core.spec import GpuExpectation
 
 VERIFIED, DEGRADED, FAILED, UNKNOWN = "verified", "degraded", "failed", "unknown"
 
-SCHEMA = 1
 MEMORY_TOLERANCE = 0.07
 """The driver shows less than AWS promises: an H100 81,559 of 81,920 MiB (measured); boards with GDDR6 keep 1/16 for
 their ECC, so a T4 shows 15,360 of 16,384 MiB (nvidia-smi on g4dn)."""
@@ -27,9 +30,8 @@ _BAD_THROTTLE = frozenset({"hw_slowdown", "hw_thermal_slowdown", "hw_power_brake
 """Broken cooling or power, as Azure's node health checks grade them (azure_gpu_clock_throttling.nhc)."""
 
 REQUIRED_CHECKS = ("vector_add", "matmul", "memory_pattern")
-
-# AWS's short names against the driver's long ones (EC2 DescribeInstanceTypes; NVML device names).
-_ALIASES = {"rtxproserver6000": "rtxpro6000"}
+_LOG_KEPT = 2000
+"""Characters of a log that is kept because nothing could be read in it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,10 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class GpuResult:
-    """One GPU. `memory_mib` as the driver reports it; bandwidths in GB/s (decimal), None where not measured."""
+    """One GPU. `memory_mib` as the driver reports it; bandwidths in GB/s (decimal), None where not measured.
+
+    `performance` is good, low, bad, unrated or not measured; `notes` are said and do not count against it.
+    """
 
     node: str
     index: int
@@ -56,74 +61,100 @@ class GpuResult:
     temperature_c: int | None
     verdict: str
     reasons: tuple[str, ...]
+    performance: str = ""
+    rates: tuple[Rate, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class NodeResult:
+    """One node. `expected` GPUs are to be measured, `unmeasured` more are in use and look healthy from outside.
+
+    `log` is the end of what the probe printed where nothing could be read in it.
+    """
+
     node: str
     uid: str
     verdict: str
     expected: int
     gpus: tuple[GpuResult, ...]
     reasons: tuple[str, ...]
+    unmeasured: int = 0
+    log: str = ""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The verdict on a whole order: `good` GPUs of `expected`."""
+    """The verdict on a whole order: `good` GPUs of `expected`; `unmeasured` are healthy, not measured."""
 
     verdict: str
     good: int
     expected: int
     nodes: tuple[NodeResult, ...]
     reasons: tuple[str, ...]
+    unmeasured: int = 0
 
     @property
     def gpus(self) -> tuple[GpuResult, ...]:
         return tuple(gpu for node in self.nodes for gpu in node.gpus)
 
 
-def judge_node(node: str, uid: str, log: str, expect: GpuExpectation) -> NodeResult:
-    """Judge one node by what its probe printed. Unreadable output is a failure, never a pass."""
-    document, problem = _document(log)
-    if document is None:
-        return unmeasured_node(node, uid, expect, problem)
-    driver = str(document.get("driver") or "unknown")
+def judge_node(
+    node: str, uid: str, log: str, expect: GpuExpectation, *, unmeasured: int = 0, probe: str = ""
+) -> NodeResult:
+    """Judge one node by what its probe printed. Unreadable output proves nothing: *unknown*, never a pass.
+
+    `expect.count` counts all GPUs of the machine, `unmeasured` those of them that were in use; `probe` as in
+    `read_document`.
+    """
+    wanted = expect.count - unmeasured
     try:
-        gpus = tuple(_judge_gpu(node, driver, raw, expect) for raw in document.get("gpus") or ())
-    except (AttributeError, TypeError, ValueError, OverflowError) as error:
-        return unmeasured_node(node, uid, expect, f"the probe's document is malformed: {error}")
-    reasons: list[str] = []
-    if document.get("error"):
-        reasons.append(f"{node}: {document['error']}")
-    if len(gpus) != expect.count:
-        reasons.append(f"{node}: {len(gpus)} of {expect.count} GPUs answered")
-    if len({gpu.uuid for gpu in gpus}) != len(gpus):
-        reasons.append(f"{node}: one GPU was measured twice")
+        document = read_document(log, probe)
+    except Unreadable as error:
+        return NodeResult(node, uid, UNKNOWN, wanted, (), (f"{node}: {error}",), unmeasured, log[-_LOG_KEPT:])
+    gpus = tuple(_judge_gpu(node, document, raw, expect) for raw in document.gpus)
+    reasons = [f"{node}: {document.error}"] if document.error else []
+    if len(gpus) != wanted:
+        reasons.append(f"{node}: {len(gpus)} of {wanted} GPUs answered")
     reasons += [f"{node} GPU {gpu.index}: {reason}" for gpu in gpus for reason in gpu.reasons]
+    reasons += [f"{node}: {problem}" for problem in _peer_problems(document)]
     good = sum(gpu.verdict == VERIFIED for gpu in gpus)
-    verdict = VERIFIED if good == expect.count and not reasons else (DEGRADED if good else FAILED)
-    return NodeResult(node, uid, verdict, expect.count, gpus, tuple(reasons))
+    verdict = VERIFIED if good == wanted and not reasons else (DEGRADED if good else FAILED)
+    return NodeResult(node, uid, verdict, wanted, gpus, tuple(reasons), unmeasured)
 
 
-def unmeasured_node(node: str, uid: str, expect: GpuExpectation, reason: str) -> NodeResult:
-    """A node on which no probe could run, and why."""
-    return NodeResult(node, uid, FAILED, expect.count, (), (f"{node}: {reason}",))
+def unmeasured_node(node: str, uid: str, expect: GpuExpectation, reason: str, verdict: str = FAILED) -> NodeResult:
+    """A node on which no probe could run, and why: *failed* where that is the fault, else *unknown*."""
+    return NodeResult(node, uid, verdict, expect.count, (), (f"{node}: {reason}",))
+
+
+def busy_node(node: str, uid: str, gpus: int) -> NodeResult:
+    """A node all of whose GPUs are in use: nothing is preempted, so nothing is measured."""
+    return NodeResult(node, uid, UNKNOWN, 0, (), (), gpus)
 
 
 def judge(nodes: Sequence[NodeResult], expected: int) -> Report:
     """The verdict on the order: every GPU of `expected` must have been measured and found good."""
     good = sum(gpu.verdict == VERIFIED for node in nodes for gpu in node.gpus)
+    unmeasured = sum(node.unmeasured for node in nodes)
     reasons = [reason for node in nodes for reason in node.reasons]
-    if good < expected and not reasons:
+    reasons += [f"GPU {uuid} is on more than one node" for uuid in _on_several_nodes(nodes)]
+    if good + unmeasured < expected and not reasons:
         reasons.append(f"{good} of {expected} GPUs were measured")
-    if not nodes:
-        verdict = UNKNOWN
-    elif good >= expected and not reasons:
+    if good >= expected and not reasons:
         verdict = VERIFIED
+    elif all(node.verdict in (VERIFIED, UNKNOWN) for node in nodes) and (not good or not reasons):
+        verdict = UNKNOWN
     else:
         verdict = DEGRADED if good else FAILED
-    return Report(verdict, good, expected, tuple(nodes), tuple(reasons))
+    if unmeasured:
+        reasons.append(f"{unmeasured} of {expected} GPUs are in use: healthy, not measured")
+    return Report(verdict, good, expected, tuple(nodes), tuple(reasons), unmeasured)
+
+
+def _on_several_nodes(nodes: Sequence[NodeResult]) -> list[str]:
+    counted = Counter(uuid for node in nodes for uuid in {gpu.uuid for gpu in node.gpus} if uuid)
+    return sorted(uuid for uuid, times in counted.items() if times > 1)
 
 
 def report_to_json(report: Report) -> str:
@@ -137,11 +168,19 @@ def report_from_json(text: str) -> Report:
 
 
 def _node(raw: Mapping[str, Any]) -> NodeResult:
-    gpus = tuple(
-        GpuResult(**{**g, "checks": tuple(CheckResult(**c) for c in g["checks"]), "reasons": tuple(g["reasons"])})
-        for g in raw["gpus"]
-    )
+    gpus = tuple(_gpu(gpu) for gpu in raw["gpus"])
     return NodeResult(**{**raw, "gpus": gpus, "reasons": tuple(raw["reasons"])})
+
+
+def _gpu(raw: Mapping[str, Any]) -> GpuResult:
+    """`rates` and `notes` are missing in what earlier releases wrote."""
+    parts = {
+        "checks": tuple(CheckResult(**check) for check in raw["checks"]),
+        "reasons": tuple(raw["reasons"]),
+        "rates": tuple(Rate(**rate) for rate in raw.get("rates", ())),
+        "notes": tuple(raw.get("notes", ())),
+    }
+    return GpuResult(**{**raw, **parts})
 
 
 def node_to_json(node: NodeResult) -> str:
@@ -152,60 +191,54 @@ def node_from_json(text: str) -> NodeResult:
     return _node(json.loads(text))
 
 
-def _document(log: str) -> tuple[dict[str, Any] | None, str]:
-    """The probe's JSON: the last line that is a JSON object of our schema. Other text may come before it."""
-    for line in reversed(log.strip().splitlines()):
-        if not line.startswith("{"):
-            continue
-        try:
-            document = json.loads(line)
-        except ValueError:
-            return None, "the probe's output is cut off or not JSON"
-        if document.get("schema") != SCHEMA:
-            return None, f"the probe speaks schema {document.get('schema')!r}, this release reads {SCHEMA}"
-        return document, ""
-    return None, "the probe printed no result"
-
-
-def _judge_gpu(node: str, driver: str, raw: Mapping[str, Any], expect: GpuExpectation) -> GpuResult:
+def _judge_gpu(node: str, document: Document, raw: Mapping[str, Any], expect: GpuExpectation) -> GpuResult:
     checks = tuple(
         CheckResult(str(c.get("name")), c.get("ok") is True, str(c.get("detail") or ""))
         for c in raw.get("checks") or ()
     )
+    name = str(raw.get("name") or "unknown")
+    rates = rate_all(name, raw)
     reasons = [*_identity_reasons(raw, expect), *_check_reasons(checks), *_health_reasons(raw)]
-    bandwidth = raw.get("bandwidth_gbs") or {}
+    if raw.get("uuid") in document.shared_uuids:
+        reasons.append(f"it shares its UUID with another GPU: {raw.get('uuid') or 'none'}")
+    reasons += [rate.sentence for rate in rates if rate.word == BAD]
+    value = {rate.measure: rate.value for rate in rates}
     return GpuResult(
         node=node,
         index=int(raw.get("index") or 0),
         uuid=str(raw.get("uuid") or ""),
-        name=str(raw.get("name") or "unknown"),
+        name=name,
         memory_mib=int(raw.get("memory_mib") or 0),
-        driver=driver,
+        driver=document.driver,
         checks=checks,
-        device_gbs=_number(bandwidth.get("device")),
-        host_to_device_gbs=_number(bandwidth.get("host_to_device")),
-        device_to_host_gbs=_number(bandwidth.get("device_to_host")),
-        temperature_c=None if (degrees := _number(raw.get("temperature_c"))) is None else int(degrees),
+        device_gbs=value["device"],
+        host_to_device_gbs=value["host_to_device"],
+        device_to_host_gbs=value["device_to_host"],
+        temperature_c=raw.get("temperature_c"),
         verdict=FAILED if reasons else VERIFIED,
         reasons=tuple(reasons),
+        performance=performance(rates),
+        rates=rates,
+        notes=(*(rate.sentence for rate in rates if rate.word == LOW), *_notes(raw)),
     )
 
 
-def _number(value: object) -> float | None:
-    """A number that can be shown; None where the driver did not say, or said something else."""
-    finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if finite else None  # type: ignore[arg-type]
+def _peer_problems(document: Document) -> list[str]:
+    return [
+        f"the copy from GPU {peer.get('source')} to GPU {peer.get('target')} failed: {peer['error']}"
+        for peer in document.peers
+        if peer.get("error")
+    ]
 
 
 def _identity_reasons(raw: Mapping[str, Any], expect: GpuExpectation) -> list[str]:
+    """It is not what was ordered; where nothing was (an empty name, no memory), nothing is compared."""
     reasons = []
     name = str(raw.get("name") or "unknown")
-    if not raw.get("uuid"):
-        reasons.append("it does not say which GPU it is (no UUID)")
-    if not same_model(expect.name, name):
+    if expect.name and not same_model(expect.name, name):
         reasons.append(f"it is a {name}, but {expect.instance_type} has {expect.name}")
     memory = int(raw.get("memory_mib") or 0)
-    if abs(memory - expect.memory_mib) > MEMORY_TOLERANCE * expect.memory_mib:
+    if expect.memory_mib and abs(memory - expect.memory_mib) > MEMORY_TOLERANCE * expect.memory_mib:
         reasons.append(f"{memory} MiB of memory, but {expect.instance_type} has {expect.memory_mib} MiB")
     return reasons
 
@@ -229,23 +262,55 @@ def _health_reasons(raw: Mapping[str, Any]) -> list[str]:
         reasons.append("a row remap is pending: the GPU needs a reset")
     if (action := raw.get("recovery_action")) not in (None, "None"):
         reasons.append(f"the driver asks for: {action}")
+    if raw.get("mig_mode") == "Enabled":
+        reasons.append("MIG is on: only a part of the GPU was measured")
     throttled = sorted(_BAD_THROTTLE.intersection(raw.get("throttle_reasons") or ()))
     if throttled:
         reasons.append(f"slowed down by hardware: {', '.join(throttled)}")
-    pcie = raw.get("pcie") or {}
-    if pcie.get("width") and pcie.get("width_max") and pcie["width"] < pcie["width_max"]:
-        reasons.append(f"PCIe runs at x{pcie['width']} of x{pcie['width_max']}")
+    if narrow := _narrow(raw):
+        reasons.append(narrow)
     return reasons
 
 
-def same_model(aws: str, driver: str) -> bool:
-    """Whether AWS's short name (V100, A10G, RTX PRO Server 6000) and the driver's long one mean one model."""
+def _narrow(raw: Mapping[str, Any]) -> str:
+    """A PCIe link with fewer lanes than its model must have; EC2 gives some models fewer than they could use."""
+    pcie = raw.get("pcie") or {}
+    width, most = pcie.get("width"), pcie.get("width_max")
+    if not width or not most:
+        return ""
+    model = find_model(str(raw.get("name") or ""))
+    least = min(most, model.lanes) if model else most
+    return f"PCIe runs at x{width} of x{most}" if width < least else ""
 
-    def squeeze(text: str) -> str:
-        return "".join(c for c in text.lower() if c.isalnum())
 
-    wanted = squeeze(aws)
-    wanted = _ALIASES.get(wanted, wanted)
-    # "L4" is a prefix of "L40S", "T4" of "T4g" and B200 the end of GB200: short names must be a word of their own.
-    words = [squeeze(word) for word in driver.replace("-", " ").split()]
-    return wanted in words or (len(wanted) > 5 and wanted in squeeze(driver))
+def _notes(raw: Mapping[str, Any]) -> list[str]:
+    """What is worth a look and no fault of the GPU."""
+    notes = []
+    pcie = raw.get("pcie") or {}
+    if pcie.get("generation") and pcie.get("generation_max") and pcie["generation"] < pcie["generation_max"]:
+        notes.append(f"PCIe runs at generation {pcie['generation']} of {pcie['generation_max']}")
+    if "sw_thermal_slowdown" in (raw.get("throttle_reasons") or ()):
+        notes.append("the driver slows it down because it is warm")
+    return notes
+
+
+__all__ = [
+    "DEGRADED",
+    "FAILED",
+    "SCHEMA",
+    "UNKNOWN",
+    "VERIFIED",
+    "CheckResult",
+    "GpuResult",
+    "NodeResult",
+    "Report",
+    "busy_node",
+    "judge",
+    "judge_node",
+    "node_from_json",
+    "node_to_json",
+    "report_from_json",
+    "report_to_json",
+    "same_model",
+    "unmeasured_node",
+]

@@ -1,5 +1,5 @@
-"""The Kubernetes API of a downstream cluster, through Rancher's proxy."""
+"""The Kubernetes API of a cluster: through Rancher's proxy, or by a kubeconfig file."""
 
-from bot.kube.adapter import KubeCluster
+from bot.kube.adapter import KubeCluster, KubeconfigCluster
 
-__all__ = ["KubeCluster"]
+__all__ = ["KubeCluster", "KubeconfigCluster"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from bot.core.ports import Busy, Clock, Foreign, JobOrder, JobView, Node, PodTrouble, PolicyView, Temporary, WorldError
 from bot.core.spec import GPU_RESOURCE, LABEL_REQUEST
 from bot.kube import jobs, pods
+from bot.kube.access import Access, Kubeconfig, RancherProxy
 from bot.kube.client import ApiError, Json, KubeClient
 from bot.kube.namespaces import ensure_namespace
 
@@ -37,7 +40,10 @@ class KubeCluster:
         clock: Clock,
         nodes_s: float = 2.0,
     ) -> None:
-        self._client = KubeClient(rancher_url, token, management_id, ca_bundle=ca_bundle)
+        self._use(RancherProxy(rancher_url, token, management_id, ca_bundle), clock, nodes_s)
+
+    def _use(self, access: Access, clock: Clock, nodes_s: float) -> None:
+        self._client = KubeClient(access)
         self._clock = clock
         self._nodes_s = nodes_s
         self._nodes: tuple[float, tuple[Node, ...]] | None = None
@@ -67,6 +73,13 @@ class KubeCluster:
     def ensure_namespace(self, name: str, *, project: str, privileged: bool, labels: Mapping[str, str]) -> None:
         """Create it or see to it that it is as wanted; raises `Foreign` when another's would have to be changed."""
         ensure_namespace(self._client, name, project=project, privileged=privileged, labels=labels)
+
+    def remove_namespace(self, name: str, request_id: str) -> None:
+        there = self._client.find(self._client.core.read_namespace, name)
+        if there is None or (there["metadata"].get("labels") or {}).get(LABEL_REQUEST) != request_id:
+            return
+        with suppress(ApiError):
+            self._client.json(self._client.core.delete_namespace, name, expect=(404, 409))
 
     def policy(self) -> PolicyView | None:
         found = self._client.find(
@@ -120,6 +133,25 @@ class KubeCluster:
         log = self._log(namespace, of_it[-1]["metadata"]["name"], _PROBE_LINES) if ended else ""
         event = self._warning(namespace, name) if not of_it else ("", "")
         return jobs.job_view(found, of_it, log, event)
+
+    def remove_job(self, namespace: str, name: str) -> None:
+        core, batch = self._client.core, self._client.batch
+        for delete in (batch.delete_namespaced_job, core.delete_namespaced_config_map):
+            with suppress(ApiError):
+                self._client.json(delete, name, namespace, expect=(404,), propagation_policy="Background")
+
+    def gpus_in_use(self) -> Mapping[str, int]:
+        held: Counter[str] = Counter()
+        running = "status.phase!=Succeeded,status.phase!=Failed"
+        for pod in self._client.list(self._client.core.list_pod_for_all_namespaces, field_selector=running):
+            if (node := (pod.get("spec") or {}).get("nodeName")) and (gpus := pods.gpus_of(pod)):
+                held[str(node)] += gpus
+        return held
+
+    def runtime_classes(self) -> tuple[str, ...]:
+        return tuple(
+            str(found["metadata"]["name"]) for found in self._client.list(self._client.node.list_runtime_class)
+        )
 
     def remove_taint(self, node: str, key: str) -> None:
         """By JSON patch with tests: whatever else happens to the taints meanwhile, only this key goes."""
@@ -179,6 +211,13 @@ class KubeCluster:
             return "", ""
         last = max(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
         return str(last.get("reason") or ""), str(last.get("message") or "")
+
+
+class KubeconfigCluster(KubeCluster):
+    """Any cluster, by a kubeconfig file; `context` '' for its current one. Raises `Permanent` for one of no use."""
+
+    def __init__(self, path: Path, context: str = "", *, clock: Clock, nodes_s: float = 2.0) -> None:
+        self._use(Kubeconfig(path, context), clock, nodes_s)
 
 
 def _node(node: Json) -> Node:

@@ -17,6 +17,7 @@ import urllib3
 from kubernetes import client
 
 from bot.core.ports import Permanent, Refused, Temporary, WorldError
+from bot.kube.access import Access, Remedies
 
 Json = dict[str, Any]
 
@@ -37,14 +38,14 @@ class ApiError(Exception):
         self.reason = reason
         self.message = message
 
-    def world_error(self) -> WorldError:
+    def world_error(self, remedies: Remedies) -> WorldError:
         """The core's error. 401 is temporary: Rancher gives it, empty, while it does not know the cluster yet, and 500
         while it makes its impersonation account there (rancher/rancher: pkg/api/steve/proxy/proxy.go)."""
         said = f"The cluster's API answered {self.status}: {self.message}"
         if self.status == 401:
-            return Temporary(said, "The cluster is not ready for the bot yet, or the bot's token is no longer valid.")
+            return Temporary(said, remedies.unauthorized)
         if self.status == 403:
-            return Refused(said, "The bot's user must be owner of this cluster in Rancher.")
+            return Refused(said, remedies.forbidden)
         if self.status in (408, 409, 410, 429) or self.status >= 500:
             return Temporary(said, "The bot tries again by itself.")
         return Permanent(said, "The cluster will not take this as it is: mend what its message names.")
@@ -53,25 +54,16 @@ class ApiError(Exception):
 class KubeClient:
     """One downstream cluster. Safe to share between threads. The token is read again after a 401, and never logged."""
 
-    def __init__(
-        self, rancher_url: str, token: str | Callable[[], str], management_id: str, *, ca_bundle: str | None = None
-    ) -> None:
-        self._token = token
-        config = client.Configuration(
-            host=f"{rancher_url.rstrip('/')}/k8s/clusters/{management_id}",
-            api_key={"BearerToken": self._read_token()},
-            api_key_prefix={"BearerToken": "Bearer"},
-            ssl_ca_cert=ca_bundle,
-            connection_pool_maxsize=8,
-        )
+    def __init__(self, access: Access) -> None:
+        self._access, self._remedies, config = access, access.remedies, access.configuration
         # Set here because the constructor takes no False: 429 and 5xx come back at once, the engine has its own clock.
         config.retries = False
-        self._config = config
         self._api = client.ApiClient(config)
         self._api.user_agent = f"gpu-cluster/{version('gpu-cluster')}"
         self.core = client.CoreV1Api(self._api)
         self.batch = client.BatchV1Api(self._api)
         self.storage = client.StorageV1Api(self._api)
+        self.node = client.NodeV1Api(self._api)
         self.custom = client.CustomObjectsApi(self._api)
         self.versions = client.VersionApi(self._api)
 
@@ -81,13 +73,12 @@ class KubeClient:
         Raises the core's errors, and `ApiError` for statuses in `expect`.
         """
         status, http_reason, text = self._send(method, args, kwargs)
-        if status == 401 and self._config.api_key["BearerToken"] != (fresh := self._read_token()):
-            self._config.api_key["BearerToken"] = fresh
+        if status == 401 and self._access.renew():
             status, http_reason, text = self._send(method, args, kwargs)
         if 200 <= status < 300:
             return text
         error = _read_error(status, text, http_reason)
-        raise error if status in expect else error.world_error()
+        raise error if status in expect else error.world_error(self._remedies)
 
     def json(self, method: Callable[..., Any], *args: Any, expect: tuple[int, ...] = (), **kwargs: Any) -> Json:
         """Like `text`, for a JSON object."""
@@ -97,9 +88,7 @@ class KubeClient:
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            raise Temporary(
-                "The answer is not the cluster's: it is no JSON object.", "RANCHER_URL must be Rancher itself."
-            )
+            raise Temporary("The answer is not the cluster's: it is no JSON object.", self._remedies.not_json)
         return body
 
     def find(self, method: Callable[..., Any], *args: Any) -> Json | None:
@@ -130,17 +119,10 @@ class KubeClient:
             raise Permanent(f"The Kubernetes client refuses the request: {_short(str(error))}") from error
         except client.ApiException as error:
             if isinstance(error.__context__, urllib3.exceptions.SSLError):
-                raise _transport_error(error.__context__) from error
+                raise _transport_error(error.__context__, self._remedies) from error
             return error.status or 0, str(error.reason or ""), str(error.body or "")
         except urllib3.exceptions.HTTPError as error:
-            raise _transport_error(error) from error
-
-    def _read_token(self) -> str:
-        token = (self._token() if callable(self._token) else self._token).strip()
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            # Checked here because http.client would print a malformed token in its error.
-            raise Refused("RANCHER_TOKEN is not a token.", "It looks like token-xxxxx:… or ext/…:…, on one line.")
-        return token
+            raise _transport_error(error, self._remedies) from error
 
 
 def _read_error(status: int, text: str, http_reason: str) -> ApiError:
@@ -155,13 +137,13 @@ def _read_error(status: int, text: str, http_reason: str) -> ApiError:
     return ApiError(status, str(body.get("reason") or ""), _short(str(message)))
 
 
-def _transport_error(error: urllib3.exceptions.HTTPError) -> WorldError:
+def _transport_error(error: urllib3.exceptions.HTTPError, remedies: Remedies) -> WorldError:
     if isinstance(error, urllib3.exceptions.SSLError):
         return Permanent(
-            f"Rancher's TLS certificate is not trusted: {_short(str(error))}",
-            "Rancher with a private CA: point RANCHER_CA_BUNDLE to its certificate (PEM).",
+            f"The server's TLS certificate is not trusted: {_short(str(error))}",
+            remedies.not_trusted,
         )
-    remedy = "Check the network between the bot and Rancher, and between Rancher and the cluster's agent."
+    remedy = remedies.unreachable
     refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # which urllib3 counts among the time-outs
     if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
         return Temporary("The cluster's API did not answer in time.", remedy)

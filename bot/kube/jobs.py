@@ -48,10 +48,9 @@ def _pod(order: JobOrder) -> Json:
     return {
         "restartPolicy": "Never",
         "nodeSelector": {"kubernetes.io/hostname": order.node},
-        "tolerations": [
-            {"key": key, "operator": "Equal", "value": value, "effect": effect}
-            for key, value, effect in order.tolerations
-        ],
+        "tolerations": [_toleration(*toleration) for toleration in order.tolerations],
+        **({"runtimeClassName": order.runtime_class} if order.runtime_class else {}),
+        **({"imagePullSecrets": [{"name": name} for name in order.pull_secrets]} if order.pull_secrets else {}),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
@@ -66,6 +65,12 @@ def _pod(order: JobOrder) -> Json:
             {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
         ],
     }
+
+
+def _toleration(key: str, value: str, effect: str) -> Json:
+    if not value:
+        return {"key": key, "operator": "Exists", "effect": effect}
+    return {"key": key, "operator": "Equal", "value": value, "effect": effect}
 
 
 def _container(order: JobOrder) -> Json:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.core.ports import PodTrouble
+from bot.core.spec import GPU_RESOURCE
 from bot.kube.client import Json
 
 _ROUTINE = frozenset({"ContainerCreating", "PodInitializing"})
@@ -101,6 +102,17 @@ def troubles(pods: list[Json], read_log: Callable[[str, Culprit], str], logs: in
         )
         for index, (pod, what) in enumerate(found)
     )
+
+
+def gpus_of(pod: Json) -> int:
+    """How many GPUs a pod holds: its containers' together, or its greediest init container's where that is more."""
+    spec = pod.get("spec") or {}
+
+    def asked(kind: str) -> list[int]:
+        limits = [(container.get("resources") or {}).get("limits") or {} for container in spec.get(kind) or []]
+        return [int(limit.get(GPU_RESOURCE) or 0) for limit in limits]
+
+    return max(sum(asked("containers")), *asked("initContainers"), 0)
 
 
 def _app(pod: Json) -> str:

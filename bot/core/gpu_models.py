@@ -1,0 +1,125 @@
+"""What each GPU model should do, with where every number comes from. The one place where thresholds are kept.
+
+Lines, as shares of the theoretical rate: memory 80 %, PCIe 75 %, float32 60 %; ten points below a GPU is *low*, lower
+still it is *bad*. They come from one H100 SXM: triad 91 %, device copy 90 %, PCIe 86 %, cuBLAS float32 77 %. The tensor
+kernel of the probe does not reach the data sheet on Hopper and later (docs/probe.md), so its line is 70 % of what the
+same kernel reached on a good GPU of the model: the share that a 60 % line leaves of the 86 % that cuBLAS reaches.
+
+A model is judged only where the probe itself has been run on a good one (`reference`). For any other the fail lines of
+DCGM hold (NVIDIA/DCGM: nvvs/diag-skus.yaml.in, minimum memory bandwidth per SKU), and the rest reads *unrated*.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MEASURES = ("device", "host_to_device", "device_to_host", "fp32", "tensor")
+"""What the probe times: GB/s (decimal) for the first three, TFLOPS for the others."""
+
+_GOOD_SHARE = {"device": 0.80, "host_to_device": 0.75, "device_to_host": 0.75, "fp32": 0.60}
+_GOOD_SHARE_OF_REFERENCE = {"tensor": 0.70}
+_LOW_BAND = 0.10
+
+_PCIE_GBS_PER_LANE = {3: 1.0, 4: 2.0, 5: 4.0, 6: 8.0}
+"""Nominal GB/s one way, by generation (PCI Express base specification: 8, 16, 32, 64 GT/s)."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the probe measured on one good GPU of the model, level standard. None: not measured with this kernel."""
+
+    device: float
+    host_to_device: float
+    device_to_host: float
+    fp32: float | None = None
+    tensor: float | None = None
+
+
+@dataclass(frozen=True)
+class GpuModel:
+    """Data sheet values; `pattern` finds the driver's name of it.
+
+    `memory_gbs` theoretical, `floor_gbs` DCGM's minimum (None: it has none); `fp32` and `tensor` (float16, dense) in
+    TFLOPS; `lanes` is the narrowest PCIe link that DCGM accepts (plugin_src/pcie/Pcie.cpp, diag-skus.yaml.in).
+    """
+
+    name: str
+    pattern: str
+    memory_gbs: float
+    floor_gbs: float | None
+    fp32: float
+    tensor: float
+    pcie_generation: int
+    lanes: int = 16
+    reference: Reference | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one measure should come to: `expected` of a good GPU; below `good` it is low, below `bad` it is bad."""
+
+    expected: float | None
+    good: float | None
+    bad: float
+
+
+# H100, H200, L40S, A100 tensor: pytorch/torchtitan; A100, B200, B300: glennklockwood.com; A10G memory: Baseten.
+# The other data sheet values were not looked up again: they count only once a model has a reference. EC2 gives T4, A10G
+# and L40S fewer than 16 lanes.
+MODELS = (
+    GpuModel("V100 SXM2", r"V100-SXM2", 900, 607, 15.7, 125, 3),
+    GpuModel("T4", r"\bT4\b", 320, 183, 8.1, 65, 3, lanes=8),
+    GpuModel("T4G", r"\bT4G\b", 320, 183, 8.1, 65, 3, lanes=8),
+    GpuModel("A10G", r"\bA10G\b", 600, 363, 35, 70, 4, lanes=8),
+    GpuModel("A100 SXM 40 GB", r"A100-SXM4-40GB", 1555, None, 19.5, 312, 4),
+    GpuModel("A100 SXM 80 GB", r"A100-SXM4-80GB", 2039, 1173, 19.5, 312, 4),
+    GpuModel("L4", r"\bL4\b", 300, 198, 30.3, 121, 4),
+    GpuModel("L40S", r"\bL40S\b", 864, 525, 91.6, 362, 4, lanes=8),
+    GpuModel("H100 SXM", r"H100 80GB HBM3", 3350, 1905, 67, 989, 5, reference=Reference(3014.6, 54.3, 52.1)),
+    GpuModel("H200 SXM", r"\bH200$", 4800, 2212, 67, 989, 5),
+    GpuModel("B200", r"\bB200\b", 8000, 4072, 75, 2250, 5),
+    GpuModel("B300", r"\bB300\b", 8000, 4623, 75, 2250, 6),
+)
+
+
+def find_model(driver_name: str) -> GpuModel | None:
+    """The model with the driver's name, such as "NVIDIA H100 80GB HBM3"; None for one that the table lacks."""
+    return next((model for model in MODELS if re.search(model.pattern, driver_name, re.IGNORECASE)), None)
+
+
+def line(model: GpuModel, measure: str) -> Line | None:
+    """What `measure` should come to on a good GPU of the model; None where nothing reliable is known."""
+    floor = model.floor_gbs if measure == "device" else None
+    expected = getattr(model.reference, measure) if model.reference else None
+    if expected is None:
+        return None if floor is None else Line(None, None, floor)
+    if measure in _GOOD_SHARE_OF_REFERENCE:
+        whole, share = expected, _GOOD_SHARE_OF_REFERENCE[measure]
+    else:
+        whole, share = _theoretical(model, measure), _GOOD_SHARE[measure]
+    return Line(expected, share * whole, max((share - _LOW_BAND) * whole, floor or 0.0))
+
+
+def _theoretical(model: GpuModel, measure: str) -> float:
+    if measure == "device":
+        return model.memory_gbs
+    if measure == "fp32":
+        return model.fp32
+    return _PCIE_GBS_PER_LANE[model.pcie_generation] * 16
+
+
+# AWS's short names against the driver's long ones (EC2 DescribeInstanceTypes; NVML device names).
+_ALIASES = {"rtxproserver6000": "rtxpro6000"}
+
+
+def same_model(aws: str, driver: str) -> bool:
+    """Whether AWS's short name (V100, A10G, RTX PRO Server 6000) and the driver's long one mean one model."""
+    wanted = _ALIASES.get(_squeeze(aws), _squeeze(aws))
+    # "L4" is a prefix of "L40S" and "T4" of "T4g": compare whole words first.
+    words = [_squeeze(word) for word in driver.replace("-", " ").split()]
+    return wanted in words or (len(wanted) > 4 and wanted in _squeeze(driver))
+
+
+def _squeeze(text: str) -> str:
+    return "".join(character for character in text.lower() if character.isalnum())

@@ -1,0 +1,209 @@
+"""Measuring one GPU node: a Job that holds its idle GPUs, looked at until it has said what there is to say.
+
+Used by the step that verifies a new cluster and by `gpu-cluster verify`. What it remembers between looks is in `facts`,
+so that a restart loses nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
+
+from bot.core.ports import Cluster, JobOrder, JobView, Node
+from bot.core.probe_document import Unreadable, read_document
+from bot.core.spec import GPU_TAINT, LABEL_MANAGED, LABEL_REQUEST, UNVERIFIED_TAINT, GpuExpectation
+from bot.core.verdict import (
+    FAILED,
+    UNKNOWN,
+    NodeResult,
+    Report,
+    busy_node,
+    judge,
+    judge_node,
+    node_from_json,
+    node_to_json,
+    unmeasured_node,
+)
+
+NAMESPACE = "gpu-cluster-verify"
+LEVELS = ("quick", "standard", "burn")
+DEADLINE_S = {"quick": 300, "standard": 420, "burn": 1500}
+"""Of the Job, its image's pull included. A level's own time is in docs/probe.md."""
+
+_TRIES = 2
+"""A Job that ended without the probe's document (evicted, killed) proves nothing about the GPU: it is run once more."""
+
+_SETTLING_S = 300.0
+"""So long after a node's first Job, an admission error or a node that is not Ready is no verdict: the container toolkit
+restarts containerd, and the device plugin registers anew (gpu-operator#432)."""
+
+_ADMISSION = ("UnexpectedAdmissionError", "OutOf", "NodeAffinity", "NodeShutdown", "NodeLost")
+_RUNTIME_CLASS = "nvidia"
+_NO_DRIVER = "libcuda.so.1 not found"
+_REPLICAS = "nvidia.com/gpu.replicas"
+
+Facts = MutableMapping[str, str]
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is run, for whom. `id` goes into the Jobs' names; `expect` says what a node should have."""
+
+    id: str
+    labels: Mapping[str, str]
+    image: str
+    pull_secrets: tuple[str, ...]
+    script: str
+    level: str
+    expect: Callable[[Node], GpuExpectation]
+
+    @property
+    def fingerprint(self) -> str:
+        """What the probe's documents name as their probe."""
+        return hashlib.sha256(self.script.encode()).hexdigest()[:12]
+
+    def look(self, cluster: Cluster, node: Node, facts: Facts, now: float) -> str:
+        """Start or look at the node's Job; what came of it becomes a fact. Returns what is waited for, or ''.
+
+        `now` in world seconds. Raises the `WorldError`s of the cluster.
+        """
+        if f"node:{node.uid}" in facts:
+            return ""
+        if (problem := _not_measurable(node)) is not None:
+            reason, verdict = problem
+            keep(facts, unmeasured_node(node.name, node.uid, self.expect(node), reason, verdict))
+            return ""
+        job = cluster.job(NAMESPACE, self._name(node, facts))
+        if job is None:
+            return self._start(cluster, node, facts, now)
+        if not job.finished:
+            return f"{node.name}: {job.reason}" if job.reason else f"the probe measures {node.name}"
+        if why := self._again(cluster, node, job, facts, now):
+            return why
+        keep(facts, self._judged(node, job, facts))
+        return ""
+
+    def jobs(self, nodes: Iterable[Node], facts: Mapping[str, str]) -> list[str]:
+        """The names of all Jobs that were started on these nodes."""
+        return [
+            self._name(node, {f"attempt:{node.uid}": str(attempt)})
+            for node in nodes
+            if f"since:{node.uid}" in facts
+            for attempt in range(1, int(facts.get(f"attempt:{node.uid}", "1")) + 1)
+        ]
+
+    def _name(self, node: Node, facts: Mapping[str, str]) -> str:
+        return f"verify-{self.id}-{node.uid[:8]}-{facts.get(f'attempt:{node.uid}', '1')}"
+
+    def _start(self, cluster: Cluster, node: Node, facts: Facts, now: float) -> str:
+        in_use = cluster.gpus_in_use().get(node.name, 0)
+        if in_use >= node.gpus:
+            keep(facts, busy_node(node.name, node.uid, node.gpus))
+            return ""
+        facts[f"busy:{node.uid}"] = str(in_use)
+        facts.setdefault(f"since:{node.uid}", str(now))
+        labels = {key: value for key, value in self.labels.items() if key in (LABEL_MANAGED, LABEL_REQUEST)}
+        cluster.ensure_namespace(NAMESPACE, project="", privileged=False, labels=labels)
+        cluster.ensure_job(self._order(node, facts, node.gpus - in_use))
+        return f"the probe is starting on {node.name}"
+
+    def _order(self, node: Node, facts: Mapping[str, str], gpus: int) -> JobOrder:
+        ours = [(key, "", "NoSchedule") for key in (GPU_TAINT, UNVERIFIED_TAINT)]
+        return JobOrder(
+            name=self._name(node, facts),
+            namespace=NAMESPACE,
+            node=node.name,
+            image=self.image,
+            gpus=gpus,
+            script=self.script,
+            arguments=("--level", self.level),
+            tolerations=(*node.taints, *ours),
+            labels=self.labels,
+            deadline_s=DEADLINE_S[self.level],
+            runtime_class=facts.get("runtime", ""),
+            pull_secrets=self.pull_secrets,
+        )
+
+    def _again(self, cluster: Cluster, node: Node, job: JobView, facts: Facts, now: float) -> str:
+        """Why the Job is run once more, or '' when what it said stands."""
+        said = _error_in(job.log)
+        if said is not None:
+            if not said.startswith(_NO_DRIVER) or facts.get("runtime") or not _has_runtime_class(cluster):
+                return ""
+            facts["runtime"] = _RUNTIME_CLASS  # the node's default runtime gives pods no driver
+            return _next_attempt(node, facts, f"{node.name} needs runtimeClassName {_RUNTIME_CLASS}; once more with it")
+        if _admission(node, job) and now - float(facts[f"since:{node.uid}"]) < _SETTLING_S:
+            return _next_attempt(node, facts, f"{node.name} is still settling ({job.reason}); the probe is run again")
+        tries = int(facts.get(f"tries:{node.uid}", "1"))
+        if tries >= _TRIES:
+            return ""
+        facts[f"tries:{node.uid}"] = str(tries + 1)
+        return _next_attempt(node, facts, f"the probe on {node.name} ended without a result ({job.reason}); once more")
+
+    def _judged(self, node: Node, job: JobView, facts: Mapping[str, str]) -> NodeResult:
+        expect = self.expect(node)
+        if not job.log.strip():
+            reason = f"the probe ended without a result: {job.reason} {job.message}".strip()
+            return unmeasured_node(node.name, node.uid, expect, reason, UNKNOWN)
+        busy = int(facts.get(f"busy:{node.uid}", "0"))
+        return judge_node(node.name, node.uid, job.log, expect, unmeasured=busy, probe=self.fingerprint)
+
+
+def keep(facts: Facts, result: NodeResult) -> None:
+    """Remember a node's result."""
+    facts[f"node:{result.uid}"] = node_to_json(result)
+
+
+def measured(facts: Mapping[str, str]) -> list[NodeResult]:
+    """The results so far, by node UID."""
+    return [node_from_json(value) for key, value in sorted(facts.items()) if key.startswith("node:")]
+
+
+def conclude(facts: Mapping[str, str], nodes: Iterable[Node], expected: int) -> Report:
+    """The verdict on what was measured. A result belongs to a node's UID: of one that is gone it counts no more."""
+    there = {node.uid for node in nodes}
+    return judge([result if result.uid in there else _gone(result) for result in measured(facts)], expected)
+
+
+def give_up(facts: Facts, nodes: Iterable[Node], expect: Callable[[Node], GpuExpectation], why: str) -> None:
+    """No more time: of nodes without a result nothing is known."""
+    for node in nodes:
+        if f"node:{node.uid}" not in facts:
+            reason = f"the probe gave no result: {why}"
+            keep(facts, unmeasured_node(node.name, node.uid, expect(node), reason, UNKNOWN))
+
+
+def _gone(result: NodeResult) -> NodeResult:
+    expect = GpuExpectation("", "", result.expected, 0)
+    return unmeasured_node(result.node, result.uid, expect, "gone since it was measured: renamed or replaced", UNKNOWN)
+
+
+def _next_attempt(node: Node, facts: Facts, why: str) -> str:
+    facts[f"attempt:{node.uid}"] = str(int(facts.get(f"attempt:{node.uid}", "1")) + 1)
+    return why
+
+
+def _not_measurable(node: Node) -> tuple[str, str] | None:
+    """(why, verdict) for a node on which a Job would prove nothing; None for one that can be measured."""
+    if node.gpus == 0:
+        return "no GPU that Kubernetes can hand out: none is on the PCI bus, or the device plugin lost it", FAILED
+    if (replicas := node.labels.get(_REPLICAS, "1")) not in ("0", "1"):
+        return f"its GPUs are shared ({replicas} shares each), and a share cannot be measured", UNKNOWN
+    return None
+
+
+def _admission(node: Node, job: JobView) -> bool:
+    return not node.ready or job.reason.startswith(_ADMISSION)
+
+
+def _has_runtime_class(cluster: Cluster) -> bool:
+    return _RUNTIME_CLASS in cluster.runtime_classes()
+
+
+def _error_in(log: str) -> str | None:
+    """Why the probe could use no GPU, '' where it could; None where there is no document."""
+    try:
+        return read_document(log).error
+    except Unreadable:
+        return None
