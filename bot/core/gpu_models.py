@@ -1,9 +1,9 @@
 """What each GPU model should do, with where every number comes from. The one place where thresholds are kept.
 
 Lines, as shares of the theoretical rate: memory 80 %, PCIe 75 %, float32 60 %; ten points below a GPU is *low*, lower
-still it is *bad*. They come from one H100 SXM: triad 91 %, device copy 90 %, PCIe 86 %, cuBLAS float32 77 %. The tensor
-kernel of the probe does not reach the data sheet on Hopper and later (docs/probe.md), so its line is 70 % of what the
-same kernel reached on a good GPU of the model: the share that a 60 % line leaves of the 86 % that cuBLAS reaches.
+still it is *bad*. They come from one H100 SXM: device copy 90 %, PCIe 86 %, float32 97 % by the probe; cuBLAS float32
+77 %, BF16 86 %. The tensor kernel of the probe does not reach the data sheet on Hopper and later (docs/probe.md): its
+line is 70 % of what the same kernel reached on a good GPU of the model: what a 60 % line is of the 86 % of cuBLAS.
 
 A model is judged only where the probe itself has been run on a good one (`reference`). For any other the fail lines of
 DCGM hold (NVIDIA/DCGM: nvvs/diag-skus.yaml.in, minimum memory bandwidth per SKU), and the rest reads *unrated*.
@@ -64,6 +64,8 @@ class Line:
     bad: float
 
 
+_H100 = Reference(3016.0, 54.9, 54.9, 65.2, 657.0)  # driver 580.159.04; tests/probe/fixtures/h100-standard.json
+
 # H100, H200, L40S, A100 tensor: pytorch/torchtitan; A100, B200, B300: glennklockwood.com; A10G memory: Baseten.
 # The other data sheet values were not looked up again: they count only once a model has a reference. EC2 gives T4, A10G
 # and L40S fewer than 16 lanes.
@@ -76,7 +78,7 @@ MODELS = (
     GpuModel("A100 SXM 80 GB", r"A100-SXM4-80GB", 2039, 1173, 19.5, 312, 4),
     GpuModel("L4", r"\bL4\b", 300, 198, 30.3, 121, 4),
     GpuModel("L40S", r"\bL40S\b", 864, 525, 91.6, 362, 4, lanes=8),
-    GpuModel("H100 SXM", r"H100 80GB HBM3", 3350, 1905, 67, 989, 5, reference=Reference(3014.6, 54.3, 52.1)),
+    GpuModel("H100 SXM", r"H100 80GB HBM3", 3350, 1905, 67, 989, 5, reference=_H100),
     GpuModel("H200 SXM", r"\bH200$", 4800, 2212, 67, 989, 5),
     GpuModel("B200", r"\bB200\b", 8000, 4072, 75, 2250, 5),
     GpuModel("B300", r"\bB300\b", 8000, 4623, 75, 2250, 6),

@@ -68,7 +68,8 @@ def _probe(store: ObjectStore, pod: Obj, container: Obj, command: str, place: Pl
     script = mounted_file(store, pod, container, path)
     if script is None:
         return Run(0.2, 2, f"python3: can't open file '{path}': [Errno 2] No such file or directory\n")
-    level = "standard" if "standard" in command else "quick"
+    found = re.search(r"--level (\w+)", command)
+    level = found[1] if found else "standard"
     document = probe_document(
         script,
         level=level,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from bot.sandbox.world.metal.gpus import Gpu
 
 #: Share of a GPU's memory that each level writes and reads back.
-_PATTERN_SHARE = {"quick": 0.8, "standard": 0.95}
+_PATTERN_SHARE = {"quick": 0.8, "standard": 0.95, "burn": 0.95}
 
 
 def probe_document(
@@ -31,7 +32,7 @@ def probe_document(
         "cuda_driver": 13000 if gpus else None,
         "error": None if gpus else "libcuda.so.1 not found: cannot open shared object file",
         "gpus": [_gpu(index, gpu, level) for index, gpu in enumerate(gpus)],
-        "peers": [],
+        "peers": [_peer(pair) for pair in itertools.permutations(enumerate(gpus), 2)],
     }
 
 
@@ -85,9 +86,16 @@ def _gpu(index: int, gpu: Gpu, level: str) -> dict[str, Any]:
             "host_to_device": spread(model.host_gbs),
             "device_to_host": spread(model.host_gbs * 1.02),
         },
-        "tflops": {"fp32": None, "tensor": None},
+        "tflops": {"fp32": spread(model.fp32_tflops), "tensor": spread(model.tensor_tflops)},
         "errors": [],
     }
+
+
+def _peer(pair: tuple[tuple[int, Gpu], tuple[int, Gpu]]) -> dict[str, Any]:
+    (source, gpu), (target, _) = pair
+    nvlink = gpu.model.peer_gbs
+    gbs = nvlink or round(gpu.model.host_gbs * 0.9, 1)
+    return {"source": source, "target": target, "access": nvlink is not None, "gbs": gbs, "error": None}
 
 
 def _remapped() -> dict[str, Any]:
@@ -101,4 +109,6 @@ def _checks(gpu: Gpu, level: str) -> list[dict[str, Any]]:
         {"name": "vector_add", "ok": True, "seconds": 0.02, "detail": ""},
         {"name": "matmul", "ok": not gpu.faulty, "seconds": 0.05, "detail": wrong},
         {"name": "memory_pattern", "ok": True, "seconds": 0.8, "detail": f"{gib:.1f} GiB"},
+        {"name": "fused_multiply_add", "ok": True, "seconds": 0.01, "detail": ""},
+        {"name": "tensor_product", "ok": True, "seconds": 0.03, "detail": ""},
     ]
