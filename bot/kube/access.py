@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import yaml
 from kubernetes import client, config
 
 from bot.core.ports import Permanent, Refused
@@ -92,7 +93,7 @@ class Kubeconfig:
             config.load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=str(path), context=context or None, client_configuration=self.configuration
             )
-        except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        except (config.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError) as error:
             raise Permanent(f"{path} cannot be used as a kubeconfig: {error}", self.remedies.unreachable) from error
 
     def renew(self) -> bool:
