@@ -79,6 +79,9 @@ def _check_gpu(gpu: Mapping[str, Any]) -> None:
     if not all(number is None or _possible(number) for number in numbers):
         raise Unreadable("the probe's output has a number that cannot be")
     _objects(gpu, "checks")
+    for part in ("uuid", "name", "mig_mode", "recovery_action"):
+        if not isinstance(gpu.get(part), str | None):
+            raise Unreadable(f"the probe's output has a wrong field {part}")
     for part in ("errors", "throttle_reasons"):
         words = gpu.get(part) or []
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):

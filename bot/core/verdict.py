@@ -199,14 +199,15 @@ def _judge_gpu(node: str, document: Document, raw: Mapping[str, Any], expect: Gp
     name = str(raw.get("name") or "unknown")
     rates = rate_all(name, raw)
     reasons = [*_identity_reasons(raw, expect), *_check_reasons(checks), *_health_reasons(raw)]
-    if raw.get("uuid") in document.shared_uuids:
-        reasons.append(f"it shares its UUID with another GPU: {raw.get('uuid') or 'none'}")
+    uuid = str(raw.get("uuid") or "")
+    if not uuid or uuid in document.shared_uuids:
+        reasons.append(f"it shares its UUID with another GPU: {uuid}" if uuid else "it has no UUID")
     reasons += [rate.sentence for rate in rates if rate.word == BAD]
     value = {rate.measure: rate.value for rate in rates}
     return GpuResult(
         node=node,
         index=int(raw.get("index") or 0),
-        uuid=str(raw.get("uuid") or ""),
+        uuid=uuid,
         name=name,
         memory_mib=int(raw.get("memory_mib") or 0),
         driver=document.driver,
