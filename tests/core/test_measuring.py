@@ -1,0 +1,229 @@
+"""One node's measurement over many looks: what is run again, what is a verdict, what is left alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from bot.core.measuring import NAMESPACE, Measuring, conclude, give_up, measured
+from bot.core.ports import Cluster, JobOrder, JobView, Node
+from bot.core.spec import GpuExpectation
+from bot.core.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED
+
+SCRIPT = "print()\n"
+REAL: dict[str, Any] = json.loads((Path(__file__).parent.parent / "probe" / "fixtures" / "h100-quick.json").read_text())
+DOCUMENT = json.dumps({**REAL, "probe": hashlib.sha256(SCRIPT.encode()).hexdigest()[:12]})
+NO_DRIVER = json.dumps({**json.loads(DOCUMENT), "gpus": [], "error": "libcuda.so.1 not found: cannot open"})
+TAINT = ("team", "ml", "NoExecute")
+NODE = Node("n1", "0123456789ab-uid", True, {}, (TAINT,), 1, 1)
+RUNNING = JobView("", "", "", "")
+
+
+@dataclass
+class Scripted:
+    """A cluster that knows Jobs only: `ends` are what becomes of them, in the order in which they are made."""
+
+    ends: list[JobView]
+    in_use: dict[str, int] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    orders: list[JobOrder] = field(default_factory=list)
+    namespaces: list[tuple[str, bool]] = field(default_factory=list)
+
+    def job(self, namespace: str, name: str) -> JobView | None:
+        assert namespace == NAMESPACE
+        made = [order.name for order in self.orders]
+        return self.ends[made.index(name)] if name in made else None
+
+    def ensure_namespace(self, name: str, *, project: str, privileged: bool, labels: Mapping[str, str]) -> None:
+        self.namespaces.append((name, privileged))
+
+    def ensure_job(self, order: JobOrder) -> None:
+        assert self.namespaces, "a Job needs its namespace"
+        assert order.name not in {known.name for known in self.orders}
+        self.orders.append(order)
+
+    def gpus_in_use(self) -> Mapping[str, int]:
+        return self.in_use
+
+    def runtime_classes(self) -> tuple[str, ...]:
+        return self.classes
+
+
+def what(**changes: Any) -> Measuring:
+    plain = Measuring(
+        id="abc",
+        labels={"gpu-cluster/managed": "true", "gpu-cluster/request": "r-abc", "gpu-cluster/cluster": "train"},
+        image="python@sha256:0",
+        pull_secrets=("mirror",),
+        script=SCRIPT,
+        level="quick",
+        expect=lambda _: GpuExpectation("p5.4xlarge", "H100", 1, 81920),
+    )
+    return replace(plain, **changes)
+
+
+def watch(cluster: Scripted, node: Node = NODE, *, now: float = 0.0, measuring: Measuring | None = None) -> Any:
+    """Look until there is a result; what was waited for, and the facts."""
+    facts: dict[str, str] = {}
+    said = []
+    for _ in range(20):
+        why = (measuring or what()).look(cast(Cluster, cluster), node, facts, now)
+        if not why:
+            return said, facts
+        said.append(why)
+    raise AssertionError(said)
+
+
+def ended(reason: str = "", log: str = "", word: str = "failed") -> JobView:
+    return JobView(word, reason, "", log)
+
+
+def test_a_good_node_takes_one_job() -> None:
+    cluster = Scripted([ended(word="succeeded", log=DOCUMENT)])
+    said, facts = watch(cluster)
+    (order,) = cluster.orders
+    assert said == ["the probe is starting on n1"]
+    assert conclude(facts, [NODE], 1).verdict == VERIFIED
+    assert (order.gpus, order.arguments, order.pull_secrets) == (1, ("--level", "quick"), ("mirror",))
+    assert order.runtime_class == ""
+    assert cluster.namespaces == [(NAMESPACE, False)]
+    assert order.tolerations == (
+        TAINT,
+        ("nvidia.com/gpu", "", "NoSchedule"),
+        ("gpu-cluster/unverified", "", "NoSchedule"),
+    )
+
+
+def test_a_measured_node_is_not_measured_again() -> None:
+    cluster = Scripted([ended(log=DOCUMENT)])
+    _, facts = watch(cluster)
+    assert what().look(cast(Cluster, cluster), NODE, facts, 1e6) == ""
+    assert len(cluster.orders) == 1
+
+
+def test_a_running_job_is_waited_for_in_its_own_words() -> None:
+    cluster = Scripted([JobView("", "ImagePullBackOff", "not found", "")])
+    facts: dict[str, str] = {}
+    looks = [what().look(cast(Cluster, cluster), NODE, facts, 0.0) for _ in range(3)]
+    assert looks == ["the probe is starting on n1", "n1: ImagePullBackOff", "n1: ImagePullBackOff"]
+    give_up(facts, [NODE], what().expect, looks[-1])
+    report = conclude(facts, [NODE], 1)
+    assert (report.verdict, report.reasons) == (UNKNOWN, ("n1: the probe gave no result: n1: ImagePullBackOff",))
+
+
+@pytest.mark.parametrize("reason", ["UnexpectedAdmissionError", "OutOfnvidia.com/gpu", "NodeAffinity"])
+def test_admission_errors_while_the_toolkit_settles_are_no_verdict(reason: str) -> None:
+    cluster = Scripted([ended(reason)] * 5 + [ended(log=DOCUMENT)])
+    said, facts = watch(cluster)
+    assert len(cluster.orders) == 6
+    assert f"still settling ({reason})" in said[1]
+    assert conclude(facts, [NODE], 1).verdict == VERIFIED
+
+
+def test_a_node_that_is_not_ready_meanwhile_is_no_verdict() -> None:
+    cluster = Scripted([ended("Evicted")] * 3 + [ended(log=DOCUMENT)])
+    _, facts = watch(cluster, replace(NODE, ready=False))
+    assert conclude(facts, [NODE], 1).verdict == VERIFIED
+
+
+def test_when_it_should_have_settled_two_tries_are_all() -> None:
+    cluster = Scripted([ended("UnexpectedAdmissionError")] * 3)
+    facts = {f"since:{NODE.uid}": "0.0"}
+    said = [what().look(cast(Cluster, cluster), NODE, facts, 301.0) for _ in range(4)]
+    assert said[-1] == ""
+    assert len(cluster.orders) == 2
+    report = conclude(facts, [NODE], 1)
+    assert report.verdict == UNKNOWN
+    assert "the probe ended without a result: UnexpectedAdmissionError" in report.reasons[0]
+
+
+@pytest.mark.parametrize("log", ["", "half a docu", '{"schema": 1, "gp'])
+def test_a_job_without_a_document_is_run_once_more(log: str) -> None:
+    good = Scripted([ended("OOMKilled", log), ended(log=DOCUMENT)])
+    assert conclude(watch(good)[1], [NODE], 1).verdict == VERIFIED
+    bad = Scripted([ended("OOMKilled", log)] * 3)
+    assert conclude(watch(bad)[1], [NODE], 1).verdict == UNKNOWN
+    assert len(bad.orders) == 2
+
+
+def test_the_runtime_class_is_used_only_where_it_is_there_and_needed() -> None:
+    needs = Scripted([ended(log=NO_DRIVER), ended(log=DOCUMENT)], classes=("kata", "nvidia"))
+    said, facts = watch(needs)
+    assert [order.runtime_class for order in needs.orders] == ["", "nvidia"]
+    assert "needs runtimeClassName nvidia" in said[1]
+    assert conclude(facts, [NODE], 1).verdict == VERIFIED
+    lacks = Scripted([ended(log=NO_DRIVER)])
+    assert conclude(watch(lacks)[1], [NODE], 1).verdict == FAILED
+    in_vain = Scripted([ended(log=NO_DRIVER)] * 3, classes=("nvidia",))
+    assert conclude(watch(in_vain)[1], [NODE], 1).verdict == FAILED
+    assert len(in_vain.orders) == 2
+
+
+def test_only_idle_gpus_are_asked_for() -> None:
+    eight = replace(NODE, gpus=8, gpu_capacity=8)
+    cluster = Scripted([RUNNING], in_use={"n1": 5, "n2": 8})
+    facts: dict[str, str] = {}
+    what().look(cast(Cluster, cluster), eight, facts, 0.0)
+    assert cluster.orders[0].gpus == 3
+    cluster.in_use["n1"] = 8
+    assert what().look(cast(Cluster, cluster), eight, facts, 0.0), "a Job that runs is looked at, whatever else runs"
+    assert len(cluster.orders) == 1
+
+
+def test_a_busy_node_gets_no_job_and_reads_healthy() -> None:
+    cluster = Scripted([], in_use={"n1": 1})
+    said, facts = watch(cluster)
+    assert (said, cluster.orders) == ([], [])
+    (result,) = measured(facts)
+    assert (result.unmeasured, result.reasons) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("node", "verdict", "reason"),
+    [
+        (replace(NODE, gpus=0), FAILED, "none is on the PCI bus"),
+        (replace(NODE, labels={"nvidia.com/gpu.replicas": "4"}), UNKNOWN, "shared (4 shares each)"),
+    ],
+)
+def test_a_node_on_which_a_job_would_prove_nothing_gets_none(node: Node, verdict: str, reason: str) -> None:
+    cluster = Scripted([])
+    _, facts = watch(cluster, node)
+    report = conclude(facts, [node], 1)
+    assert (report.verdict, cluster.orders) == (verdict, [])
+    assert reason in report.reasons[0]
+
+
+def test_the_result_of_a_node_that_was_renamed_or_replaced_counts_no_more() -> None:
+    _, facts = watch(Scripted([ended(log=DOCUMENT)]))
+    other = replace(NODE, name="n1-new", uid="another-uid")
+    report = conclude(facts, [other], 1)
+    assert (report.verdict, report.good) == (UNKNOWN, 0)
+    assert report.reasons == ("n1: gone since it was measured: renamed or replaced",)
+    second = replace(NODE, name="n2", uid="second-uid")
+    unlike = json.loads(DOCUMENT)
+    unlike["gpus"][0]["uuid"] = "GPU-22222222-2222-2222-2222-222222222222"
+    what().look(cast(Cluster, there := Scripted([ended(log=json.dumps(unlike))])), second, facts, 0.0)
+    what().look(cast(Cluster, there), second, facts, 0.0)
+    assert conclude(facts, [second], 2).verdict == DEGRADED
+
+
+def test_the_jobs_to_remove_are_those_that_were_made() -> None:
+    cluster = Scripted([ended(), ended(log=DOCUMENT)])
+    _, facts = watch(cluster)
+    untouched = replace(NODE, name="n2", uid="second-uid")
+    assert what().jobs([NODE, untouched], facts) == [order.name for order in cluster.orders]
+
+
+def test_deadlines_grow_with_the_level() -> None:
+    deadlines = []
+    for level in ("quick", "standard", "burn"):
+        cluster = Scripted([ended(log=DOCUMENT)])
+        watch(cluster, measuring=what(level=level))
+        deadlines.append(cluster.orders[0].deadline_s)
+    assert deadlines == sorted(set(deadlines))
