@@ -315,3 +315,25 @@ def test_why_a_job_makes_no_pod(server: Scripted, kube: KubeCluster) -> None:
     server.on(f"GET {EVENTS}", items(old, new, normal))
     assert kube.job("ns", "probe") == JobView("", "FailedCreate", refused, "")
     assert "involvedObject.name=probe" in server.calls(f"GET {EVENTS}")[0].query["fieldSelector"]
+
+
+def holding(node: str, *gpus: int, init: tuple[int, ...] = ()) -> dict[str, object]:
+    def containers(counts: tuple[int, ...]) -> list[dict[str, object]]:
+        return [{"resources": {"limits": {"nvidia.com/gpu": str(count)} if count else {}}} for count in counts]
+
+    spec = {"containers": containers(gpus), "initContainers": containers(init)}
+    return {"spec": spec | ({"nodeName": node} if node else {})}
+
+
+def test_gpus_in_use_by_node(server: Scripted, kube: KubeCluster) -> None:
+    pods = [holding("n1", 1, 2), holding("n1", 1), holding("n2", 0), holding("", 8), holding("n3", 1, init=(4, 2))]
+    server.on(f"GET {BASE}/api/v1/pods", Reply(200, {"items": pods}))
+    assert kube.gpus_in_use() == {"n1": 4, "n3": 4}
+    (asked,) = server.asked
+    assert asked.query["fieldSelector"] == "status.phase!=Succeeded,status.phase!=Failed"
+
+
+def test_runtime_classes(server: Scripted, kube: KubeCluster) -> None:
+    items = [{"metadata": {"name": name}} for name in ("nvidia", "kata")]
+    server.on(f"GET {BASE}/apis/node.k8s.io/v1/runtimeclasses", Reply(200, {"items": items}))
+    assert kube.runtime_classes() == ("nvidia", "kata")

@@ -210,3 +210,34 @@ def test_a_node_that_goes_or_never_rests_is_temporary(server: Scripted, kube: Ku
     server.on(f"PATCH {NODE}", Reply(422, {"message": "test failed"}))
     with pytest.raises(Temporary, match="change all the time"):
         kube.remove_taint("n1", "unverified")
+
+
+def test_a_job_says_what_its_order_says(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"POST {CONFIG_MAPS}", Reply(201, {}))
+    server.on(f"POST {JOBS}", Reply(201, {}))
+    any_value = ("gpu-cluster/unverified", "", "NoSchedule")
+    order = replace(ORDER, runtime_class="nvidia", pull_secrets=("mirror",), tolerations=(any_value,))
+    kube.ensure_job(order)
+    pod = server.calls(f"POST {JOBS}")[0].json()["spec"]["template"]["spec"]
+    assert pod["runtimeClassName"] == "nvidia"
+    assert pod["imagePullSecrets"] == [{"name": "mirror"}]
+    assert pod["tolerations"] == [{"key": "gpu-cluster/unverified", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+def test_a_job_goes_with_its_pod_and_its_script(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"DELETE {JOBS}/verify-1", Reply(200, {}))
+    kube.remove_job("ns", "verify-1")
+    (asked,) = server.calls(f"DELETE {JOBS}/verify-1")
+    assert asked.query["propagationPolicy"] == "Background"
+    assert len(server.calls(f"DELETE {CONFIG_MAPS}/verify-1")) == 1, "404 is no error"
+
+
+def test_only_the_namespace_of_this_request_is_removed(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"DELETE {NAMESPACES}/ns", Reply(200, {}))
+    kube.remove_namespace("ns", "r-1")
+    server.on(f"GET {NAMESPACES}/ns", namespace({}), namespace({"gpu-cluster/request": "r-2"}), namespace(OURS))
+    for _ in range(2):
+        kube.remove_namespace("ns", "r-1")
+    assert server.calls(f"DELETE {NAMESPACES}/ns") == []
+    kube.remove_namespace("ns", "r-1")
+    assert len(server.calls(f"DELETE {NAMESPACES}/ns")) == 1
