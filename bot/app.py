@@ -24,6 +24,7 @@ from bot.aws.cloud import Ec2Cloud
 from bot.core import story
 from bot.core.clock import FileClock, WallClock
 from bot.core.desk import Desk
+from bot.core.diagnosis import codes_in
 from bot.core.engine import Engine
 from bot.core.looking import Surroundings
 from bot.core.ports import Clock, Cluster, Permanent, Rancher, Store, Temporary, WorldError
@@ -404,7 +405,8 @@ def _outcome(told: Story) -> dict[str, Any]:
         "request": told.request_id,
         "reason": told.reason or (told.current.why if told.current else f"it is still {told.state}"),
         "remedy": told.remedy,
-        "diagnosis": list(told.diagnosis),
+        "diagnosis": list(codes_in(told.diagnosis)),
+        "evidence": list(told.diagnosis),
     }
 
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bot.core.ports import PodTrouble
+from bot.core.failures import CATALOGUE, EVENT, LABEL, LOG, POD, POLICY, Mode
+from bot.core.ports import Node, PodTrouble, PolicyView
 
 
 @dataclass(frozen=True)
@@ -45,47 +46,102 @@ _EC2_CODE = re.compile(r"\b(" + "|".join(re.escape(code) for code in sorted(_EC2
 # CreateError is Rancher's own word around the driver's text (rancher/rancher: capr/machineprovision/controller.go).
 _ANY_CODE = re.compile(r"\b(?!CreateError)([A-Z][A-Za-z]+(?:\.[A-Za-z]+)+|[A-Z][a-z]+(?:[A-Z][A-Za-z]+)+): ")
 
-_OPERANDS: tuple[tuple[str, str, str], ...] = (
-    (r"Could not resolve Linux kernel version|Unable to locate package linux-headers",
-     "the driver does not build: no headers for this kernel (gpu-operator#85, #152)",
-     "Use a stock AMI kernel, pin the kernel, or use the precompiled driver"),
-    (r"580\.xx Legacy drivers|not supported by the .*NVIDIA",
-     "the driver is too new for this GPU",
-     "Pin driver = \"580.173.02\" in the preset (V100 ends with branch 580)"),
-    (r"nvcr\.io/nvidia/driver:\S+.*not found",
-     "there is no driver image for this operating system or version (gpu-operator#192)",
-     "Use Ubuntu 22.04 or 24.04, or another driver version"),
-    (r"no such file.*containerd\.sock|containerd\.sock.*no such file|Max retries reached",
-     "the container toolkit does not find containerd (gpu-operator#406)",
-     "Set CONTAINERD_SOCKET=/run/k3s/containerd/containerd.sock in the toolkit's env"),
-    (r"Could not resolve host|Temporary failure resolving",
-     "the node reaches no package mirror",
-     "Give the subnet a route out (NAT or internet gateway), DNS, or a proxy for the driver"),
-    (r"exit status 14|infoROM is corrupted",
-     "a GPU's infoROM is corrupt: hardware (gpu-operator#2596)",
-     "Replace the machine"),
-    (r"XidCriticalError|Xid .*: 79|fallen off the bus",
-     "a GPU reported a critical error",
-     "Replace the machine"),
-    (r"violates PodSecurity",
-     "pod security refuses the operator's pods",
-     "Label the namespace pod-security.kubernetes.io/enforce=privileged"),
-    (r"Evicted|DiskPressure",
-     "the node's disk is full",
-     "Use a larger root disk: root_gib = 100 or more in the preset"),
+# Words that say less than a mode of the catalogue does, for what no mode explains.
+_GENERAL: tuple[tuple[str, str, str], ...] = (
     (r"OOMKilled",
      "a container of the operator ran out of memory (gpu-operator#208)",
      "Raise its memory limit in the operator's values"),
     (r"ErrImagePull|ImagePullBackOff",
      "an image cannot be pulled",
      "Check the registry, its credentials and the node's route out"),
-    (r"no runtime for \"nvidia\" is configured",
-     "the NVIDIA runtime is not registered on the node (gpu-operator#432)",
-     "Look at the toolkit's log, then restart rke2-agent on the node"),
     (r"Unschedulable|Insufficient nvidia\.com/gpu|untolerated taint",
      "a pod finds no node that it may run on",
      "Compare the pod's tolerations and GPU count with the nodes"),
 )  # fmt: skip
+
+_UPGRADE, _MIXED, _DRIVER_VERSION, _OPERANDS_OFF = (
+    "nvidia.com/gpu-driver-upgrade-state",
+    "nvidia.com/mig.strategy",
+    "nvidia.com/cuda.driver-version.full",
+    "nvidia.com/gpu.deploy.operands",
+)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Something that was read: `where` in the catalogue's words, `age_s` for how long it has been so."""
+
+    where: str
+    text: str
+    subject: str = ""
+    app: str = ""
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A mode of the catalogue, and the signal that shows it."""
+
+    mode: Mode
+    signal: Signal
+
+    @property
+    def sentence(self) -> str:
+        where = f"{self.signal.subject}: " if self.signal.subject else ""
+        return f"{self.mode.code} {where}{self.mode.what} ({self.mode.evidence}). To see it: {self.mode.command}"
+
+
+def recognise(signals: Iterable[Signal]) -> tuple[Finding, ...]:
+    """Every mode that the signals show, each once, the likeliest root first."""
+    read = list(signals)
+    found = []
+    for mode in CATALOGUE:
+        shown = next((signal for signal in read if _shows(mode, signal)), None)
+        if shown is not None:
+            found.append(Finding(mode, shown))
+    return tuple(found)
+
+
+def _shows(mode: Mode, signal: Signal) -> bool:
+    if signal.where not in mode.where or signal.age_s < mode.patience_s:
+        return False
+    return (not mode.app or re.search(mode.app, signal.app) is not None) and mode.matches(signal.text)
+
+
+def pod_signals(troubles: Iterable[PodTrouble]) -> tuple[Signal, ...]:
+    """What pods that do not run say, in their state, their events and the end of their logs."""
+    signals = []
+    for trouble in troubles:
+        subject = f"{trouble.app or trouble.pod} on {trouble.node}" if trouble.node else trouble.app or trouble.pod
+        said = f"{trouble.reason}: {trouble.message}"
+        where = EVENT if trouble.seconds is not None else POD
+        signals.append(Signal(where, said, subject, trouble.app, trouble.seconds or 0.0))
+        if trouble.log:
+            signals.append(Signal(LOG, trouble.log, subject, trouble.app))
+    return tuple(signals)
+
+
+def policy_signals(policy: PolicyView | None) -> tuple[Signal, ...]:
+    """What the ClusterPolicy says."""
+    if policy is None:
+        return ()
+    return (Signal(POLICY, f"{policy.state} {policy.reason}: {policy.message}", "ClusterPolicy"),)
+
+
+def node_signals(nodes: Iterable[Node], age_s: float) -> tuple[Signal, ...]:
+    """What the labels of GPU machines say, and have said for at least `age_s` (world seconds)."""
+    signals = []
+    for node in nodes:
+        labels = [
+            f"{key}={node.labels[key]}"
+            for key in (_UPGRADE, _MIXED, _DRIVER_VERSION, _OPERANDS_OFF)
+            if key in node.labels
+        ]
+        labels += [f"{key}={value}" for key, value in node.labels.items() if value == "paused-for-driver-upgrade"]
+        if not any("pci-" in key and "10de.present" in key for key in node.labels):
+            labels.append("pci-10de.present is missing")
+        signals.append(Signal(LABEL, "\n".join(labels), node.name, age_s=age_s))
+    return tuple(signals)
 
 
 def ec2_cause(text: str) -> Cause | None:
@@ -107,18 +163,36 @@ def aws_words(text: str) -> str:
 
 
 def operand_causes(troubles: Iterable[PodTrouble]) -> tuple[Cause, ...]:
-    """What the pods that do not run say, each cause once, in the table's order: what others only follow from
-    (a driver that does not build leaves every other pod without a runtime) comes first."""
-    causes: dict[int, Cause] = {}
-    for trouble in troubles:
-        text = "\n".join((trouble.reason, trouble.message, trouble.log))
-        for rank, (pattern, what, remedy) in enumerate(_OPERANDS):
-            if re.search(pattern, text, re.DOTALL):
-                where = trouble.app or trouble.pod
-                on = f" on {trouble.node}" if trouble.node else ""
-                causes.setdefault(rank, Cause(f"{where}{on}: {what}", remedy + "."))
+    """What the pods that do not run say, each cause once, the likeliest root first."""
+    read = list(troubles)
+    findings = recognise(pod_signals(read))
+    if findings:
+        return tuple(cause_of(finding) for finding in findings)
+    causes: dict[str, Cause] = {}
+    for signal in pod_signals(read):
+        for pattern, what, remedy in _GENERAL:
+            if re.search(pattern, signal.text):
+                causes.setdefault(what, Cause(f"{signal.subject}: {what}", remedy + "."))
                 break
-    return tuple(causes[rank] for rank in sorted(causes))
+    return tuple(causes.values())
+
+
+def cause_of(finding: Finding) -> Cause:
+    """A finding as a cause; its `code` is the mode's."""
+    mode, subject = finding.mode, finding.signal.subject
+    what = f"{subject}: {mode.what} ({mode.evidence})" if subject else f"{mode.what} ({mode.evidence})"
+    return Cause(what, mode.remedy + ".", mode.code)
+
+
+def cause_lines(causes: Iterable[Cause]) -> tuple[str, ...]:
+    """A line a cause, beginning with its code where it has one."""
+    return tuple(f"{cause.code} {cause.what}".strip() for cause in causes)
+
+
+def codes_in(lines: Iterable[str]) -> tuple[str, ...]:
+    """The catalogue's codes with which such lines begin, in their order."""
+    found = [match[0] for line in lines if (match := re.match(r"diag-\d\d\b", line))]
+    return tuple(dict.fromkeys(found))
 
 
 def pod_lines(troubles: Iterable[PodTrouble], limit: int = 5) -> tuple[str, ...]:

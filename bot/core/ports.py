@@ -408,7 +408,10 @@ class PolicyView:
 
 @dataclass(frozen=True)
 class PodTrouble:
-    """A pod that does not run: what Kubernetes says (`reason`, `message`) and the end of its log."""
+    """A pod that does not run: what Kubernetes says (`reason`, `message`) and the end of its log.
+
+    Where an event says it, `seconds` is for how long it has been said (world time); None for the pod's own state.
+    """
 
     pod: str
     app: str
@@ -416,6 +419,7 @@ class PodTrouble:
     reason: str
     message: str
     log: str
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

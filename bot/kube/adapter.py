@@ -10,7 +10,7 @@ from typing import Any
 
 from bot.core.ports import Busy, Clock, Foreign, JobOrder, JobView, Node, PodTrouble, PolicyView, Temporary, WorldError
 from bot.core.spec import GPU_RESOURCE, LABEL_REQUEST
-from bot.kube import jobs, pods
+from bot.kube import events, jobs, pods
 from bot.kube.access import Access, Kubeconfig, RancherProxy
 from bot.kube.client import ApiError, Json, KubeClient
 from bot.kube.namespaces import ensure_namespace
@@ -20,6 +20,7 @@ _TROUBLE_LOGS = 8
 _TROUBLE_LINES = 20
 _PROBE_LINES = 50
 _JSON_PATCH = "application/json-patch+json"
+_WARNING = "type=Warning"
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -106,7 +107,7 @@ class KubeCluster:
                 return self._log(namespace, pod, _TROUBLE_LINES, container=culprit.container, previous=culprit.crashed)
             return ""
 
-        return pods.troubles(found, read_log, _TROUBLE_LOGS)
+        return (*pods.troubles(found, read_log, _TROUBLE_LOGS), *events.troubles(self._warnings(namespace), found))
 
     def ensure_job(self, order: JobOrder) -> None:
         """ConfigMap first, so that the pod never waits for it; raises `Foreign` when one of them is another's."""
@@ -195,6 +196,12 @@ class KubeCluster:
             return self._client.text(read, pod, namespace, expect=(400, 404), tail_lines=lines, **options)
         except ApiError:
             return ""
+
+    def _warnings(self, namespace: str) -> list[Json]:
+        """Warnings of the namespace; none where events may not be read: they only add to what pods say."""
+        with suppress(WorldError):
+            return list(self._client.list(self._client.core.list_namespaced_event, namespace, field_selector=_WARNING))
+        return []
 
     def _warning(self, namespace: str, job: str) -> tuple[str, str]:
         """(reason, message) of the Job's last warning: why it could not even make its pod."""

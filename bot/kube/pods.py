@@ -94,7 +94,7 @@ def troubles(pods: list[Json], read_log: Callable[[str, Culprit], str], logs: in
     return tuple(
         PodTrouble(
             pod=pod["metadata"]["name"],
-            app=_app(pod),
+            app=app_of(pod),
             node=str((pod.get("spec") or {}).get("nodeName") or ""),
             reason=what.reason,
             message=what.message,
@@ -115,6 +115,7 @@ def gpus_of(pod: Json) -> int:
     return max(sum(asked("containers")), *asked("initContainers"), 0)
 
 
-def _app(pod: Json) -> str:
+def app_of(pod: Json) -> str:
+    """What a pod belongs to, by its labels; '' where it does not say."""
     labels = pod["metadata"].get("labels") or {}
     return str(labels.get("app") or labels.get("app.kubernetes.io/name") or "")

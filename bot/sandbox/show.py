@@ -96,7 +96,13 @@ def _console(*, stderr: bool = False) -> Console:
 def _never_asked(events: list[Event]) -> Outcome:
     """No request came of it: what the bot said instead."""
     said = [event.text for event in events if event.user == "U0BOT" and event.text]
-    return {"state": "refused", "reason": said[-1] if said else "the bot said nothing", "remedy": "", "diagnosis": []}
+    return {
+        "state": "refused",
+        "reason": said[-1] if said else "the bot said nothing",
+        "remedy": "",
+        "diagnosis": [],
+        "evidence": [],
+    }
 
 
 async def raise_curtain(stage: Stage) -> None:

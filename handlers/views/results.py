@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from bot.core.story import Story
-from bot.core.verdict import VERIFIED, GpuResult, NodeResult, Report
+from bot.core.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED, GpuResult, NodeResult, Report
 from handlers.views.page import Bullets, Header, Page, Para, Part, Table
-from handlers.views.render import MOST_ROWS
 from handlers.views.spans import bold, line
 from handlers.views.words import count
 
-COLUMNS = ("GPU", "Model", "Memory", "Driver", "Checks", "GB/s memory", "GB/s to/from host", "°C", "Verdict")
+COLUMNS = (
+    "GPU",
+    "Model",
+    "Memory",
+    "Driver",
+    "Checks",
+    "GB/s memory",
+    "GB/s to/from host",
+    "TFLOPS float32/tensor",
+    "°C",
+    "Performance",
+    "Verdict",
+)
+_WORST_FIRST = (FAILED, UNKNOWN, DEGRADED, VERIFIED)
 
 
 def results(story: Story) -> Page:
@@ -30,12 +42,12 @@ def results(story: Story) -> Page:
 
 
 def _rows(report: Report) -> tuple[tuple[str, ...], ...]:
-    """A row a GPU and one for each node without any; the bad ones first where not all can be shown."""
+    """A row a GPU, one for each node without any and one for those in use; the worst first."""
     nodes = list(report.nodes)
-    rows = [(gpu.verdict == VERIFIED, _gpu(gpu)) for node in nodes for gpu in node.gpus]
-    rows += [(False, _silent(node)) for node in nodes if not node.gpus]
-    if len(rows) > MOST_ROWS:
-        rows.sort(key=lambda row: row[0])
+    rows = [(gpu.verdict, _gpu(gpu)) for node in nodes for gpu in node.gpus]
+    rows += [(node.verdict, _silent(node)) for node in nodes if not node.gpus and node.expected]
+    rows += [(VERIFIED, _busy(node)) for node in nodes if node.unmeasured]
+    rows.sort(key=lambda row: _WORST_FIRST.index(row[0]))
     return tuple(row for _, row in rows)
 
 
@@ -50,13 +62,19 @@ def _gpu(gpu: GpuResult) -> tuple[str, ...]:
         f"{passed} of {len(gpu.checks)} passed",
         _number(gpu.device_gbs),
         host,
+        " / ".join(_number(rate.value) for rate in gpu.rates if rate.unit == "TFLOPS") or "–",
         "–" if gpu.temperature_c is None else str(gpu.temperature_c),
+        gpu.performance or "–",
         gpu.verdict,
     )
 
 
 def _silent(node: NodeResult) -> tuple[str, ...]:
     return (node.node, "none answered", *("–" for _ in COLUMNS[3:]), node.verdict)
+
+
+def _busy(node: NodeResult) -> tuple[str, ...]:
+    return (node.node, f"{node.unmeasured} in use", *("–" for _ in COLUMNS[3:]), "healthy, not measured")
 
 
 def _number(value: float | None) -> str:

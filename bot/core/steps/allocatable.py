@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core.diagnosis import operand_causes, pod_lines
+from bot.core.diagnosis import cause_lines, operand_causes, pod_lines
 from bot.core.operator_values import NAMESPACE
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 
@@ -36,5 +36,5 @@ class Allocatable:
             f"{there} of the {look.order.gpus} GPUs can be handed out by Kubernetes"
             + (f": {causes[0].what}." if causes else "."),
             causes[0].remedy if causes else "Look at the device plugin's log in namespace gpu-operator.",
-            (*lost, *pod_lines(troubles)),
+            (*cause_lines(causes), *lost, *pod_lines(troubles)),
         )

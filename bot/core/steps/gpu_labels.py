@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.core.diagnosis import node_signals, recognise
 from bot.core.ports import Node
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 
@@ -36,6 +37,7 @@ class GpuLabels:
                 f"No GPU is on the PCI bus of {', '.join(n.name for n in unseen)} (label {_PCI_LABELS[0]} is missing).",
                 "Check that Node Feature Discovery runs there; if it does, the machine is faulty or of a wrong type: "
                 "delete the cluster and ask again.",
+                tuple(finding.sentence for finding in recognise(node_signals(unseen, look.observed_s))),
             )
         return Fail(
             f"The GPU nodes never got the label {_PRESENT}.",

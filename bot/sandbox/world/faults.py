@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bot.sandbox.world.nvidia.failing import FAILING
+
 #: Name of each fault and what it does to the world.
 FAULTS: dict[str, str] = {
     "no-capacity": "AWS has no capacity for the GPU pool: create, fail, wipe, create, for ever",
@@ -12,8 +14,13 @@ FAULTS: dict[str, str] = {
     "gpu-missing": "the last GPU node has no GPU on its PCI bus",
     "gpu-bad": "the last GPU of the last GPU node computes wrong results",
     "rancher-503": "Rancher answers 503 for 30 s, from 60 s after the first cluster was asked for",
+    **{name: what for name, (what, _) in FAILING.items()},
     "slack-429": "Slack limits the rate (played by the Slack stand-in; nothing changes here)",
 }
+
+
+#: Modes of the catalogue of failures that another fault plays already.
+_ALIASES = {"diag-10": "gpu-missing"}
 
 
 def checked(names: Iterable[str]) -> frozenset[str]:
@@ -22,7 +29,7 @@ def checked(names: Iterable[str]) -> frozenset[str]:
     Raises:
         ValueError: for a name that is no fault; the message lists those that are.
     """
-    wanted = frozenset(names)
+    wanted = frozenset(_ALIASES.get(name, name) for name in names)
     unknown = sorted(wanted - FAULTS.keys())
     if unknown:
         raise ValueError(f"unknown fault {', '.join(unknown)}; there are: {', '.join(FAULTS)}")

@@ -55,6 +55,7 @@ class Timings:
     probe: float = 6.0
     pod_removal: float = 2.0
     mount_retry: float = 10.0
+    sandbox_retry: float = 15.0  # a pod whose sandbox cannot be made is tried again
 
     def jittered(self, seed: int) -> Timings:
         """The same delays, each multiplied by a factor within 0.85–1.15 that ``seed`` decides."""

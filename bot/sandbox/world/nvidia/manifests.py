@@ -101,6 +101,30 @@ class Manifests:
         self._cluster.event(pod, "Warning", "BackOff", message)
         self._count(operand.name)
 
+    def stick(self, operand: Operand, node: str, reason: str, message: str) -> None:
+        """The operand's container does not start, or its pod has been evicted."""
+        pod = self._find(operand.name, node)
+        if pod is None:
+            return
+        now = timestamp(self._cluster.engine.now)
+        waiting = {"waiting": {"reason": reason, "message": message}}
+
+        def change(new: Obj) -> None:
+            if reason == "Evicted":
+                new["status"].update(phase="Failed", reason=reason, message=message)
+                return
+            new["status"]["initContainerStatuses"] = _inits_done(new, now)
+            new["status"]["containerStatuses"] = [container_status(new["spec"]["containers"][0], waiting)]
+
+        self._store.edit(POD, pod["metadata"]["name"], self.namespace, change)
+        self._count(operand.name)
+
+    def warn(self, operand: Operand, node: str, reason: str, message: str) -> None:
+        """A warning about the operand's pod."""
+        pod = self._find(operand.name, node)
+        if pod is not None:
+            self._cluster.event(pod, "Warning", reason, message)
+
     def print(self, operand: Operand, node: str, container: str, output: str) -> None:
         """A container of the operand's pod has printed something."""
         pod = self._find(operand.name, node)

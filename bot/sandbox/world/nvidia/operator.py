@@ -16,6 +16,7 @@ from bot.sandbox.world.kube.objects import Change, Obj
 from bot.sandbox.world.kube.scheduler import untolerated
 from bot.sandbox.world.nvidia import operands as parts
 from bot.sandbox.world.nvidia.charts import Chart
+from bot.sandbox.world.nvidia.failing import Crash, Stuck, Unmade, failing
 from bot.sandbox.world.nvidia.manifests import Manifests
 from bot.sandbox.world.nvidia.policy import Policy
 
@@ -128,8 +129,10 @@ class GpuOperator:
         yield from self._driver(node)
         yield from self._toolkit(node)
         yield self._times.device_plugin
+        yield from self._fault(parts.DEVICE_PLUGIN, node)
         self._advertise(node)
         yield self._times.validator
+        yield from self._fault(parts.VALIDATOR, node)
         self._manifests.ready(parts.VALIDATOR, node)
         self._manifests.run_cuda_validator(node)
         self._finished.add(node)
@@ -157,6 +160,7 @@ class GpuOperator:
             problem = parts.KERNEL_PROBLEM.format(version=version)
         if problem:
             yield from self._crash(parts.DRIVER, node, problem)
+        yield from self._fault(parts.DRIVER, node)
         yield self._times.driver
         self._cluster.drivers[node] = version
         self._manifests.ready(parts.DRIVER, node)
@@ -167,6 +171,7 @@ class GpuOperator:
         if socket != parts.SOCKET:
             text = f"unable to dial: dial unix {socket}: connect: no such file or directory\nMax retries reached 6/6\n"
             yield from self._crash(parts.TOOLKIT, node, text)
+        yield from self._fault(parts.TOOLKIT, node)
         yield self._times.toolkit - self._times.toolkit_restart
         self._cluster.set_node_ready(node, ready=False)
         yield self._times.toolkit_restart
@@ -193,6 +198,20 @@ class GpuOperator:
             restarts += 1
             self._manifests.crash(operand, node, restarts, output)
             self._policy.review()
+
+    def _fault(self, operand: parts.Operand, node: str) -> Process:
+        """The operand fails for ever, where a fault says so."""
+        match failing(operand, self._faults):
+            case Crash(log=log):
+                yield from self._crash(operand, node, log)
+            case Stuck(reason=reason, message=message):
+                self._manifests.stick(operand, node, reason, message)
+                self._policy.review()
+                yield Signal()
+            case Unmade(reason=reason, message=message):
+                while True:
+                    self._manifests.warn(operand, node, reason, message)
+                    yield self._times.sandbox_retry
 
     def _hang(self, operand: parts.Operand, node: str, output: str) -> Process:
         """The operand waits in its first init container, for ever."""
