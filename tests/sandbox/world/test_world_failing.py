@@ -1,0 +1,56 @@
+"""The operator's failures as the sandbox plays them are recognised through the cluster's API, by the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import TOKEN, Rig
+
+from bot.core.diagnosis import pod_signals, recognise
+from bot.kube import KubeCluster
+from bot.sandbox.world.nvidia.failing import FAILING
+
+
+class Hand:
+    def now(self) -> float:
+        return 0.0
+
+    def real(self) -> float:
+        return 0.0
+
+    def real_seconds(self, world_seconds: float) -> float:
+        return world_seconds
+
+
+def named(rig: Rig) -> tuple[list[str], Any]:
+    cluster = KubeCluster(rig.url, TOKEN, rig.mid(), clock=Hand())
+    try:
+        findings = recognise(pod_signals(cluster.pod_troubles("gpu-operator")))
+        return [finding.mode.code for finding in findings], cluster.policy()
+    finally:
+        cluster.close()
+
+
+@pytest.mark.parametrize("fault", sorted(FAILING))
+def test_a_failure_is_recognised(make_rig: Callable[..., Rig], fault: str) -> None:
+    rig = make_rig(fault)
+    rig.order()
+    rig.forward(600)
+    rig.install_operator()
+    rig.forward(900)
+    codes, policy = named(rig)
+    assert codes == [fault]
+    assert policy is not None
+    assert not policy.ready
+
+
+def test_a_healthy_cluster_names_nothing_at_any_time(rig: Rig) -> None:
+    rig.order()
+    rig.forward(600)
+    rig.install_operator()
+    for _ in range(24):
+        rig.forward(30)
+        assert named(rig)[0] == []
+    assert named(rig)[1].ready
