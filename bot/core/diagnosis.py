@@ -6,6 +6,7 @@ named beside each; k8s-device-plugin internal/rm/health.go.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -109,15 +110,17 @@ def _shows(mode: Mode, signal: Signal) -> bool:
 
 
 def pod_signals(troubles: Iterable[PodTrouble]) -> tuple[Signal, ...]:
-    """What pods that do not run say, in their state, their events and the end of their logs."""
+    """What pods that do not run say, in their state, their events and the end of their logs. Only an event tells for how
+    long; pods are asked when something is late."""
     signals = []
     for trouble in troubles:
         subject = f"{trouble.app or trouble.pod} on {trouble.node}" if trouble.node else trouble.app or trouble.pod
         said = f"{trouble.reason}: {trouble.message}"
         where = EVENT if trouble.seconds is not None else POD
-        signals.append(Signal(where, said, subject, trouble.app, trouble.seconds or 0.0))
+        age_s = math.inf if trouble.seconds is None else trouble.seconds
+        signals.append(Signal(where, said, subject, trouble.app, age_s))
         if trouble.log:
-            signals.append(Signal(LOG, trouble.log, subject, trouble.app))
+            signals.append(Signal(LOG, trouble.log, subject, trouble.app, math.inf))
     return tuple(signals)
 
 
@@ -163,18 +166,21 @@ def aws_words(text: str) -> str:
 
 
 def operand_causes(troubles: Iterable[PodTrouble]) -> tuple[Cause, ...]:
-    """What the pods that do not run say, each cause once, the likeliest root first."""
+    """What the pods that do not run say, each cause once, in the catalogue's order: what others only follow from (a
+    driver that does not build leaves every other pod without a runtime) comes first, what no mode explains last."""
     read = list(troubles)
-    findings = recognise(pod_signals(read))
-    if findings:
-        return tuple(cause_of(finding) for finding in findings)
-    causes: dict[str, Cause] = {}
-    for signal in pod_signals(read):
-        for pattern, what, remedy in _GENERAL:
+    known = [cause_of(finding) for finding in recognise(pod_signals(read))]
+    return (*known, *_general_causes(trouble for trouble in read if not recognise(pod_signals([trouble]))))
+
+
+def _general_causes(troubles: Iterable[PodTrouble]) -> tuple[Cause, ...]:
+    causes: dict[int, Cause] = {}
+    for signal in pod_signals(troubles):
+        for rank, (pattern, what, remedy) in enumerate(_GENERAL):
             if re.search(pattern, signal.text):
-                causes.setdefault(what, Cause(f"{signal.subject}: {what}", remedy + "."))
+                causes.setdefault(rank, Cause(f"{signal.subject}: {what}", remedy + "."))
                 break
-    return tuple(causes.values())
+    return tuple(causes[rank] for rank in sorted(causes))
 
 
 def cause_of(finding: Finding) -> Cause:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 POD, LOG, EVENT, LABEL, POLICY, PROBE = "pod", "log", "event", "label", "policy", "probe"
 
-_DRIVER, _TOOLKIT, _PLUGIN = "nvidia-driver-daemonset", "nvidia-container-toolkit", "nvidia-device-plugin"
+_DRIVER, _TOOLKIT = "nvidia-driver-daemonset", "nvidia-container-toolkit-daemonset"
+_PLUGIN = "nvidia-device-plugin-daemonset"
 _LOGS = "kubectl -n gpu-operator logs -l app={app} --all-containers --tail=50"
 
 
@@ -61,7 +62,7 @@ CATALOGUE = (
          "dmesg | grep -i xid", unseen="the kernel log"),
     Mode(19, r"XidCriticalError: Xid=\d+ on Device=GPU-", (LOG,),
          "the device plugin marked a GPU unhealthy after a critical Xid", "Replace the machine, or reset the GPU as the Xid says",
-         "k8s-device-plugin: internal/rm/health.go", _logs(_PLUGIN), app=_PLUGIN),
+         "k8s-device-plugin: internal/rm/health.go", _logs(_PLUGIN)),
     Mode(26, r"^ignored\b|cannot co-exist", (POLICY,),
          "more than one ClusterPolicy (or a GPUCluster) claims the cluster", "Delete the extra object",
          "gpu-operator: controllers/clusterpolicy_controller.go", "kubectl get clusterpolicies,gpuclusters"),
@@ -88,15 +89,15 @@ CATALOGUE = (
          "gpu-operator#85", _logs(_DRIVER)),
     Mode(4, r"Could not resolve Linux kernel version|Unable to locate package linux-headers", (LOG,),
          "the driver does not build: no headers for this kernel", "Use a stock AMI kernel, pin the kernel, or use the precompiled driver",
-         "gpu-operator#85, #152, #526", _logs(_DRIVER), app=_DRIVER),
+         "gpu-operator#85, #152, #526", _logs(_DRIVER)),
     Mode(6, r"nvcr\.io/nvidia/driver:\d+-\d[\w.-]*[^\n]*not found", (POD, EVENT),
          "there is no precompiled driver image for this kernel", "Set driver.usePrecompiled=false",
          "gpu-operator#682, #1436", _DESCRIBE),
     Mode(5, r"nvcr\.io/nvidia/driver:\d+(\.\d+)+-[\w.]+[^\n]*not found", (POD, EVENT),
          "there is no driver image for this operating system or version", "Use Ubuntu 22.04 or 24.04, or another driver version",
          "gpu-operator#192, #418, #858, #1212", _DESCRIBE),
-    Mode(7, r"580\.xx Legacy drivers|not supported by the [^\n]*NVIDIA|No devices were found", (LOG, PROBE),
-         "the driver is too new (or too old) for this GPU", 'Pin driver = "580.173.02" in the preset (V100 ends with branch 580)',
+    Mode(7, r"580\.xx Legacy drivers|not supported by the [\s\S]{0,80}NVIDIA|No devices were found", (LOG, PROBE),
+         "the driver is too new for this GPU, or too old", 'Pin driver = "580.173.02" in the preset (V100 ends with branch 580)',
          "gpu-operator#1371, #649", "dmesg | grep NVRM", unseen="the kernel log"),
     Mode(8, r"Failed to enable MSI-X|\bnouveau\b[^\n]*(is loaded|in use)", (LOG,),
          "the nouveau driver holds the GPU", "Blacklist nouveau, run update-initramfs, reboot (cloud-init)",
@@ -107,10 +108,10 @@ CATALOGUE = (
     Mode(3, r"config\.toml\.tmpl", (LOG, EVENT),
          "the container toolkit wrote a containerd template that breaks RKE2 at its next start",
          "Delete config.toml.tmpl, drop CONTAINERD_CONFIG from the toolkit's env, restart rke2-agent",
-         "gpu-operator#992", _logs("nvidia-container-toolkit-daemonset"), unseen="RKE2's own log"),
+         "gpu-operator#992", _logs(_TOOLKIT), unseen="RKE2's own log"),
     Mode(2, r"unable to dial: dial unix \S*containerd\.sock: [^\n]*no such file|Max retries reached", (LOG,),
          "the container toolkit does not find containerd", "Set CONTAINERD_SOCKET=/run/k3s/containerd/containerd.sock in the toolkit's env",
-         "gpu-operator#406, #522", _logs("nvidia-container-toolkit-daemonset"), app=_TOOLKIT),
+         "gpu-operator#406, #522", _logs(_TOOLKIT)),
     Mode(27, r"read status from sync socket: No such process", (POD, EVENT),
          "the runtime cannot start containers with a user namespace", "Drop hostUsers: false",
          "gpu-operator release notes 26.3.1", _DESCRIBE),

@@ -118,9 +118,9 @@ _ALIASES = {"rtxproserver6000": "rtxpro6000"}
 def same_model(aws: str, driver: str) -> bool:
     """Whether AWS's short name (V100, A10G, RTX PRO Server 6000) and the driver's long one mean one model."""
     wanted = _ALIASES.get(_squeeze(aws), _squeeze(aws))
-    # "L4" is a prefix of "L40S" and "T4" of "T4g": compare whole words first.
+    # "L4" is a prefix of "L40S", "T4" of "T4g" and B200 the end of GB200: short names must be a word of their own.
     words = [_squeeze(word) for word in driver.replace("-", " ").split()]
-    return wanted in words or (len(wanted) > 4 and wanted in _squeeze(driver))
+    return wanted in words or (len(wanted) > 5 and wanted in _squeeze(driver))
 
 
 def _squeeze(text: str) -> str:

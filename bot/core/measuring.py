@@ -6,6 +6,7 @@ so that a restart loses nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -156,14 +157,21 @@ def keep(facts: Facts, result: NodeResult) -> None:
 
 
 def measured(facts: Mapping[str, str]) -> list[NodeResult]:
-    """The results so far, by node UID."""
-    return [node_from_json(value) for key, value in sorted(facts.items()) if key.startswith("node:")]
+    """The results so far, by node name."""
+    results = [node_from_json(value) for key, value in facts.items() if key.startswith("node:")]
+    return sorted(results, key=lambda result: result.node)
 
 
 def conclude(facts: Mapping[str, str], nodes: Iterable[Node], expected: int) -> Report:
-    """The verdict on what was measured. A result belongs to a node's UID: of one that is gone it counts no more."""
-    there = {node.uid for node in nodes}
-    return judge([result if result.uid in there else _gone(result) for result in measured(facts)], expected)
+    """The verdict on what was measured. A result belongs to a node's UID: of one that is gone it counts no more, which
+    is said where the order is short without it."""
+    there, results = {node.uid for node in nodes}, measured(facts)
+    report = judge([result for result in results if result.uid in there], expected)
+    gone = [result.node for result in results if result.uid not in there]
+    if report.good + report.unmeasured >= expected or not gone:
+        return report
+    lost = tuple(f"{node}: gone since it was measured: renamed or replaced" for node in gone)
+    return dataclasses.replace(report, reasons=(*lost, *report.reasons))
 
 
 def give_up(facts: Facts, nodes: Iterable[Node], expect: Callable[[Node], GpuExpectation], why: str) -> None:
@@ -172,11 +180,6 @@ def give_up(facts: Facts, nodes: Iterable[Node], expect: Callable[[Node], GpuExp
         if f"node:{node.uid}" not in facts:
             reason = f"the probe gave no result: {why}"
             keep(facts, unmeasured_node(node.name, node.uid, expect(node), reason, UNKNOWN))
-
-
-def _gone(result: NodeResult) -> NodeResult:
-    expect = GpuExpectation("", "", result.expected, 0)
-    return unmeasured_node(result.node, result.uid, expect, "gone since it was measured: renamed or replaced", UNKNOWN)
 
 
 def _next_attempt(node: Node, facts: Facts, why: str) -> str:

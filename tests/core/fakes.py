@@ -7,6 +7,7 @@ counted under its name, so that a test can see that nothing was made twice.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -88,6 +89,9 @@ class FakeDirectory:
         return self.groups[group] if fresh else self.stale.get(group, self.groups[group])
 
 
+PROBE_SCRIPT = "# the probe"
+
+
 def probe_log(*, gpus: int = 1, name: str = "Tesla T4", memory_mib: int = 15360, ok: bool = True, at: str = "0") -> str:
     """What the probe prints on a machine with so many GPUs."""
     one = PROBE["gpus"][0]
@@ -96,7 +100,8 @@ def probe_log(*, gpus: int = 1, name: str = "Tesla T4", memory_mib: int = 15360,
         {**one, "index": i, "uuid": f"GPU-{at}-{i}", "name": name, "memory_mib": memory_mib, "checks": checks}
         for i in range(gpus)
     ]
-    return "GPU 0: measured\n" + json.dumps({**PROBE, "gpus": records})
+    own = hashlib.sha256(PROBE_SCRIPT.encode()).hexdigest()[:12]
+    return "GPU 0: measured\n" + json.dumps({**PROBE, "probe": own, "gpus": records})
 
 
 class Scripted:
@@ -372,6 +377,20 @@ class FakeKube(Scripted):
             return None
         node = self.jobs[name].node
         return self.results.get(node, JobView("succeeded", "", "", probe_log(at=node)))
+
+    def remove_job(self, namespace: str, name: str) -> None:
+        raise AssertionError("Jobs are kept: their logs are evidence")
+
+    def remove_namespace(self, name: str, request_id: str) -> None:
+        raise AssertionError("the namespace goes with its cluster")
+
+    def gpus_in_use(self) -> Mapping[str, int]:
+        self._ask()
+        return {}
+
+    def runtime_classes(self) -> tuple[str, ...]:
+        self._ask()
+        return ("nvidia",)
 
     def remove_taint(self, node: str, key: str) -> None:
         self._ask()

@@ -14,7 +14,7 @@ from bot.core.records import AuditRow, ClusterRow, RequestRow, StepRow
 from bot.core.spec import Catalogue, Draft, Image, Policy, PoolSpec, Preset, Target, Team
 from bot.core.steps.base import Outside
 from bot.core.story import Story
-from tests.core.fakes import CREDENTIAL, MID, FakeCloud, FakeDirectory, FakeKube, FakeRancher, HandClock
+from tests.core.fakes import CREDENTIAL, MID, PROBE_SCRIPT, FakeCloud, FakeDirectory, FakeKube, FakeRancher, HandClock
 
 REQUESTER, LEAD, SECOND_LEAD, BYSTANDER, GUEST = "UREQUESTER", "ULEAD", "USECONDLEAD", "UBYSTANDER", "UGUEST"
 CHANNEL = "CROOM"
@@ -64,7 +64,7 @@ class Stage:
 
     def new_engine(self) -> Engine:
         """As a process that has just started."""
-        around = Surroundings(self.outside, self.catalogue, self.principals, "# the probe")
+        around = Surroundings(self.outside, self.catalogue, self.principals, PROBE_SCRIPT)
         return Engine(store=self.store, clock=self.clock, around=around, threads=4)
 
     def outside(self, target: str) -> Outside:

@@ -204,7 +204,7 @@ def test_the_result_of_a_node_that_was_renamed_or_replaced_counts_no_more() -> N
     other = replace(NODE, name="n1-new", uid="another-uid")
     report = conclude(facts, [other], 1)
     assert (report.verdict, report.good) == (UNKNOWN, 0)
-    assert report.reasons == ("n1: gone since it was measured: renamed or replaced",)
+    assert report.reasons == ("n1: gone since it was measured: renamed or replaced", "0 of 1 GPUs were measured")
     second = replace(NODE, name="n2", uid="second-uid")
     unlike = json.loads(DOCUMENT)
     unlike["gpus"][0]["uuid"] = "GPU-22222222-2222-2222-2222-222222222222"

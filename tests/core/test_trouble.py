@@ -10,7 +10,7 @@ from bot.core.ports import AppView, JobView, PodTrouble, PolicyView, RepoView, T
 from bot.core.records import ClusterState, RequestState
 from bot.core.spec import Draft
 from bot.core.story import Story
-from bot.core.verdict import DEGRADED, FAILED, VERIFIED
+from bot.core.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED
 from tests.core.fakes import joined, probe_log, refused, starting
 from tests.core.stage import DRAFT, Stage
 
@@ -241,7 +241,7 @@ def test_a_job_that_never_ends_is_given_up_and_is_no_pass(stage: Stage) -> None:
     story = stage.finish(request_id, every=10.0)
     assert story.cluster_state == ClusterState.DEGRADED
     assert story.report is not None
-    assert [node.verdict for node in story.report.nodes] == [VERIFIED, FAILED]
+    assert [node.verdict for node in story.report.nodes] == [VERIFIED, UNKNOWN]
     assert "ImagePullBackOff" in story.report.reasons[0]
 
 

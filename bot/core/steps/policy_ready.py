@@ -49,7 +49,7 @@ class PolicyReady:
             f"The GPU Operator is not ready after {look.observed_s / 60:.0f} minutes: "
             + (causes[0].what if causes else said),
             causes[0].remedy if causes else "Look at the pods of namespace gpu-operator.",
-            (*cause_lines(causes), f"ClusterPolicy: {said}", *pod_lines(troubles)),
+            (f"ClusterPolicy: {said}", *cause_lines(causes), *pod_lines(troubles)),
         )
 
 
