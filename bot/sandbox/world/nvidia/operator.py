@@ -32,7 +32,7 @@ class GpuOperator:
         self._times = cluster.timings
         self._faults = faults
         self._manifests = Manifests(cluster)
-        self._policy = Policy(cluster, self._manifests)
+        self._policy = Policy(cluster, self._manifests, ignored="diag-26" in faults)
         self._values: Obj = {}
         self._chart: Chart | None = None
         self._running = False
@@ -143,7 +143,7 @@ class GpuOperator:
         while True:
             found = self._store.get(NODE, node)
             restricted = self._cluster.admission.violates(self._manifests.namespace)
-            if restricted:
+            if restricted or ("diag-24" in self._faults and part == "daemonsets"):
                 self._manifests.refuse(part)
             elif untolerated(self._tolerations(part), found) is None:
                 return
@@ -161,6 +161,9 @@ class GpuOperator:
         if problem:
             yield from self._crash(parts.DRIVER, node, problem)
         yield from self._fault(parts.DRIVER, node)
+        if "diag-22" in self._faults:
+            self._label(node, {"nvidia.com/gpu-driver-upgrade-state": "upgrade-failed"})
+            yield from self._hang(parts.DRIVER, node, "waiting for the driver upgrade\n")
         yield self._times.driver
         self._cluster.drivers[node] = version
         self._manifests.ready(parts.DRIVER, node)

@@ -18,9 +18,10 @@ _GPU_LABEL = "nvidia.com/gpu.present"
 
 
 class Policy:
-    """The one ClusterPolicy of a cluster."""
+    """The one ClusterPolicy of a cluster that counts; ``ignored``: there is another, older one."""
 
-    def __init__(self, cluster: Downstream, manifests: Manifests) -> None:
+    def __init__(self, cluster: Downstream, manifests: Manifests, *, ignored: bool) -> None:
+        self._ignored = ignored
         self._cluster = cluster
         self._store = cluster.store
         self._manifests = manifests
@@ -69,6 +70,8 @@ class Policy:
 
     def _judge(self) -> tuple[str, str, str]:
         """State, reason and message."""
+        if self._ignored:
+            return "ignored", "ReconcileFailed", "only one ClusterPolicy is allowed"
         if not labelled_nodes(self._cluster, _NFD_LABEL):
             return "ready", "NFDLabelsMissing", "No NFD labels found in the cluster"
         if not labelled_nodes(self._cluster, _GPU_LABEL):
