@@ -68,6 +68,10 @@ _UPGRADE, _MIXED, _DRIVER_VERSION, _OPERANDS_OFF = (
 )
 
 
+NO_DEVICE = "diag-10"
+"""The mode in which no GPU is on the PCI bus; a failed operator leaves the same label missing."""
+
+
 @dataclass(frozen=True)
 class Signal:
     """Something that was read: `where` in the catalogue's words, `age_s` for how long it has been so."""

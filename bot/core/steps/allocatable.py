@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bot.core.diagnosis import cause_lines, operand_causes, pod_lines
+from bot.core.diagnosis import cause_lines, pod_lines
 from bot.core.operator_values import NAMESPACE
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.why import causes as likely_causes
 
 _SETTLED_S = 180.0
 
@@ -28,7 +29,7 @@ class Allocatable:
         nodes = look.gpu_nodes()
         there = sum(node.gpus for node in nodes)
         troubles = look.downstream.pod_troubles(NAMESPACE)
-        causes = operand_causes(troubles)
+        causes = likely_causes(look, troubles, look.downstream.policy())
         lost = [
             f"{n.name}: {n.gpu_capacity - n.gpus} GPU(s) marked unhealthy" for n in nodes if n.gpu_capacity > n.gpus
         ]

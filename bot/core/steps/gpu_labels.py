@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from bot.core.diagnosis import node_signals, recognise
+from bot.core.diagnosis import NO_DEVICE, cause_lines
+from bot.core.operator_values import NAMESPACE
 from bot.core.ports import Node
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.why import causes as likely_causes
 
 # The operator accepts any of the three (gpu-operator: controllers/state_manager.go).
 _PCI_LABELS = tuple(f"feature.node.kubernetes.io/pci-{form}.present" for form in ("10de", "0302_10de", "0300_10de"))
@@ -30,18 +32,19 @@ class GpuLabels:
         return Wait("the operator is marking the GPU nodes")
 
     def give_up(self, look: Look) -> Fail:
-        nodes = look.gpu_nodes()
-        unseen = [node for node in nodes if not seen(node)]
-        if unseen:
+        causes = likely_causes(look, look.downstream.pod_troubles(NAMESPACE), look.downstream.policy())
+        unseen = [node for node in look.gpu_nodes() if not seen(node)]
+        if unseen and (not causes or causes[0].code == NO_DEVICE):
             return Fail(
                 f"No GPU is on the PCI bus of {', '.join(n.name for n in unseen)} (label {_PCI_LABELS[0]} is missing).",
                 "Check that Node Feature Discovery runs there; if it does, the machine is faulty or of a wrong type: "
                 "delete the cluster and ask again.",
-                tuple(finding.sentence for finding in recognise(node_signals(unseen, look.observed_s))),
+                cause_lines(causes),
             )
         return Fail(
-            f"The GPU nodes never got the label {_PRESENT}.",
-            "Look at the log of the gpu-operator pod in namespace gpu-operator.",
+            f"The GPU nodes never got the label {_PRESENT}" + (f": {causes[0].what}." if causes else "."),
+            causes[0].remedy if causes else "Look at the log of the gpu-operator pod in namespace gpu-operator.",
+            cause_lines(causes),
         )
 
 

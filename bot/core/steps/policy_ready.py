@@ -6,20 +6,10 @@ It is "ready" too when no node has a GPU or no label exists: only the reason `Re
 
 from __future__ import annotations
 
-from bot.core.diagnosis import (
-    Cause,
-    cause_lines,
-    cause_of,
-    node_signals,
-    operand_causes,
-    pod_lines,
-    pod_signals,
-    policy_signals,
-    recognise,
-)
+from bot.core.diagnosis import cause_lines, pod_lines
 from bot.core.operator_values import NAMESPACE
-from bot.core.ports import PodTrouble, PolicyView
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.why import causes as likely_causes
 
 _LATE_S = 600.0
 """A driver builds in 3 to 5 minutes; after this long the pods are asked what is wrong, before anybody asks us."""
@@ -35,7 +25,9 @@ class PolicyReady:
         if policy.state == "ready" and policy.ready and policy.reason == "Reconciled":
             return Done()
         why = f"{policy.reason or policy.state}: {policy.message}" if policy.message else policy.reason
-        if look.observed_s > _LATE_S and (causes := _causes(look, look.downstream.pod_troubles(NAMESPACE), policy)):
+        if look.observed_s > _LATE_S and (
+            causes := likely_causes(look, look.downstream.pod_troubles(NAMESPACE), policy)
+        ):
             return Wait(f"{causes[0].what}. {causes[0].remedy}", 20.0, progress=why)
         return Wait(why)
 
@@ -43,7 +35,7 @@ class PolicyReady:
         cluster = look.downstream
         policy = cluster.policy()
         troubles = cluster.pod_troubles(NAMESPACE)
-        causes = _causes(look, troubles, policy)
+        causes = likely_causes(look, troubles, policy)
         said = f"{policy.reason}: {policy.message}" if policy else "there is no ClusterPolicy"
         return Fail(
             f"The GPU Operator is not ready after {look.observed_s / 60:.0f} minutes: "
@@ -51,10 +43,3 @@ class PolicyReady:
             causes[0].remedy if causes else "Look at the pods of namespace gpu-operator.",
             (f"ClusterPolicy: {said}", *cause_lines(causes), *pod_lines(troubles)),
         )
-
-
-def _causes(look: Look, troubles: tuple[PodTrouble, ...], policy: PolicyView | None) -> tuple[Cause, ...]:
-    """What pods, ClusterPolicy and labels show together; where no mode fits, what the pods say in general."""
-    nodes = node_signals(look.gpu_nodes(), look.observed_s)
-    findings = recognise((*pod_signals(troubles), *policy_signals(policy), *nodes))
-    return tuple(map(cause_of, findings)) or operand_causes(troubles)

@@ -15,6 +15,8 @@ FAULTS: dict[str, str] = {
     "gpu-bad": "the last GPU of the last GPU node computes wrong results",
     "rancher-503": "Rancher answers 503 for 30 s, from 60 s after the first cluster was asked for",
     **{name: what for name, (what, _) in FAILING.items()},
+    "diag-09": "the GPU nodes are labelled not to get the operator's DaemonSets",
+    "diag-21": "the operator's own pod runs out of memory",
     "diag-22": "a driver upgrade has failed and left its label",
     "diag-24": "pod security refuses the operator's DaemonSets, whatever the namespace says",
     "diag-26": "another ClusterPolicy claims the cluster",

@@ -36,7 +36,7 @@ def named(rig: Rig, *, labelled: bool = True) -> tuple[list[str], Any]:
         cluster.close()
 
 
-@pytest.mark.parametrize("fault", sorted([*FAILING, "diag-22", "diag-24", "diag-26"]))
+@pytest.mark.parametrize("fault", sorted([*FAILING, "diag-09", "diag-22", "diag-24", "diag-26"]))
 def test_a_failure_is_recognised(make_rig: Callable[..., Rig], fault: str) -> None:
     rig = make_rig(fault)
     rig.order()
@@ -46,7 +46,7 @@ def test_a_failure_is_recognised(make_rig: Callable[..., Rig], fault: str) -> No
     codes, policy = named(rig)
     assert codes == [fault]
     assert policy is not None
-    assert not policy.ready or fault == "diag-24", "DaemonSets without pods satisfy the operator"
+    assert not policy.ready or fault in ("diag-09", "diag-24"), "DaemonSets without pods satisfy the operator"
 
 
 def test_a_healthy_cluster_names_nothing_at_any_time(rig: Rig) -> None:

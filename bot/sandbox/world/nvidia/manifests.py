@@ -46,6 +46,17 @@ class Manifests:
             selector = {f"nvidia.com/gpu.deploy.{operand.label}": "true"}
             self._ensure(DAEMON_SET, operand.name, _daemon_set(operand.name, selector))
 
+    def kill_operator(self, node: str) -> None:
+        """The operator's own pod runs out of memory, again and again."""
+        pod = self._pod(
+            f"gpu-operator-{self._store.suffix()}", node, "gpu-operator", (), "gpu-operator", owner="ReplicaSet"
+        )
+        waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container"}}
+        last = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+        pod["status"]["phase"] = "Running"
+        pod["status"]["containerStatuses"] = [container_status(pod["spec"]["containers"][0], waiting, 7, last)]
+        self._store.create(POD, pod)
+
     def remove(self) -> None:
         """Helm's uninstall."""
         for operand, node in list(self._pods):

@@ -70,6 +70,9 @@ class GpuOperator:
         while not any(untolerated(self._tolerations("operator"), node) is None for node in self._store.all(NODE)):
             yield self._news
         yield self._times.operator_start
+        if "diag-21" in self._faults:
+            self._manifests.kill_operator(self._store.all(NODE)[0]["metadata"]["name"])
+            yield Signal()
         self._running = True
         self._manifests.start_operator()
         if self._store.find(RUNTIME_CLASS, "nvidia") is None:
@@ -122,6 +125,10 @@ class GpuOperator:
         deploy = {f"nvidia.com/gpu.deploy.{operand.label}": "true" for operand in parts.OPERANDS}
         self._label(node, {"nvidia.com/gpu.present": "true", **deploy})
         self._policy.review()
+        if "diag-09" in self._faults:
+            self._label(node, {"nvidia.com/gpu.deploy.operands": "false"})
+            self._policy.review()
+            return
         yield from self._admitted("daemonsets", node)
         for operand in parts.OPERANDS:
             self._manifests.start(operand, node)
