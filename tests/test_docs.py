@@ -19,9 +19,9 @@ from pydantic_core import PydanticUndefined
 from bot import settings
 from bot.cli import main
 from bot.core import plan, policy, spec
+from bot.core.measuring import NAMESPACE as VERIFY_NAMESPACE
 from bot.core.operator_values import NAMESPACE, REPO_NAME, REPO_URL
 from bot.core.records import Kind
-from bot.core.steps.verify import NAMESPACE as VERIFY_NAMESPACE
 from bot.sandbox import play
 from bot.sandbox.world.faults import FAULTS
 from handlers.grammar import draft_of, split
@@ -187,7 +187,8 @@ def test_presets() -> None:
 def test_faults() -> None:
     told = [codes(c[0])[0] for c in rows(section(CONTRACTS, "## Sandbox")) if not c[0].startswith("`--")]
     assert told == list(FAULTS)
-    assert set(FAULTS) <= set(codes(section(README, "## Try it")))
+    plain = {name for name in FAULTS if not name.startswith("diag-")}
+    assert plain <= set(codes(section(README, "## Try it")))
 
 
 def test_labels_and_namespaces() -> None:

@@ -6,6 +6,15 @@ from collections.abc import Iterable
 
 from bot.sandbox.world.nvidia.failing import FAILING
 
+_MODES = {
+    "diag-09": "the GPU nodes are labelled not to get the operator's DaemonSets",
+    "diag-21": "the operator's own pod runs out of memory",
+    "diag-22": "a driver upgrade has failed and left its label",
+    "diag-24": "pod security refuses the operator's DaemonSets, whatever the namespace says",
+    "diag-26": "another ClusterPolicy claims the cluster",
+    **{name: what for name, (what, _) in FAILING.items()},
+}
+
 #: Name of each fault and what it does to the world.
 FAULTS: dict[str, str] = {
     "no-capacity": "AWS has no capacity for the GPU pool: create, fail, wipe, create, for ever",
@@ -14,13 +23,8 @@ FAULTS: dict[str, str] = {
     "gpu-missing": "the last GPU node has no GPU on its PCI bus",
     "gpu-bad": "the last GPU of the last GPU node computes wrong results",
     "rancher-503": "Rancher answers 503 for 30 s, from 60 s after the first cluster was asked for",
-    **{name: what for name, (what, _) in FAILING.items()},
-    "diag-09": "the GPU nodes are labelled not to get the operator's DaemonSets",
-    "diag-21": "the operator's own pod runs out of memory",
-    "diag-22": "a driver upgrade has failed and left its label",
-    "diag-24": "pod security refuses the operator's DaemonSets, whatever the namespace says",
-    "diag-26": "another ClusterPolicy claims the cluster",
     "slack-429": "Slack limits the rate (played by the Slack stand-in; nothing changes here)",
+    **dict(sorted(_MODES.items())),
 }
 
 
