@@ -25,7 +25,7 @@ _HOUR_S = 3600.0
 class Account:
     """One cluster's bill. `spent` so far, `unusable` the part for GPUs that nobody could use, `promised` still to come.
 
-    None where no price was known. `hours` since its machines were asked for.
+    None where no price was known. `hours` since its machines were asked for; `this_month`: some of them in this one.
     """
 
     cluster: str
@@ -36,6 +36,7 @@ class Account:
     spent: float | None
     unusable: float | None
     promised: float | None
+    this_month: bool
 
 
 @dataclass(frozen=True)
@@ -168,4 +169,5 @@ def _account(cluster: ClusterRow, life: _Life, now: float) -> Account:
         spent=None if rate is None else rate * hours,
         unusable=None if gpu_rate is None else gpu_rate * life.unusable_gpu_seconds() / _HOUR_S,
         promised=None if rate is None else rate * life.seconds_to_come(now) / _HOUR_S,
+        this_month=life.ended >= month_began(now),
     )
