@@ -21,12 +21,12 @@ def all_checks(facts: Facts) -> tuple[Check, ...]:
     Where account or region will not do, what else AWS would say follows from that and is left out.
     """
     rancher = _judge(facts, _RANCHER)
+    where = _judge(facts, {"region": account.region})
+    if where[0].state == NO:
+        return (*where, *rancher)
     who = _judge(facts, {"AWS account": account.account})
     if isinstance(facts.identity.error, Refused) or who[0].state == NO:
         return (*who, *rancher)
-    where = _judge(facts, {"region": account.region})
-    if where[0].state == NO:
-        return (*who, *where, *rancher)
     return (*who, *where, *rancher, *_judge(facts, _about_machines(facts)))
 
 
