@@ -372,6 +372,17 @@ class JobView:
     log: str
 
 
+@dataclass(frozen=True)
+class GpuUse:
+    """GPUs that unfinished pods ask for, ours and the operator's aside; when the last such pod ended (Unix seconds).
+
+    Pods that have been deleted tell nothing: `last_at` is None when no pod that is still listed has ended.
+    """
+
+    asked: int
+    last_at: float | None
+
+
 class Cluster(Protocol):
     """The Kubernetes API of one downstream cluster. Every method may raise `WorldError`s."""
 
@@ -388,6 +399,9 @@ class Cluster(Protocol):
     def job(self, namespace: str, name: str) -> JobView | None: ...
     def remove_taint(self, node: str, key: str) -> None:
         """Take the taint off; nothing happens when it is not there."""
+
+    def gpu_use(self, ours: frozenset[str]) -> GpuUse:
+        """What pods outside of the namespaces `ours` ask of the GPUs."""
 
     def storage_class(self) -> str:
         """The default StorageClass's name, '' when there is none."""
