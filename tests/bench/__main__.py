@@ -14,12 +14,14 @@ from rich.console import Console
 from tests.bench import runs
 from tests.bench.crowd import NotVerified
 from tests.bench.figures import Figure, as_json, machine, table
+from tests.bench.preflight import preflights
 
 OUTPUT = Path("bench.json")
 RUNS: dict[str, Callable[[], Coroutine[Any, Any, list[Figure]]]] = {
     "acks": lambda: runs.acks(speed=1, busy_speed=10, end_speed=25),
     "overhead": lambda: runs.overhead(speed=20),
     "load": lambda: runs.load(first_speed=2, speed=6),
+    "preflight": preflights,
 }
 """The worlds run as fast as two cores can follow with the sandbox beside the bot: the figures are the bot's then."""
 
