@@ -333,7 +333,8 @@ def _must_be_open(request: RequestRow, now: float) -> None:
     if not request.decided_by:
         raise Conflict("This request has failed its checks.", "The requester can ask again.")
     word = "denied" if request.state == RequestState.DENIED else "approved"
-    raise Conflict(f"This was already {word} by <@{request.decided_by}>.")
+    by = "the policy" if request.decided_by == spending.BY_POLICY else f"<@{request.decided_by}>"
+    raise Conflict(f"This was already {word} by {by}.")
 
 
 def _delete_asked(cluster: ClusterRow) -> Conflict:

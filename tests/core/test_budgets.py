@@ -140,6 +140,8 @@ def test_what_is_small_needs_nobody(priced):
     story = priced.awaiting()
     assert story.state == RequestState.APPROVED
     assert [(one.approver, one.decision) for one in story.decisions] == [("policy", "approve")]
+    with pytest.raises(Conflict, match="already approved by the policy"):
+        priced.approve(story.request_id)
     assert priced.finish(story.request_id).state == RequestState.DONE
 
 

@@ -150,8 +150,9 @@ def test_costs_say_what_is_not_known_and_what_is_left() -> None:
     )
     page = costs(Costs(bills, (("ml", Committed(10.0, 20.0, 100.0, unknown=True)),)))
     text = "".join(strings(list(render(page).blocks)))
-    assert "at least $10.00 spent this month, $20.00 promised; $70.00 of $100.00 left." in text
-    assert "$10.00 and something unknown, of it $1.50 and something unknown for GPUs nobody could use" in text
+    assert ": at least $10.00 spent this month, $20.00 promised" in text
+    assert "; $70.00 of $100.00 left." in text
+    assert ": $10.00 and something unknown, of it $1.50 and something unknown for GPUs nobody could use" in text
 
 
 def test_a_card_of_several_machines_says_that_they_have_no_fast_network() -> None:
