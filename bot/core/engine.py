@@ -156,7 +156,7 @@ class Engine:
             outside = self._around.outside(request.target)
             spec, catalogue = spec_from_json(request.spec), self._around.catalogue
             with self._store.reading() as tx:
-                held = spending.committed(tx, request, catalogue, self._clock.now())
+                held = spending.against_budget(tx, request, catalogue, self._clock.now())
             return preflight(spec, catalogue, cloud=outside.cloud, rancher=outside.rancher, committed=held)
         except WorldError as error:
             return Preflight((Check("configuration", "no", error.reason, error.remedy),))

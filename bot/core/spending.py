@@ -49,13 +49,19 @@ def committed(tx: Tx, request: RequestRow, catalogue: Catalogue, now: float) -> 
     return None if team is None else ledger.committed(tx, team, now, without=request.id)
 
 
+def against_budget(tx: Tx, request: RequestRow, catalogue: Catalogue, now: float) -> Committed | None:
+    """`committed`, and None without adding anything up for a team that has no budget."""
+    team = catalogue.teams.get(request.team)
+    return None if team is None or team.budget_per_month is None else committed(tx, request, catalogue, now)
+
+
 def must_fit(tx: Tx, request: RequestRow, catalogue: Catalogue, now: float) -> None:
     """Raises `OverBudget` when the order costs more than the team has left this month.
 
     The approval that follows in the same transaction is the reservation: from then on `committed` counts it. A price
     that is not known cannot be counted; such an order gets the larger number of approvals instead.
     """
-    held = committed(tx, request, catalogue, now)
+    held = against_budget(tx, request, catalogue, now)
     cost = envelope_from_json(request.envelope).max_cost if request.envelope else None
     if held is None or held.budget is None or cost is None or cost <= held.left:
         return
