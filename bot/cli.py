@@ -1,17 +1,20 @@
-"""The command line: gpu-cluster run · worker · sandbox · doctor · verify · create --dry-run · example-config."""
+"""The command line: what a person types at a shell. Each command's help holds an example."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.table import Table
 
-from bot import app, settings, verify
+from bot import app, reports, settings, verify
 from bot.core.measuring import LEVELS
+from bot.core.money import dollars
 from bot.core.ports import WorldError
 from bot.core.spec import Check, Draft, Invalid
 from bot.core.verdict import report_to_json
@@ -236,6 +239,74 @@ def verify_command(
         for text in verify.lines(report):
             click.echo(text)
     sys.exit(verify.EXIT[report.verdict])
+
+
+@main.command()
+@click.argument("name", required=False, default="")
+def cost(*, name: str) -> None:
+    """Show what clusters have cost, by our own clock and the prices that were approved.
+
+    \b
+    Examples:
+      gpu-cluster cost
+      gpu-cluster cost train-a
+    """
+    bills = [bill for bill in reports.costs(settings.load()) if not name or bill.cluster == name]
+    table = Table("cluster", "state", "team", "requester")
+    for heading in ("hours", "so far", "on GPUs nobody could use", "still promised"):
+        table.add_column(heading, justify="right")
+    for bill in bills:
+        sums = ("unknown" if s is None else dollars(s) for s in (bill.spent, bill.unusable, bill.promised))
+        table.add_row(bill.cluster, bill.state, bill.team, bill.requester, f"{bill.hours:.1f}", *sums)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+@main.command()
+@click.option("--terminate", multiple=True, metavar="ID", help="End this machine, if it is one of them; asks first.")
+@click.option("--yes", is_flag=True, help="With --terminate: do not ask.")
+def orphans(*, terminate: tuple[str, ...], yes: bool) -> None:
+    """List what is left in AWS of clusters that are gone. Ends nothing unless told to, machine by machine.
+
+    \b
+    Examples:
+      gpu-cluster orphans
+      gpu-cluster orphans --terminate i-0123456789abcdef0
+    """
+    loaded = settings.load()
+    if terminate:
+        if not yes:
+            click.confirm(f"End {', '.join(terminate)} for good?", abort=True)
+        click.echo(f"Ending: {', '.join(reports.terminate(loaded, terminate))}")
+        return
+    found = reports.left_in_aws(loaded)
+    for region, left in found.items():
+        for orphan in left:
+            thing = orphan.thing
+            click.echo(
+                f"{region}  {thing.kind:14} {thing.id}  {thing.cluster or thing.name}  {thing.detail}  {orphan.why}"
+            )
+    if not any(found.values()):
+        click.echo(f"Nothing is left in {', '.join(found)}.")
+
+
+@main.command()
+@click.option("--days", type=click.FloatRange(min=0), default=3.0, show_default=True, help="Idle for that long.")
+def forgotten(*, days: float) -> None:
+    """List clusters whose GPUs no pod has asked for in days, as far as their pods still tell.
+
+    \b
+    Example:
+      gpu-cluster forgotten --days 2
+    """
+    idle = reports.unused(settings.load(), days)
+    for one in idle:
+        since = datetime.fromtimestamp(one.since, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        said = (
+            f"could not be asked: {one.why_unknown}" if one.why_unknown else f"no pod has asked for a GPU since {since}"
+        )
+        click.echo(f"{one.cluster.name} ({one.cluster.team}, {one.cluster.owner}): {said}")
+    if not idle:
+        click.echo(f"Every cluster's GPUs have been asked for within {days:g} days.")
 
 
 @main.command("example-config")

@@ -14,6 +14,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bot.core.impossible import IMPOSSIBLE
 from bot.core.ports import Temporary
 from bot.core.spec import Catalogue, Image, Policy, PoolSpec, Preset, Target, Team
 
@@ -73,6 +74,7 @@ class TeamSection(_Strict):
     channels: list[_CHANNEL] = []
     presets: list[str] = []
     targets: Annotated[list[str], Field(min_length=1)] = ["default"]
+    budget_per_month: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _somebody_approves(self) -> TeamSection:
@@ -90,15 +92,29 @@ class TargetSection(_Strict):
     ami: str = ""
     account: str = ""
     ssh_user: str = "ubuntu"
+    regions: list[str] = []
 
 
 class PoolSection(_Strict):
     instance_type: str
     root_gib: Annotated[int, Field(ge=8, le=16384)] = 60
 
+    @model_validator(mode="before")
+    @classmethod
+    def _possible(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and (asked := next((key for key in raw if key in IMPOSSIBLE), None)) is not None:
+            raise ValueError(f"{asked} is impossible: {IMPOSSIBLE[asked]}")
+        return raw
+
 
 class CountedPoolSection(PoolSection):
     count: Annotated[int, Field(ge=1, le=100)] = 1
+
+
+class GpuPoolSection(PoolSection):
+    """`alternatives`: types that may stand in, in this order, where the first has no capacity."""
+
+    alternatives: list[str] = []
 
 
 class PresetSection(_Strict):
@@ -107,7 +123,7 @@ class PresetSection(_Strict):
     description: str = ""
     control_plane: CountedPoolSection
     workers: CountedPoolSection
-    gpu: PoolSection
+    gpu: GpuPoolSection
     kubernetes: str = ""
     operator: Annotated[str, StringConstraints(pattern=r"^v\d+\.\d+\.\d+$")] = "v26.7.0"
     driver: str = ""
@@ -120,6 +136,8 @@ class PolicySection(_Strict):
     max_gpus: Annotated[int, Field(ge=1, le=1024)] = 64
     approvals: Annotated[int, Field(ge=1, le=2)] = 1
     approval_hours: Annotated[int, Field(ge=1, le=24 * 14)] = 24
+    no_approval_below: Annotated[float, Field(ge=0)] = 0.0
+    two_approvals_above: Annotated[float, Field(ge=0)] | None = None
 
 
 class VerifySection(_Strict):
@@ -319,7 +337,15 @@ def _preset(name: str, section: PresetSection) -> Preset:
     pools = (
         PoolSpec("cp", control.instance_type, control.count, control_plane=True, root_gib=control.root_gib),
         PoolSpec("wk", workers.instance_type, workers.count, worker=True, root_gib=workers.root_gib),
-        PoolSpec("gpu", gpu.instance_type, None, worker=True, gpu=True, root_gib=gpu.root_gib),
+        PoolSpec(
+            "gpu",
+            gpu.instance_type,
+            None,
+            worker=True,
+            gpu=True,
+            root_gib=gpu.root_gib,
+            alternatives=tuple(gpu.alternatives),
+        ),
     )
     return Preset(
         name,

@@ -63,6 +63,9 @@ class Commands:
             self._create(ack, client, respond, typed, draft_of(words.rest))
         elif words.verb in ("", "help", "list"):
             self._take(ack, typed, Inbound(Gesture(words.verb or "help"), typed.user, typed.channel))
+        elif words.verb == "cost":
+            name = words.rest[0] if words.rest else ""
+            self._take(ack, typed, Inbound(Gesture.COST, typed.user, typed.channel, name=name))
         elif words.verb in ("status", "delete"):
             self._about_one(ack, typed, Gesture(words.verb), words.rest)
         elif words.verb in LATER:

@@ -9,6 +9,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from bot.core.impossible import why_not
 from bot.core.spec import Draft, Problem
 
 # Phones put these where a keyboard has quotes and dashes. A ’ within a word is an apostrophe and stays.
@@ -70,6 +71,8 @@ def draft_of(words: tuple[str, ...]) -> Draft:
                 problems.append(Problem(key, f"--{key} needs a value after it."))
             else:
                 said[key] = queue.pop(0)
+        elif word.startswith("-") and (why := why_not(word)) is not None:
+            problems.append(Problem("", why))
         elif word.startswith("-"):
             problems.append(Problem("", f"I do not know {word}; there is --{', --'.join(_FIELDS[1:])}."))
         elif "name" not in said:

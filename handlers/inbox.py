@@ -23,6 +23,8 @@ class Gesture(StrEnum):
     DELETE = "delete"
     LIST = "list"
     STATUS = "status"
+    COST = "cost"
+    """What clusters cost; `name` is one of them, or empty for all."""
     HELP = "help"
     APPROVE = "approve"
     DENY = "deny"

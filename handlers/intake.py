@@ -19,6 +19,7 @@ from handlers.directory import SlackDirectory
 from handlers.forms import presets_for
 from handlers.inbox import Gesture, Inbound, Inbox, inbound_from_json
 from handlers.views import answers
+from handlers.views.costs import costs
 from handlers.views.help import Rights, help_page
 from handlers.views.listing import listing
 from handlers.views.page import Page
@@ -154,6 +155,7 @@ class Intake:
             Gesture.DELETE: self._delete,
             Gesture.LIST: lambda ask, _: Reply(listing(self._desk.stories(ask))),
             Gesture.STATUS: self._status,
+            Gesture.COST: self._cost,
             Gesture.HELP: lambda ask, _: Reply(self._help(ask)),
             Gesture.APPROVE: self._decide,
             Gesture.DENY: self._decide,
@@ -182,6 +184,11 @@ class Intake:
         if name_problem(inbound.name) is not None:
             raise Conflict("That is not a cluster's name.", "/gpu-cluster list shows those there are.")
         return Reply(status(self._desk.story_of(ask, inbound.name)), visible=bool(inbound.thread_ts))
+
+    def _cost(self, ask: Ask, inbound: Inbound) -> Reply:
+        if inbound.name and name_problem(inbound.name) is not None:
+            raise Conflict("That is not a cluster's name.", "/gpu-cluster cost shows all there are.")
+        return Reply(costs(self._desk.costs(ask, inbound.name)), visible=bool(inbound.thread_ts))
 
     def _decide(self, ask: Ask, inbound: Inbound) -> Reply:
         request_id, _, seen = inbound.name.partition(".")

@@ -170,6 +170,29 @@ def test_dry_run_prints_the_envelope_and_leaves_no_trace(stage: Stage, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+# --- reports ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (("cost",), "on GPUs nobody could use"),
+        (("orphans",), "Nothing is left in us-east-1."),
+        (("forgotten",), "Every cluster's GPUs have been asked for within 3 days."),
+    ],
+)
+def test_reports_of_a_bot_that_has_done_nothing(stage: Stage, tmp_path: Path, line: tuple[str, ...], said: str) -> None:
+    ended = program(*line, env=stage.environment | {"DATABASE_URL": f"sqlite:///{tmp_path}/gpu-cluster.db"})
+    assert ended.returncode == 0, ended.stderr
+    assert said in ended.stdout
+
+
+def test_only_orphans_are_ended(stage: Stage, tmp_path: Path) -> None:
+    env = stage.environment | {"DATABASE_URL": f"sqlite:///{tmp_path}/gpu-cluster.db"}
+    heard = last_words("orphans", "--terminate", "i-0123456789abcdef0", "--yes", env=env)
+    assert "no machine of a cluster that is gone. Nothing was ended." in heard
+
+
 # --- help -------------------------------------------------------------------------------------------------------
 
 

@@ -218,7 +218,7 @@ def test_play_keys_and_example() -> None:
 
 def test_json_examples_are_json() -> None:
     blocks = fenced(EVERYTHING, "json")
-    assert len(blocks) >= 3
+    assert len(blocks) >= 2
     for block in blocks:
         assert json.loads(block)
 
@@ -259,19 +259,6 @@ def test_scopes_are_those_of_the_manifest() -> None:
     told = {codes(cells[0])[0] for cells in rows(section(SLACK, "## Scopes"))}
     assert told == set(manifest["oauth_config"]["scopes"]["bot"])
     assert set(codes(section(SLACK, "## Events"))) == set(manifest["settings"]["event_subscriptions"]["bot_events"])
-
-
-def test_aws_rights_are_those_of_the_calls() -> None:
-    source = (ROOT / "bot" / "aws" / "cloud.py").read_text()
-    called = {
-        (service, name)
-        for service, direct, paged in re.findall(r'self\._(\w+)\.(?:get_paginator\("(\w+)"\)|(\w+)\()', source)
-        for name in (direct, paged)
-        if name
-    }
-    actions = {f"{service}:{''.join(word.capitalize() for word in name.split('_'))}" for service, name in called}
-    policy_file = next(json.loads(block) for block in fenced(README, "json"))
-    assert set(policy_file["Statement"][0]["Action"]) == actions
 
 
 # --- links ----------------------------------------------------------------------------------------------------

@@ -270,3 +270,24 @@ def test_no_secret_is_said_when_something_else_is_wrong(path: Path, monkeypatch:
     with pytest.raises(SettingsError) as error:
         load()
     assert "very-secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["capacity_reservation", "capacity_block", "placement_group", "efa"])
+def test_what_ranchers_driver_cannot_do_is_said(path: Path, key: str) -> None:
+    path.write_text(GOOD.replace("gpu = { ", f'gpu = {{ {key} = "yes", ', 1))
+    with pytest.raises(SettingsError, match=f"{key} is impossible: Rancher's EC2 driver has no option"):
+        read_config(path)
+
+
+def test_money_and_alternatives_reach_the_catalogue(path: Path) -> None:
+    text = GOOD.replace("[team.default]", "[team.default]\nbudget_per_month = 5000", 1)
+    text = text.replace("[policy]", "[policy]\nno_approval_below = 50\ntwo_approvals_above = 2000", 1)
+    text = text.replace(
+        'gpu = { instance_type = "g4dn.xlarge"', 'gpu = { instance_type = "g4dn.xlarge", alternatives = ["g5.xlarge"]'
+    )
+    path.write_text(text.replace("regions = []", 'regions = ["us-west-2"]', 1))
+    catalogue = configuration.catalogue_of(read_config(path))
+    assert catalogue.teams["default"].budget_per_month == 5000
+    assert (catalogue.policy.no_approval_below, catalogue.policy.two_approvals_above) == (50, 2000)
+    assert catalogue.targets["default"].regions == ("us-west-2",)
+    assert catalogue.presets["starter"].gpu_pool.alternatives == ("g5.xlarge",)

@@ -6,11 +6,13 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bot.core import lifecycle, plan, story
+from bot.core import ledger, lifecycle, plan, spending, story
+from bot.core.ledger import Account, Committed
 from bot.core.policy import Denied, Directory, Verb, lead_of, require, roles_of, who_can
 from bot.core.ports import Clock, Store, Taken, Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState
 from bot.core.spec import Catalogue, Draft, Invalid, Problem, Team, check_draft, name_problem, to_json
+from bot.core.spending import OverBudget
 from bot.core.story import Story
 
 
@@ -40,6 +42,14 @@ class Decided:
     approvals: int
     needed: int
     final: bool
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What clusters cost so far, and what each team concerned has committed this month."""
+
+    accounts: tuple[Account, ...]
+    teams: tuple[tuple[str, Committed], ...]
 
 
 class Desk:
@@ -161,12 +171,16 @@ class Desk:
             _must_be_open(request, now)
             if not request.envelope_hash.startswith(seen):
                 raise Conflict("The request has changed since this card was drawn.", "Look at it again, then decide.")
+            needed = self._needed(tx, request)
             if approve:
                 try:
-                    count = lifecycle.approve(tx, request, user, because, now, needed=self._needed(request))
+                    spending.must_fit(tx, request, self._catalogue, now)
+                    count = lifecycle.approve(tx, request, user, because, now, needed=needed)
                 except Taken as taken:
                     raise Conflict("You have approved this already; it waits for another lead.") from taken
-                final = count >= self._needed(request)
+                except OverBudget as over:
+                    raise Conflict(over.why, over.remedy) from over
+                final = count >= needed
             else:
                 try:
                     lifecycle.deny(tx, request, user, because, reason, now)
@@ -177,7 +191,7 @@ class Desk:
                 count, final = 0, True
             told = self._tell(tx, request_id)
         self._wake()
-        return Decided(told, count, self._needed(request), final)
+        return Decided(told, count, needed, final)
 
     # --- telling ------------------------------------------------------------------------------------------
 
@@ -223,6 +237,19 @@ class Desk:
                 lifecycle.rerender(tx, request_id, urgent=False)
         self._wake()
 
+    def costs(self, ask: Ask, name: str = "") -> Costs:
+        """The bill of every cluster of this month, or of all that bore a name. Raises `Denied` or `Conflict`."""
+        team = self._catalogue.team_of(ask.user, ask.channel)
+        require(Verb.COST, self._directory.person(ask.user), team, None, self._directory)
+        now = self._clock.now()
+        with self._store.reading() as tx:
+            bills = [a for a in ledger.accounts(tx, now) if (a.cluster == name if name else a.this_month)]
+            teams = [team for team in self._catalogue.teams.values() if any(a.team == team.name for a in bills)]
+            held = tuple((team.name, ledger.committed(tx, team, now)) for team in teams)
+        if name and not bills:
+            raise Conflict(f"Nothing has been spent on a cluster “{name}”.", "/gpu-cluster cost shows the others.")
+        return Costs(tuple(bills), held)
+
     def story_by_id(self, request_id: str) -> Story | None:
         """For the publisher and the command line: no rights are asked."""
         with self._store.reading() as tx:
@@ -261,7 +288,7 @@ class Desk:
 
     def _tell(self, tx: Tx, request_id: str) -> Story:
         request = tx.request(request_id)
-        needed = self._needed(request) if request else 1
+        needed = self._needed(tx, request) if request else 1
         told = story.tell(tx, request_id, approvals_needed=needed)
         if told is None:
             raise LookupError(request_id)
@@ -273,8 +300,9 @@ class Desk:
         counted = [r for r in requests if r.state not in (RequestState.DENIED, RequestState.LAPSED)]
         return self._tell(tx, (counted or requests)[-1].id)
 
-    def _needed(self, request: RequestRow) -> int:
-        return self._catalogue.policy.approvals
+    def _needed(self, tx: Tx, request: RequestRow) -> int:
+        """At least one where a person is asked: what needs nobody has not come this far."""
+        return max(spending.approvals_needed(tx, request, self._catalogue, self._clock.now()), 1)
 
     def _team(self, name: str) -> Team:
         try:
@@ -305,7 +333,8 @@ def _must_be_open(request: RequestRow, now: float) -> None:
     if not request.decided_by:
         raise Conflict("This request has failed its checks.", "The requester can ask again.")
     word = "denied" if request.state == RequestState.DENIED else "approved"
-    raise Conflict(f"This was already {word} by <@{request.decided_by}>.")
+    by = "the policy" if request.decided_by == spending.BY_POLICY else f"<@{request.decided_by}>"
+    raise Conflict(f"This was already {word} by {by}.")
 
 
 def _delete_asked(cluster: ClusterRow) -> Conflict:

@@ -8,6 +8,7 @@ dropped when the request's row has changed meanwhile: a cancel or a delete came 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import threading
@@ -15,12 +16,14 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from bot.core import lifecycle, looking
+from bot.core import lifecycle, looking, spending
 from bot.core.looking import Surroundings
+from bot.core.money import dollars
 from bot.core.ports import Clock, Stale, Store, Tx, WorldError
 from bot.core.preflight import preflight
 from bot.core.records import RequestRow, RequestState
 from bot.core.spec import Check, Preflight, spec_from_json
+from bot.core.spending import OverBudget
 
 log = logging.getLogger(__name__)
 
@@ -135,13 +138,26 @@ class Engine:
         now = self._clock.now()
         hours = self._around.catalogue.policy.approval_hours
         with self._store.transaction() as tx:
-            lifecycle.checked(tx, request, found, at=now, lapses_at=now + hours * 3600)
+            checked = lifecycle.checked(tx, request, found, at=now, lapses_at=now + hours * 3600)
+            if checked.state == RequestState.AWAITING_APPROVAL:
+                self._approve_what_is_small(tx, checked, now)
+
+    def _approve_what_is_small(self, tx: Tx, request: RequestRow, now: float) -> None:
+        """Where the team's commitment is below the policy's threshold nobody needs to be asked."""
+        catalogue = self._around.catalogue
+        if spending.approvals_needed(tx, request, catalogue, now) == 0:
+            because = f"below {dollars(catalogue.policy.no_approval_below)} a month"
+            with contextlib.suppress(OverBudget):  # then a lead is asked, and told
+                spending.must_fit(tx, request, catalogue, now)
+                lifecycle.approve(tx, request, spending.BY_POLICY, because, now, needed=1)
 
     def _found(self, request: RequestRow) -> Preflight:
         try:
             outside = self._around.outside(request.target)
-            spec = spec_from_json(request.spec)
-            return preflight(spec, self._around.catalogue, cloud=outside.cloud, rancher=outside.rancher)
+            spec, catalogue = spec_from_json(request.spec), self._around.catalogue
+            with self._store.reading() as tx:
+                held = spending.against_budget(tx, request, catalogue, self._clock.now())
+            return preflight(spec, catalogue, cloud=outside.cloud, rancher=outside.rancher, committed=held)
         except WorldError as error:
             return Preflight((Check("configuration", "no", error.reason, error.remedy),))
         except Exception:

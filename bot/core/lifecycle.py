@@ -25,6 +25,7 @@ from bot.core.records import (
     RequestState,
     StepRow,
 )
+from bot.core.refusal import in_one_line
 from bot.core.spec import Preflight, to_json
 
 ENGINE = "engine"
@@ -123,7 +124,7 @@ def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_
             lapses_at=lapses_at,
             next_look_at=lapses_at,
         )
-    blocking = found.refusals or tuple(c for c in found.checks if c.state == "unknown")
+    reason, remedy = in_one_line(found)
     failed = move(
         tx,
         request,
@@ -131,8 +132,8 @@ def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_
         actor=ENGINE,
         at=at,
         checks=checks,
-        reason="; ".join(c.detail for c in blocking) or "The checks gave no answer.",
-        remedy=next((c.remedy for c in blocking if c.remedy), "") or "Ask again in a few minutes.",
+        reason=reason,
+        remedy=remedy,
     )
     post(tx, failed, MessageKind.OUTCOME, at)
     free_name(tx, failed, at)

@@ -14,6 +14,7 @@ class Verb(StrEnum):
     CREATE = "create"
     LIST = "list"
     STATUS = "status"
+    COST = "cost"
     DELETE = "delete"
     APPROVE = "approve"
     DENY = "deny"
@@ -33,6 +34,7 @@ _ALLOWED: dict[Verb, frozenset[Role]] = {
     Verb.CREATE: frozenset({_O, _T, _L}),
     Verb.LIST: frozenset({_O, _T, _L, _M}),
     Verb.STATUS: frozenset({_O, _T, _L, _M}),
+    Verb.COST: frozenset({_O, _T, _L, _M}),
     Verb.DELETE: frozenset({_O, _T, _L}),
     Verb.APPROVE: frozenset({_L}),
     Verb.DENY: frozenset({_L}),

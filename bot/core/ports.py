@@ -10,6 +10,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from bot.core.cloud import Cloud as Cloud
+from bot.core.cloud import Identity as Identity
+from bot.core.cloud import Instance as Instance
+from bot.core.cloud import InstanceType as InstanceType
+from bot.core.cloud import MachineImage as MachineImage
+from bot.core.cloud import Subnet as Subnet
 from bot.core.records import (
     ApprovalRow,
     AuditRow,
@@ -302,84 +308,6 @@ class Rancher(Protocol):
         """Give a Rancher principal a role in that cluster; nothing happens when it has it."""
 
 
-# --- cloud ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Identity:
-    account: str
-    arn: str
-
-
-@dataclass(frozen=True)
-class InstanceType:
-    """From DescribeInstanceTypes. `gpu_memory_mib` per GPU; `architecture` is x86_64 or arm64."""
-
-    name: str
-    vcpus: int
-    memory_mib: int
-    architecture: str
-    gpus: int = 0
-    gpu_name: str = ""
-    gpu_manufacturer: str = ""
-    gpu_memory_mib: int = 0
-
-
-@dataclass(frozen=True)
-class Subnet:
-    id: str
-    vpc: str
-    zone: str
-    free_addresses: int
-
-
-@dataclass(frozen=True)
-class MachineImage:
-    """`root_gib` the size of its root snapshot in GiB, 0 where unknown."""
-
-    id: str
-    name: str
-    architecture: str
-    owner: str
-    root_gib: int
-    deprecated: bool
-
-
-@dataclass(frozen=True)
-class Instance:
-    """`state` in EC2's words: pending, running, stopping, stopped, shutting-down (terminated ones are not listed)."""
-
-    id: str
-    name: str
-    type: str
-    state: str
-    zone: str
-
-
-class Cloud(Protocol):
-    """EC2 and its friends in one region, read only. `Permanent` when it is not there, `Refused` when denied."""
-
-    def identity(self) -> Identity: ...
-    def instance_types(self, names: tuple[str, ...]) -> dict[str, InstanceType]:
-        """Those of `names` that AWS lists in this region; unknown and withdrawn ones are simply missing."""
-
-    def gpu_types(self) -> tuple[InstanceType, ...]:
-        """Every listed type with whole NVIDIA GPUs in this region (cached for the process)."""
-
-    def zones_offering(self, name: str) -> tuple[str, ...]:
-        """Availability zones (eu-west-1a, …) that offer the type, sorted."""
-
-    def subnets(self, vpc: str, ids: tuple[str, ...]) -> tuple[Subnet, ...]:
-        """The subnets named, or all of the VPC (the account's default VPC where `vpc` is empty)."""
-
-    def image(self, reference: str) -> MachineImage:
-        """By AMI id, or by SSM parameter name (starts with /)."""
-
-    def security_group_id(self, vpc: str, name: str) -> str | None: ...
-    def instances(self, tag: str, value: str) -> tuple[Instance, ...]:
-        """Instances with that tag that are not terminated."""
-
-
 # --- a downstream cluster -------------------------------------------------------------------------------------
 
 
@@ -453,6 +381,17 @@ class JobView:
     log: str
 
 
+@dataclass(frozen=True)
+class GpuUse:
+    """GPUs that unfinished pods ask for, ours and the operator's aside; when the last such pod ended (Unix seconds).
+
+    Pods that have been deleted tell nothing: `last_at` is None when no pod that is still listed has ended.
+    """
+
+    asked: int
+    last_at: float | None
+
+
 class Cluster(Protocol):
     """The Kubernetes API of one downstream cluster. Every method may raise `WorldError`s."""
 
@@ -479,6 +418,9 @@ class Cluster(Protocol):
     def runtime_classes(self) -> tuple[str, ...]: ...
     def remove_taint(self, node: str, key: str) -> None:
         """Take the taint off; nothing happens when it is not there."""
+
+    def gpu_use(self, ours: frozenset[str]) -> GpuUse:
+        """What pods outside of the namespaces `ours` ask of the GPUs."""
 
     def storage_class(self) -> str:
         """The default StorageClass's name, '' when there is none."""

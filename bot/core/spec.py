@@ -54,7 +54,10 @@ class Taint:
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """A machine pool as a preset describes it. `root_gib` in GiB; `count` None for the pool sized by the order."""
+    """A machine pool as a preset describes it. `root_gib` in GiB; `count` None for the pool sized by the order.
+
+    `alternatives`: types that may be taken in this order where the first has no capacity; approved with it.
+    """
 
     name: str
     instance_type: str
@@ -63,6 +66,7 @@ class PoolSpec:
     worker: bool = False
     gpu: bool = False
     root_gib: int = 60
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,10 @@ class Preset:
 
 @dataclass(frozen=True)
 class Target:
-    """Where clusters are made: a Rancher, its cloud credential, a region and a network of one AWS account."""
+    """Where clusters are made: a Rancher, its cloud credential, a region and a network of one AWS account.
+
+    `regions`: others in which a type may be suggested when this one lacks it.
+    """
 
     name: str
     cloud_credential: str
@@ -96,11 +103,15 @@ class Target:
     ami: str = ""
     account: str = ""
     ssh_user: str = "ubuntu"
+    regions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Team:
-    """Who belongs together. Slack user ids; `lead_group` is a Slack user group id; `channels` empty: any allowed."""
+    """Who belongs together. Slack user ids; `lead_group` is a Slack user group id; `channels` empty: any allowed.
+
+    `budget_per_month` in US dollars a calendar month (UTC), None for no limit.
+    """
 
     name: str
     leads: tuple[str, ...] = ()
@@ -109,16 +120,23 @@ class Team:
     channels: tuple[str, ...] = ()
     presets: tuple[str, ...] = ()
     targets: tuple[str, ...] = ("default",)
+    budget_per_month: float | None = None
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The limits that hold for everybody. `approval_hours`: hours after which an undecided request lapses."""
+    """The limits that hold for everybody. `approval_hours`: hours after which an undecided request lapses.
+
+    `approvals` are needed, but none while what the team has committed this month, this request included, stays
+    below `no_approval_below`, and two once it is above `two_approvals_above` (US dollars; None: never).
+    """
 
     max_hours: int = 72
     max_gpus: int = 64
     approvals: int = 1
     approval_hours: int = 24
+    no_approval_below: float = 0.0
+    two_approvals_above: float | None = None
 
 
 @dataclass(frozen=True)
@@ -186,6 +204,15 @@ class Pool:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where GPU machines may be: a type, a zone (the letter only) and the subnet there."""
+
+    instance_type: str
+    zone: str
+    subnet: str
+
+
+@dataclass(frozen=True)
 class GpuExpectation:
     """What AWS says one machine of the type has; the verdict compares with it. `memory_mib` per GPU.
 
@@ -202,7 +229,8 @@ class GpuExpectation:
 class Envelope:
     """What exactly is approved. Its hash binds the approval; the engine refuses anything outside it.
 
-    `max_price_per_hour` in US dollars, None where no price is known.
+    `max_price_per_hour` in US dollars for machines and disks, None where no price is known; `gpu_price_per_hour` is
+    the GPU machines' part of it. `places`: types and zones in the order in which they may be tried.
     """
 
     name: str
@@ -224,6 +252,13 @@ class Envelope:
     gpus: int
     hours: int
     max_price_per_hour: float | None = None
+    gpu_price_per_hour: float | None = None
+    places: tuple[Place, ...] = ()
+
+    @property
+    def max_cost(self) -> float | None:
+        """US dollars for the whole time that is approved, None where no price is known."""
+        return None if self.max_price_per_hour is None else self.max_price_per_hour * self.hours
 
     @property
     def gpu_pools(self) -> tuple[Pool, ...]:
@@ -344,7 +379,8 @@ def envelope_from_json(text: str) -> Envelope:
         )
         for pool in raw["pools"]
     )
-    return Envelope(**{**raw, "pools": pools, "gpu": GpuExpectation(**raw["gpu"])})
+    places = tuple(Place(**place) for place in raw.get("places", []))
+    return Envelope(**{**raw, "pools": pools, "gpu": GpuExpectation(**raw["gpu"]), "places": places})
 
 
 def spec_from_json(text: str) -> ClusterSpec:

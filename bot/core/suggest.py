@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 
-from bot.core.ports import InstanceType
+from bot.core.cloud import InstanceType
+from bot.core.money import dollars
 
 SUGGESTIONS = 3
 """How many types are suggested at most, one a family: more is a list to study, not a hint."""
@@ -30,6 +32,29 @@ WITHDRAWN = {
     "p3.16xlarge": Shape(8, 16384),
 }
 
+
+@dataclass(frozen=True)
+class Offer:
+    """A type that can be had in a region; `elsewhere` names the region when it is not the target's.
+
+    `price` in US dollars an hour, None where it is not known.
+    """
+
+    kind: InstanceType
+    price: float | None = None
+    elsewhere: str = ""
+
+    def __str__(self) -> str:
+        where = f" in {self.elsewhere}" if self.elsewhere else ""
+        price = f", {dollars(self.price)} an hour" if self.price is not None else ""
+        return f"{describe(self.kind, price)}{where}"
+
+
+def describe(kind: InstanceType, more: str = "") -> str:
+    """g4dn.xlarge (1 × T4 with 16 GiB)."""
+    return f"{kind.name} ({kind.gpus} × {kind.gpu_name} with {kind.gpu_memory_mib / 1024:.0f} GiB{more})"
+
+
 _NAME = re.compile(r"(?P<letters>[a-z]+)(?P<generation>\d*)")
 
 
@@ -38,13 +63,15 @@ def nearest(
     wanted_gpus: int,
     wanted_name: str,
     offered: tuple[InstanceType, ...],
+    prices: Mapping[str, float] | None = None,
 ) -> tuple[InstanceType, ...]:
     """The best stand-ins among `offered`, best first, one a family, at most `SUGGESTIONS`.
 
     Where the memory per GPU (MiB) is known: nearest by that, then by the number of GPUs. Where it is not: types of
-    the same family first (p5), then of the same letters (p), then of the nearest generation. Smaller machines
-    break ties: of equal GPUs, the fewest vCPUs cost least.
+    the same family first (p5), then of the same letters (p), then of the nearest generation. Ties go to the
+    cheapest by `prices` (dollars an hour), then to the smallest: of equal GPUs, the fewest vCPUs cost least.
     """
+    known = prices or {}
 
     def distance(kind: InstanceType) -> tuple[int, ...]:
         gpus = abs(kind.gpus - wanted_gpus)
@@ -52,8 +79,7 @@ def nearest(
             return (*_kinship(wanted_name, kind.name), gpus)
         return (abs(kind.gpu_memory_mib - wanted_gpu_memory_mib), gpus)
 
-    others = (kind for kind in offered if kind.name != wanted_name)
-    ranked = sorted(others, key=lambda kind: (distance(kind), kind.vcpus, kind.name))
+    ranked = sorted(offered, key=lambda kind: (distance(kind), known.get(kind.name, inf), kind.vcpus, kind.name))
     return tuple(islice(_one_a_family(ranked), SUGGESTIONS))
 
 

@@ -8,7 +8,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bot.core.ports import Busy, Clock, Foreign, JobOrder, JobView, Node, PodTrouble, PolicyView, Temporary, WorldError
+from bot.core.ports import (
+    Busy,
+    Clock,
+    Foreign,
+    GpuUse,
+    JobOrder,
+    JobView,
+    Node,
+    PodTrouble,
+    PolicyView,
+    Temporary,
+    WorldError,
+)
 from bot.core.spec import GPU_RESOURCE, LABEL_REQUEST
 from bot.kube import events, jobs, pods
 from bot.kube.access import Access, Kubeconfig, RancherProxy
@@ -108,6 +120,10 @@ class KubeCluster:
             return ""
 
         return (*pods.troubles(found, read_log, _TROUBLE_LOGS), *events.troubles(self._warnings(namespace), found))
+
+    def gpu_use(self, ours: frozenset[str]) -> GpuUse:
+        found = self._client.list(self._client.core.list_pod_for_all_namespaces)
+        return pods.gpu_use(pod for pod in found if pod["metadata"]["namespace"] not in ours)
 
     def ensure_job(self, order: JobOrder) -> None:
         """ConfigMap first, so that the pod never waits for it; raises `Foreign` when one of them is another's."""

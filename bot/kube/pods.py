@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
-from bot.core.ports import PodTrouble
+from bot.core.ports import GpuUse, PodTrouble
 from bot.core.spec import GPU_RESOURCE
 from bot.kube.client import Json
 
@@ -20,6 +21,31 @@ class Culprit:
     reason: str
     message: str
     crashed: bool
+
+
+def gpu_use(pods: Iterable[Json]) -> GpuUse:
+    """GPUs that unfinished pods ask for, and when the last one that asked for any has ended."""
+    asked, ended = 0, []
+    for pod in pods:
+        gpus, status = _gpus(pod), pod.get("status") or {}
+        if gpus and status.get("phase") in ("Succeeded", "Failed"):
+            ended += [datetime.fromisoformat(at).timestamp() for at in _ends(status)]
+        else:
+            asked += gpus
+    return GpuUse(asked, max(ended, default=None))
+
+
+def _gpus(pod: Json) -> int:
+    """What the containers ask for together; the API server has copied limits to requests."""
+    containers = (pod.get("spec") or {}).get("containers") or []
+    requests = ((container.get("resources") or {}).get("requests") or {} for container in containers)
+    return sum(int(request.get(GPU_RESOURCE) or 0) for request in requests)
+
+
+def _ends(status: Json) -> Iterable[str]:
+    for container in status.get("containerStatuses") or []:
+        if at := ((container.get("state") or {}).get("terminated") or {}).get("finishedAt"):
+            yield str(at)
 
 
 def culprit(pod: Json) -> Culprit | None:

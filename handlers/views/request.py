@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.core.records import OPEN_STATES, ClusterState, Kind, RequestState, StepState
-from bot.core.spec import Check, Pool
+from bot.core.spec import Check, Envelope, Pool
 from bot.core.story import Decision, StepFacts, Story
 from handlers.views.page import (
     Bullets,
@@ -103,6 +103,16 @@ def _role(pool: Pool) -> str:
     return "control plane" if pool.control_plane else "GPU workers" if pool.gpu else "workers"
 
 
+def _where(envelope: Envelope) -> str:
+    """Region, account, the zones in the order in which they may be tried; what several machines do without."""
+    zones = ", then ".join(dict.fromkeys(place.zone for place in envelope.places))
+    several = sum(pool.count for pool in envelope.gpu_pools) > 1
+    return (
+        f"{envelope.region}{f' (zone {zones})' if zones else ''}, account {envelope.account or 'unknown'}"
+        f"{'; no EFA between nodes' if several else ''}"
+    )
+
+
 def _position(story: Story) -> str:
     return f"step {min(story.done_steps + 1, len(story.steps))} of {len(story.steps)}"
 
@@ -124,7 +134,7 @@ def _fields(story: Story) -> tuple[tuple[str, Line], ...]:
     pairs.append(("What", line(what)))
     if story.envelope is not None:
         pairs.append(("Machines", line(machines(story))))
-        pairs.append(("Where", line(f"{story.envelope.region}, account {story.envelope.account or 'unknown'}")))
+        pairs.append(("Where", line(_where(story.envelope))))
         versions = f"Kubernetes {story.envelope.kubernetes}, GPU Operator {story.envelope.operator}"
         pairs.append(("Versions", line(versions)))
     pairs.append(("Price", line(cost(story))))

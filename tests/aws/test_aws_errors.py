@@ -46,7 +46,7 @@ def test_credentials_that_will_not_do(aws_says, code, message, remedy):
 def test_a_missing_permission_is_named_from_the_call(aws_says):
     aws_says((403, ec2_error("UnauthorizedOperation", "You are not authorized to perform this operation.")))
     with pytest.raises(Refused) as refused:
-        Ec2Cloud(REGION).security_group_id("vpc-1", "nodes")
+        Ec2Cloud(REGION).security_group("vpc-1", "nodes")
     assert "UnauthorizedOperation" in refused.value.reason
     assert "must allow ec2:DescribeSecurityGroups" in refused.value.remedy
 

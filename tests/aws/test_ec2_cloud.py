@@ -93,9 +93,13 @@ def test_an_image_that_is_not_there(cloud, reference, reason):
 
 
 def test_security_group_by_name(cloud, account):
-    assert cloud.security_group_id(account.vpc, account.security_group).startswith("sg-")
-    assert cloud.security_group_id("", account.security_group) is not None
-    assert cloud.security_group_id(account.vpc, "nobody") is None
+    group = cloud.security_group(account.vpc, account.security_group)
+    assert group.id.startswith("sg-")
+    assert any(rule.covers("tcp", 9345) and rule.peer == group.id for rule in group.ingress)
+    assert [rule.peer for rule in group.ingress if (rule.protocol, rule.low) == ("tcp", 22)] == ["172.31.0.0/16"]
+    assert any(rule.covers("tcp", 443) and rule.peer == "0.0.0.0/0" for rule in group.egress)
+    assert cloud.security_group("", account.security_group) == group
+    assert cloud.security_group(account.vpc, "nobody") is None
 
 
 def test_instances_by_tag_without_the_terminated(cloud, account):

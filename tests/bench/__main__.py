@@ -14,6 +14,7 @@ from rich.console import Console
 from tests.bench import runs
 from tests.bench.crowd import NotVerified
 from tests.bench.figures import Figure, as_json, machine, table
+from tests.bench.preflight import preflights
 from tests.bench.verdicts import verdicts
 
 OUTPUT = Path("bench.json")
@@ -22,6 +23,7 @@ RUNS: dict[str, Callable[[], Coroutine[Any, Any, list[Figure]]]] = {
     "overhead": lambda: runs.overhead(speed=20),
     "load": lambda: runs.load(first_speed=2, speed=6),
     "verdicts": verdicts,
+    "preflight": preflights,
 }
 """The worlds run as fast as two cores can follow with the sandbox beside the bot: the figures are the bot's then."""
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
 
+from bot.core.cloud import Opening, Quota, Reservation, Routes, SecurityGroup, Trial
 from bot.core.operator_values import CHART, NAMESPACE, REPO_NAME, REPO_URL
 from bot.core.policy import Person
 from bot.core.ports import (
@@ -30,6 +31,7 @@ from bot.core.ports import (
     MachineImage,
     MachineView,
     Node,
+    Permanent,
     PodTrouble,
     PolicyView,
     RancherAbout,
@@ -129,6 +131,8 @@ class FakeCloud(Scripted):
         self.left: tuple[Instance, ...] = ()
         self.owner = ""
         self.withdrawn: tuple[str, ...] = ()
+        self.prices: dict[str, float] = {}
+        self.unpriced = False
 
     def identity(self) -> Identity:
         self._ask()
@@ -154,9 +158,55 @@ class FakeCloud(Scripted):
         self._ask()
         return MachineImage("ami-1", reference, "x86_64", "099720109477", 8, False)
 
-    def security_group_id(self, vpc: str, name: str) -> str | None:
+    def routes(self, vpc: str) -> Routes:
         self._ask()
-        return "sg-1"
+        return Routes("igw-1")
+
+    def security_group(self, vpc: str, name: str) -> SecurityGroup | None:
+        self._ask()
+        among, ssh = Opening("-1", 0, 65535, "sg-1"), Opening("tcp", 22, 22, "10.0.0.0/8")
+        return SecurityGroup("sg-1", (among, ssh), (Opening("-1", 0, 65535, "0.0.0.0/0"),))
+
+    def elsewhere(self, region: str) -> FakeCloud:
+        return self
+
+    def region_status(self) -> str:
+        self._ask()
+        return "opt-in-not-required"
+
+    def quota(self, code: str) -> Quota:
+        self._ask()
+        return Quota(code, 1000.0)
+
+    def vcpus_in_use(self) -> dict[str, int]:
+        self._ask()
+        return {}
+
+    def allowed_to_start(self, trial: Trial) -> bool:
+        self._ask()
+        return True
+
+    def reservations(self, name: str) -> tuple[Reservation, ...]:
+        self._ask()
+        return ()
+
+    def placement_scores(self, name: str, count: int) -> dict[str, int]:
+        self._ask()
+        return {}
+
+    def on_demand_price(self, name: str) -> float:
+        self._ask()
+        if self.unpriced:
+            raise Permanent(f"AWS's price list has no price for {name}")
+        return self.prices.get(name, 0.1)
+
+    def spot_prices(self, name: str) -> dict[str, float]:
+        self._ask()
+        return {}
+
+    def disk_price(self) -> float:
+        self._ask()
+        return 0.0
 
     def instances(self, tag: str, value: str) -> tuple[Instance, ...]:
         """`left` carry the tag of the cluster, and of the request `owner`."""

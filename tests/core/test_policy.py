@@ -17,6 +17,7 @@ TABLE = {
     Verb.CREATE: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.LIST: EVERYBODY,
     Verb.STATUS: EVERYBODY,
+    Verb.COST: EVERYBODY,
     Verb.DELETE: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.APPROVE: {Role.LEAD},
     Verb.DENY: {Role.LEAD},

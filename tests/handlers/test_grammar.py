@@ -58,3 +58,9 @@ def test_an_open_quote_is_named(typed: str) -> None:
 def test_no_line_breaks_the_parser(text: str) -> None:
     words = split(text)
     assert words.trouble or isinstance(draft_of(words.rest), Draft)
+
+
+@pytest.mark.parametrize("word", ["--efa", "--placement-group=a", "--capacity-reservation", "--capacity-block"])
+def test_what_ranchers_driver_cannot_do_is_said(word: str) -> None:
+    (problem,) = draft_of(("a", word)).problems
+    assert "Rancher's EC2 driver has no option" in problem.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import Any
@@ -10,15 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.core.desk import Conflict
+from bot.core.desk import Conflict, Costs
+from bot.core.ledger import Account, Committed
 from bot.core.policy import Denied, Verb
 from bot.core.ports import Temporary
-from bot.core.records import RequestState
+from bot.core.records import ClusterState, RequestState
 from bot.core.spec import Draft, Invalid, Policy, Preset, Problem
 from bot.core.story import Story
 from bot.sandbox.slack.blocks import check_blocks, check_metadata, check_view
 from handlers.grammar import draft_of, split
 from handlers.views import answers
+from handlers.views.costs import costs
 from handlers.views.form import create_form, field_errors
 from handlers.views.help import Rights, help_page
 from handlers.views.line import StoryLine, story_line
@@ -121,6 +124,45 @@ def test_everything_at_its_largest(text: str, state: str) -> None:
 @given(st.lists(stories(), max_size=4), st.sampled_from([1, 40]))
 def test_a_listing(some: list[Story], times: int) -> None:
     fit(listing(some * times))
+
+
+AMOUNT = st.none() | st.floats(0, 1e7)
+ACCOUNTS = st.builds(
+    Account, TEXT, USER, TEXT, st.sampled_from(ClusterState), st.floats(0, 9e3), AMOUNT, AMOUNT, AMOUNT, st.booleans()
+)
+COMMITTED = st.builds(Committed, st.floats(0, 1e7), st.floats(0, 1e7), st.none() | st.floats(1, 1e7), st.booleans())
+
+
+@slowly
+@given(
+    st.lists(ACCOUNTS, max_size=4).map(tuple),
+    st.sampled_from([1, 40]),
+    st.lists(st.tuples(TEXT, COMMITTED), max_size=3).map(tuple),
+)
+def test_costs(accounts: tuple[Account, ...], times: int, teams: tuple[tuple[str, Committed], ...]) -> None:
+    fit(costs(Costs(accounts * times, teams)))
+
+
+def test_costs_say_what_is_not_known_and_what_is_left() -> None:
+    bills = (
+        Account("train-a", "U0REQ", "ml", ClusterState.READY, 2.0, 10.0, 1.5, 20.0, True),
+        Account("train-b", "U0REQ", "ml", ClusterState.FAILED, 1.0, None, None, None, True),
+    )
+    page = costs(Costs(bills, (("ml", Committed(10.0, 20.0, 100.0, unknown=True)),)))
+    text = "".join(strings(list(render(page).blocks)))
+    assert ": at least $10.00 spent this month, $20.00 promised" in text
+    assert "; $70.00 of $100.00 left." in text
+    assert ": $10.00 and something unknown, of it $1.50 and something unknown for GPUs nobody could use" in text
+
+
+def test_a_card_of_several_machines_says_that_they_have_no_fast_network() -> None:
+    story = largest("x", RequestState.AWAITING_APPROVAL)
+    assert story.envelope is not None
+    gpu = next(pool for pool in story.envelope.pools if pool.gpu)
+    for count, said in ((1, False), (2, True)):
+        envelope = dataclasses.replace(story.envelope, pools=(dataclasses.replace(gpu, count=count),))
+        text = str(render(request(dataclasses.replace(story, envelope=envelope), buttons=True)).blocks)
+        assert ("no EFA between nodes" in text) == said
 
 
 @slowly

@@ -1,4 +1,4 @@
-"""AWS for the sandbox: moto's server in this process, filled with what a real account has and moto lacks.
+"""AWS for the sandbox: moto in this process, filled with what a real account has, behind a front for what moto lacks.
 
 moto is imported only when a stand-in starts: it costs a second that most commands of the program need not pay.
 """
@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from boto3.session import Session
+
+from bot.sandbox.aws.front import Front
+
 if TYPE_CHECKING:
-    from moto.server import ThreadedMotoServer
+    from werkzeug.serving import BaseWSGIServer
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -98,10 +103,11 @@ _P3 = (_p3_record("2xlarge", 1, 8, 61), _p3_record("8xlarge", 4, 32, 244), _p3_r
 
 
 class AwsStandIn:
-    """EC2, STS and SSM on 127.0.0.1, one region, with the account's default VPC ready for a cluster.
+    """AWS on 127.0.0.1, one region, with the account's default VPC ready for a cluster.
 
     `p3`: whether the P3 family is still listed. moto's state is process-wide, so one runs at a time in a process;
-    in several processes several run side by side. `vpc` and `subnets` (one a zone, in their order) are set by `start`.
+    in several processes several run side by side. `start` sets `vpc`, `subnets` (one a zone, in their order) and
+    `front`, through which quotas, prices, reservations and refusals are set.
     """
 
     _running: ClassVar[AwsStandIn | None] = None
@@ -115,7 +121,8 @@ class AwsStandIn:
         self.subnets: tuple[str, ...] = ()
         self._p3 = p3
         self._port = port
-        self._server: ThreadedMotoServer | None = None
+        self.front: Front
+        self._server: BaseWSGIServer | None = None
 
     def start(self) -> str:
         """Fill an empty account, listen, and return the endpoint's URL. Any credentials are accepted.
@@ -126,7 +133,8 @@ class AwsStandIn:
             raise RuntimeError("moto keeps one account a process: stop the AWS stand-in that runs in this one first")
         from moto import settings
         from moto.backends import get_backend
-        from moto.server import ThreadedMotoServer
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+        from werkzeug.serving import make_server
 
         # moto reads these from the environment when it is imported, which may have been long ago.
         settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
@@ -137,17 +145,25 @@ class AwsStandIn:
         _list_p3(listed=self._p3)
         _publish_images(get_backend("ec2")[ACCOUNT][REGION], get_backend("ssm")[ACCOUNT][REGION])
         self.vpc, self.subnets = _network(get_backend("ec2")[ACCOUNT][REGION])
-        self._server = ThreadedMotoServer("127.0.0.1", self._port, verbose=False)
-        self._server.start()
+        self.front = Front(DomainDispatcherApplication(create_backend_app), _regions())
+        self._server = make_server(
+            "127.0.0.1", self._port, self.front, threaded=True, request_handler=MotoRequestHandler
+        )
+        Thread(target=self._server.serve_forever, name="aws", daemon=True).start()
         AwsStandIn._running = self
-        host, port = self._server.get_host_and_port()
-        return f"http://{host}:{port}"
+        return f"http://127.0.0.1:{self._server.server_port}"
 
     def stop(self) -> None:
         """Stop listening; harmless when it was never started."""
         if self._server is not None:
-            self._server.stop()
+            self._server.shutdown()
+            self._server.server_close()
             self._server = AwsStandIn._running = None
+
+
+def _regions() -> frozenset[str]:
+    """The regions of AWS's commercial partition."""
+    return frozenset(Session().get_available_regions("ec2"))
 
 
 def _list_p3(*, listed: bool) -> None:

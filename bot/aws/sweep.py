@@ -1,0 +1,97 @@
+"""What is left in a region of clusters: found by tag, and by name where AWS's driver tags nothing.
+
+Rancher's driver tags instances and their volumes; key pairs bear the machine's name (rancher/machine:
+drivers/amazonec2/amazonec2.go). What a cluster's own workloads make (volumes of claims, load balancers) carries
+kubernetes.io/cluster/<id>.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from boto3.session import Session
+
+from bot.aws.clients import Clients, where
+from bot.aws.errors import translated
+from bot.core.orphans import Thing
+from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import TagTypeDef
+
+_OWNED = "kubernetes.io/cluster/"
+_ALIVE = ("pending", "running", "stopping", "stopped")
+
+
+class Sweep:
+    """One region. Reads, and on a person's word ends machines that carry our tag."""
+
+    def __init__(self, region: str) -> None:
+        self._clients = Clients(region)
+        with translated("tag"):
+            self._tagging = Session().client("resourcegroupstaggingapi", region_name=region)
+        self.region = region
+
+    def things(self) -> tuple[Thing, ...]:
+        """Machines, volumes, interfaces and key pairs of clusters, and load balancers that workloads made."""
+        return (*self._machines(), *self._volumes(), *self._interfaces(), *self._key_pairs(), *self._load_balancers())
+
+    def terminate(self, machine: str) -> None:
+        """End one machine; with the shipped policy AWS refuses unless it carries our tag."""
+        with translated("ec2"):
+            self._clients.ec2.terminate_instances(InstanceIds=[machine])
+
+    def _machines(self) -> Iterator[Thing]:
+        wanted = [where("tag-key", LABEL_MANAGED), where("instance-state-name", *_ALIVE)]
+        with translated("ec2"):
+            for page in self._clients.ec2.get_paginator("describe_instances").paginate(Filters=wanted):
+                for reservation in page["Reservations"]:
+                    for item in reservation["Instances"]:
+                        yield _thing("machine", item["InstanceId"], item.get("Tags", []), item["InstanceType"])
+
+    def _volumes(self) -> Iterator[Thing]:
+        """Those that no machine holds: the others end with their machine."""
+        with translated("ec2"):
+            for page in self._clients.ec2.get_paginator("describe_volumes").paginate(
+                Filters=[where("status", "available")]
+            ):
+                for item in page["Volumes"]:
+                    if _ours(item.get("Tags", [])):
+                        yield _thing("volume", item["VolumeId"], item.get("Tags", []), f"{item['Size']} GiB")
+
+    def _interfaces(self) -> Iterator[Thing]:
+        with translated("ec2"):
+            for page in self._clients.ec2.get_paginator("describe_network_interfaces").paginate(
+                Filters=[where("status", "available")]
+            ):
+                for item in page["NetworkInterfaces"]:
+                    if _ours(item.get("TagSet", [])):
+                        yield _thing("interface", item["NetworkInterfaceId"], item.get("TagSet", []))
+
+    def _key_pairs(self) -> Iterator[Thing]:
+        """All of them: they carry no tag, and whose they are is told by the name."""
+        with translated("ec2"):
+            for item in self._clients.ec2.describe_key_pairs()["KeyPairs"]:
+                yield Thing("key pair", item.get("KeyPairId", item["KeyName"]), name=item["KeyName"])
+
+    def _load_balancers(self) -> Iterator[Thing]:
+        with translated("tag"):
+            pages = self._tagging.get_paginator("get_resources").paginate(
+                ResourceTypeFilters=["elasticloadbalancing:loadbalancer"]
+            )
+            for page in pages:
+                for item in page["ResourceTagMappingList"]:
+                    tags: list[TagTypeDef] = [{"Key": t["Key"], "Value": t["Value"]} for t in item.get("Tags", [])]
+                    if _ours(tags):
+                        yield _thing("load balancer", item["ResourceARN"], tags)
+
+
+def _ours(tags: list[TagTypeDef]) -> bool:
+    return any(tag["Key"] == LABEL_MANAGED or tag["Key"].startswith(_OWNED) for tag in tags)
+
+
+def _thing(kind: str, identity: str, tags: list[TagTypeDef], detail: str = "") -> Thing:
+    by_key = {tag["Key"]: tag["Value"] for tag in tags}
+    owner = next((key.removeprefix(_OWNED) for key in by_key if key.startswith(_OWNED)), "")
+    return Thing(kind, identity, by_key.get("Name", ""), by_key.get(LABEL_CLUSTER, ""), owner, detail)

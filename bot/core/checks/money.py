@@ -1,0 +1,74 @@
+"""What it costs, and whether the team can pay for it."""
+
+from __future__ import annotations
+
+from bot.core.checks.facts import Facts
+from bot.core.checks.finding import Finding, no, ok, unknown
+from bot.core.money import HOURS_A_MONTH, dollars
+from bot.core.ports import WorldError
+
+
+def price_per_hour(facts: Facts) -> float:
+    """The most that machines and disks can cost, in US dollars an hour. Raises `WorldError` when a price is missing."""
+    disk = facts.money.disk.get() / HOURS_A_MONTH
+    machines = sum(
+        facts.machines(p) * facts.money.machines[p.instance_type].get() for p in facts.preset.pools if not p.gpu
+    )
+    disks = sum(facts.machines(p) * p.root_gib * disk for p in facts.preset.pools)
+    return machines + disks + gpu_price_per_hour(facts)
+
+
+def gpu_price_per_hour(facts: Facts) -> float:
+    """The GPU machines alone, at the dearest type that may be taken."""
+    dearest = max(facts.money.machines[name].get() for name in facts.gpu_types())
+    return facts.machines(facts.preset.gpu_pool) * dearest
+
+
+def known_price(facts: Facts) -> float | None:
+    """`price_per_hour`, None where it is not known."""
+    try:
+        return price_per_hour(facts)
+    except WorldError:
+        return None
+
+
+def price(facts: Facts) -> Finding | None:
+    if not facts.placeable():
+        return None
+    try:
+        hourly = price_per_hour(facts)
+    except WorldError as error:
+        return unknown(error.reason, "The price is unknown, so the larger number of approvals applies.")
+    whole = dollars(hourly * facts.spec.hours)
+    return ok(f"at most {dollars(hourly)} an hour with disks, {whole} for {facts.spec.hours} hours{_spot(facts)}")
+
+
+def _spot(facts: Facts) -> str:
+    """What the GPU machines would cost as spot ones, for comparison."""
+    try:
+        cheapest = min(facts.money.spot.get().values(), default=None)
+    except WorldError:
+        return ""
+    return (
+        f"; a spot {facts.preset.gpu_pool.instance_type} costs {dollars(cheapest)} now" if cheapest is not None else ""
+    )
+
+
+def budget(facts: Facts) -> Finding | None:
+    """The team's month: what it has spent, what it has promised, and this."""
+    held = facts.committed
+    if held is None or held.budget is None or not facts.placeable():
+        return None
+    left, hourly = held.left, known_price(facts)
+    if hourly is None:
+        return unknown(f"the price is unknown; {dollars(left)} of {dollars(held.budget)} are left this month")
+    cost = hourly * facts.spec.hours
+    if cost > left:
+        hours = max(int(left / hourly), 0)
+        fewer = f"Ask for {hours} hours or fewer, " if hours else "Wait for the next month, "
+        return no(
+            f"It costs up to {dollars(cost)}, and team {facts.spec.team} has {dollars(left)} of "
+            f"{dollars(held.budget)} left this month.",
+            f"{fewer}delete what is not used, or raise budget_per_month of team {facts.spec.team}.",
+        )
+    return ok(f"{dollars(left - cost)} of {dollars(held.budget)} would be left this month")

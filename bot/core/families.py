@@ -1,0 +1,43 @@
+"""Families of instance types that share a quota.
+
+Codes and families: AWS, "Amazon EC2 on-demand instance quotas"; a quota counts vCPUs of running machines in a region.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Family:
+    """`name` as AWS says it; `code` of the quota of its on-demand machines."""
+
+    name: str
+    pattern: str
+    code: str
+
+    def holds(self, instance_type: str) -> bool:
+        """Whether that type counts against this quota."""
+        return re.match(self.pattern, instance_type) is not None
+
+
+STANDARD = Family("Standard", r"[acdhimrtz]\d", "L-1216C47A")
+_SPECIAL = (
+    Family("P", r"p\d", "L-417A185B"),
+    Family("G and VT", r"(g|gr|vt)\d", "L-DB2E81BA"),
+    Family("DL", r"dl\d", "L-6E869C2A"),
+    Family("Trn", r"trn\d", "L-2C3B7624"),
+    Family("Inf", r"inf\d", "L-1945791B"),
+    Family("F", r"f\d", "L-74FC7D96"),
+    Family("X", r"x\d", "L-7295265B"),
+    Family("High memory", r"u-", "L-43DA4232"),
+    Family("HPC", r"hpc\d", "L-F7808C92"),
+)
+GPU_FAMILIES = _SPECIAL[:2]
+"""Where NVIDIA GPUs are."""
+
+
+def family_of(instance_type: str) -> Family:
+    """The family whose quota the type counts against; Standard where none is special."""
+    return next((family for family in _SPECIAL if family.holds(instance_type)), STANDARD)

@@ -1,0 +1,98 @@
+"""What is left in an account: found by tag or by name, and told apart by the clusters that there are."""
+
+from __future__ import annotations
+
+import boto3
+import pytest
+
+from bot.aws.sweep import Sweep
+from bot.core.orphans import JUST_NOW_S, Thing, orphans
+from bot.core.records import ClusterRow, ClusterState
+from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED
+from bot.sandbox.aws import AwsStandIn
+from bot.store import SqliteStore
+
+NOW = 1_795_000_000.0
+
+
+def tags(**named: str) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in named.items()]
+
+
+@pytest.fixture
+def ec2(account: AwsStandIn):
+    return boto3.client("ec2", region_name=account.region)
+
+
+def kinds(account: AwsStandIn) -> dict[str, str]:
+    return {thing.id: thing.kind for thing in Sweep(account.region).things()}
+
+
+def test_machines_volumes_interfaces_and_load_balancers_of_ours_and_no_others(account, ec2):
+    ours = tags(**{LABEL_MANAGED: "true", LABEL_CLUSTER: "old", "Name": "old-gpu-1"})
+    owned = tags(**{"kubernetes.io/cluster/c-m-old": "owned"})
+    made = [
+        ec2.run_instances(
+            ImageId="ami-0a2404d64c7e80003", InstanceType="t3.large", MinCount=1, MaxCount=1,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tagged}] if tagged else [],
+        )["Instances"][0]["InstanceId"]
+        for tagged in (ours, [])
+    ]  # fmt: skip
+    volumes = [
+        ec2.create_volume(
+            Size=8,
+            AvailabilityZone="us-east-1a",
+            TagSpecifications=[{"ResourceType": "volume", "Tags": t}] if t else [],
+        )["VolumeId"]
+        for t in (owned, [])
+    ]
+    eni = ec2.create_network_interface(SubnetId=account.subnets[0])["NetworkInterface"]["NetworkInterfaceId"]
+    ec2.create_tags(Resources=[eni], Tags=owned)
+    elb = boto3.client("elbv2", region_name=account.region)
+    balancer = elb.create_load_balancer(Name="old", Subnets=list(account.subnets[:2]), Tags=owned)["LoadBalancers"][0]
+    found = kinds(account)
+    assert (found[made[0]], found[volumes[0]], found[eni]) == ("machine", "volume", "interface")
+    assert found[balancer["LoadBalancerArn"]] == "load balancer"
+    assert not {made[1], volumes[1]} & set(found)
+    (machine,) = (thing for thing in Sweep(account.region).things() if thing.id == made[0])
+    assert (machine.cluster, machine.name, machine.detail) == ("old", "old-gpu-1", "t3.large")
+    Sweep(account.region).terminate(made[0])
+    assert made[0] not in kinds(account)
+
+
+def row(name: str, state: ClusterState, gone_at: float | None = None, management_id: str = "") -> ClusterRow:
+    return ClusterRow(
+        id=f"k-{name}", name=name, team="default", target="default", owner="U1", channel="C1", state=state,
+        created_at=NOW - 9e4, gone_at=gone_at, management_id=management_id,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = SqliteStore(tmp_path / "store.db")
+    with store.transaction() as tx:
+        tx.add(row("live", ClusterState.READY, management_id="c-m-live"))
+        tx.add(row("old", ClusterState.GONE, NOW - JUST_NOW_S - 1, "c-m-old"))
+        tx.add(row("fresh", ClusterState.GONE, NOW - JUST_NOW_S + 60, "c-m-fresh"))
+    return store
+
+
+@pytest.mark.parametrize(
+    ("thing", "why"),
+    [
+        (Thing("machine", "i-1", cluster="old"), "its cluster is gone"),
+        (Thing("machine", "i-2", cluster="live"), None),
+        (Thing("machine", "i-3", cluster="fresh"), None),
+        (Thing("machine", "i-4", cluster="never"), "no cluster of this bot"),
+        (Thing("volume", "vol-1", owner="c-m-old"), "its cluster is gone"),
+        (Thing("volume", "vol-2", owner="c-m-live"), None),
+        (Thing("volume", "vol-3", owner="c-m-somebody-elses"), None),
+        (Thing("key pair", "key-1", name="old-gpu-x7k2p-abcde"), "its cluster is gone"),
+        (Thing("key pair", "key-2", name="live-gpu-x7k2p-abcde"), None),
+        (Thing("key pair", "key-3", name="old-laptop"), None),
+        (Thing("key pair", "key-4", name="older-gpu-x7k2p-abcde"), None),
+    ],
+)
+def test_what_is_an_orphan(store, thing, why):
+    with store.reading() as tx:
+        assert [one.why for one in orphans(tx, [thing], NOW)] == ([why] if why else [])
