@@ -31,6 +31,8 @@ LEASE_S = 30.0
 """Real seconds a gesture belongs to the process that took it; after a crash another takes it again."""
 LOOK_EVERY_S = 1.0
 """Real seconds between looks for what another process wrote down or left unfinished."""
+QUIET_S, QUIET_MOST_S = 0.05, 0.5
+"""Answering starts when nothing has come in for so long, or has come in for so long (real seconds): acks go first."""
 KEEP_S = 24 * 3600.0
 """Real seconds for which a key is remembered against repeats."""
 
@@ -58,7 +60,7 @@ class Intake:
         channels: tuple[str, ...] = (),
         workers: int = 6,
     ) -> None:
-        self._store, self._desk, self._directory = store, desk, directory
+        self._store, self._inbox, self._desk, self._directory = store, inbox, desk, directory
         self._answerer, self._clock, self._channels = answerer, clock, channels
         self._workers = workers
         self._free = threading.Semaphore(workers)
@@ -83,6 +85,7 @@ class Intake:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._woken.clear()
+            self._let_acks_go_first()
             try:
                 taken = self._take()
             except Exception:
@@ -90,6 +93,12 @@ class Intake:
                 taken = 0
             if not taken:
                 self._woken.wait(LOOK_EVERY_S)
+
+    def _let_acks_go_first(self) -> None:
+        """A burst of commands is acknowledged before the first is answered: both want the same interpreter."""
+        until = self._clock.real() + QUIET_MOST_S
+        while (real := self._clock.real()) < until and real - self._inbox.put_at_real < QUIET_S:
+            self._stopping.wait(QUIET_S / 2)
 
     def _take(self) -> int:
         """Hand out as many gestures as there are free workers; returns how many were taken."""
@@ -180,10 +189,14 @@ class Intake:
 
     def _status(self, ask: Ask, inbound: Inbound) -> Reply:
         if not inbound.name:
-            return Reply(status(self._desk.story_in_thread(ask, inbound.thread_ts)), visible=True)
-        if name_problem(inbound.name) is not None:
+            story = self._desk.story_in_thread(ask, inbound.thread_ts)
+        elif name_problem(inbound.name) is not None:
             raise Conflict("That is not a cluster's name.", "/gpu-cluster list shows those there are.")
-        return Reply(status(self._desk.story_of(ask, inbound.name)), visible=bool(inbound.thread_ts))
+        else:
+            story = self._desk.story_of(ask, inbound.name)
+        # Who asks may miss the message with the buttons: one that was deleted in Slack is posted anew.
+        self._desk.show_again(story.cluster)
+        return Reply(status(story), visible=bool(inbound.thread_ts))
 
     def _cost(self, ask: Ask, inbound: Inbound) -> Reply:
         if inbound.name and name_problem(inbound.name) is not None:

@@ -32,18 +32,18 @@ class Pace:
         spacing = 0.0 if urgent else self.edited_at.get(message_id, 0.0) + PROGRESS_EVERY_S - real
         return max(0.0, budget, spacing, self.call_in("chat.update", real))
 
-    def call_in(self, method: str, real: float) -> float:
-        """Seconds until this method may be called again after a 429; 0 when now."""
-        return max(0.0, self.held_until.get(method, 0.0) - real)
+    def call_in(self, what: str, real: float) -> float:
+        """Seconds until this method, or anything in this channel, may be tried again; 0 when now."""
+        return max(0.0, self.held_until.get(what, 0.0) - real)
 
     def edited(self, message_id: str, real: float) -> None:
         """An edit was sent (whatever came of it: Slack counts it)."""
         self.edits.append(real)
         self.edited_at[message_id] = real
 
-    def hold(self, method: str, seconds: float, real: float) -> None:
-        """Slack said 429, or there was no answer: no such call until then."""
-        self.held_until[method] = max(self.held_until.get(method, 0.0), real + seconds)
+    def hold(self, what: str, seconds: float, real: float) -> None:
+        """Slack said 429, there was no answer, or the channel is closed to us: no such call until then."""
+        self.held_until[what] = max(self.held_until.get(what, 0.0), real + seconds)
 
     def forget(self, message_id: str) -> None:
         """The message will not be edited again."""

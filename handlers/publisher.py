@@ -16,12 +16,13 @@ from typing import Any
 
 from bot.core.desk import Desk
 from bot.core.policy import who_can
-from bot.core.ports import Clock, Store
+from bot.core.ports import Clock, Store, WorldError
 from bot.core.records import OPEN_STATES, MessageKind, MessageRow, RequestState
 from bot.core.story import Story
 from handlers.calls import Clients
+from handlers.direct import Direct
 from handlers.pacing import Pace
-from handlers.sender import EDIT, POST, Held, Refused, Sender
+from handlers.sender import EDIT, POST, Closed, Held, Refused, Sender
 from handlers.views.line import from_body, story_line
 from handlers.views.outcome import metadata, outcome
 from handlers.views.page import Page
@@ -59,6 +60,20 @@ class _Due:
     def has_card(self) -> bool:
         return any(m.kind == MessageKind.CARD for m in self.siblings)
 
+    @property
+    def thread_ts(self) -> str:
+        """The thread it belongs into; '' for what stands in the channel itself."""
+        return self.parent.ts if self.parent is not None and self.row.kind not in _EDITED else ""
+
+
+@dataclass(frozen=True)
+class _Posted:
+    """A post that Slack took, until the store has it: where it stands, which revision, and how it looks."""
+
+    ts: str
+    rev: int
+    looks: str
+
 
 class Publisher:
     """One thread that keeps Slack showing what the store says. `start` returns at once."""
@@ -68,7 +83,10 @@ class Publisher:
         self._owner = f"publisher-{uuid.uuid4().hex[:8]}"
         self._pace = Pace()
         self._sender = Sender(clients, clock, self._pace)
+        self._direct = Direct(store=store, desk=desk, clock=clock, sender=self._sender, pace=self._pace)
         self._shown: dict[str, str] = {}
+        self._posted: dict[str, _Posted] = {}
+        self._shut_out = 0
         self._leased_until = 0.0
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -104,7 +122,8 @@ class Publisher:
         if not self._leads():
             return STANDBY_S
         with self._store.reading() as tx:
-            rows = tx.due_messages(MOST_DUE)
+            # What a closed channel keeps back must not fill the page, or the others would never be seen.
+            rows = tx.due_messages(MOST_DUE + self._shut_out)
         # A request's thread is told in order: behind a line that has to wait, the later ones wait, too.
         waiting: set[str] = set()
         for row in sorted(rows, key=self._turn):
@@ -115,6 +134,11 @@ class Publisher:
                 continue
             if (self._must_wait(row) or not self._publish(row)) and threaded:
                 waiting.add(row.request_id)
+        shut_out = [row for row in rows if self._is_shut_out(row)]
+        for row in shut_out:
+            if row.kind == MessageKind.OUTCOME and not self._stopping.is_set() and self._leads():
+                self._direct.tell(row)
+        self._shut_out = len(shut_out)
         return LOOK_EVERY_S
 
     def _leads(self) -> bool:
@@ -133,8 +157,13 @@ class Publisher:
         shown_at = 0.0 if row.urgent else self._pace.edited_at.get(row.id, 0.0)
         return (not row.urgent, shown_at, row.created_at, row.id)
 
+    def _is_shut_out(self, row: MessageRow) -> bool:
+        return self._pace.call_in(row.channel, self._clock.real()) > 0
+
     def _must_wait(self, row: MessageRow) -> bool:
         real = self._clock.real()
+        if self._is_shut_out(row):
+            return True
         if row.kind in _EDITED and row.ts:
             return self._pace.edit_in(row.id, urgent=row.urgent, real=real) > 0
         return self._pace.call_in(POST, real) > 0
@@ -153,12 +182,15 @@ class Publisher:
                     self._post(due, rendered)
         except Held:
             return False
+        except WorldError as trouble:
+            log.warning("message %s has to wait for the store: %s", row.id, trouble.reason)
+            return False
         except Refused as refused:
-            self._give_up(row, refused.code)
+            return self._give_up(row, refused.code)
         except Exception:
             # A fault of our own in one message: it is given up, the work goes on.
             log.exception("message %s cannot be shown", row.id)
-            self._give_up(row, "fault")
+            return self._give_up(row, "fault")
         return True
 
     def _read(self, row: MessageRow) -> _Due | None:
@@ -194,7 +226,8 @@ class Publisher:
 
     def _edit(self, due: _Due, rendered: Rendered) -> None:
         row, looks = due.row, _digest(rendered)
-        if self._shown.get(row.id) != looks:
+        # One that waits for a lead is asked for only when somebody misses it: Slack's answer says if it is gone.
+        if self._shown.get(row.id) != looks or due.story.state == RequestState.AWAITING_APPROVAL:
             try:
                 self._sender.send(EDIT, row.id, {"channel": row.channel, "ts": row.ts}, rendered)
             except Refused as refused:
@@ -207,6 +240,9 @@ class Publisher:
         self._settle(due, looks, sent_rev=row.wanted_rev)
 
     def _post(self, due: _Due, rendered: Rendered) -> None:
+        if (posted := self._posted.get(due.row.sending)) is not None:
+            self._settle_post(due, posted)
+            return
         if due.row.sending:
             # Whether that attempt reached Slack is not known, and Slack has no key to ask by. Twice is better than
             # not at all: a line lost is a hole in the story, a card lost is a request that nobody can approve, and
@@ -216,11 +252,36 @@ class Publisher:
         if not self._write(due.row, sending=sending):
             raise Held
         due = replace(due, row=replace(due.row, sending=sending))
-        ts = self._sender.send(POST, due.row.id, _post_arguments(due), rendered)
+        try:
+            ts = self._sender.send(POST, due.row.id, _post_arguments(due), rendered)
+        except Closed:
+            self._write(due.row, sending="")
+            raise
+        except Refused as refused:
+            if refused.code != "thread_not_found" or not due.thread_ts:
+                raise
+            self._write(due.row, sending="")
+            self._post_parent_anew(due)
+            raise Held from refused
         self._pace.edited_at[due.row.id] = self._clock.real()
-        self._settle(due, _digest(rendered), ts=ts, sent_rev=due.row.wanted_rev, sending="")
+        self._posted[sending] = _Posted(ts, due.row.wanted_rev, _digest(rendered))
+        self._settle_post(due, self._posted[sending])
+
+    def _post_parent_anew(self, due: _Due) -> None:
+        """The thread is gone from Slack with its first message; the story goes on below a new one."""
+        log.info("the thread of request %s is gone from Slack; beginning a new one", due.row.request_id)
+        with self._store.transaction() as tx:
+            for parent in tx.messages(due.row.request_id):
+                if parent.kind == MessageKind.PARENT and parent.ts == due.thread_ts:
+                    self._forget(parent)
+                    tx.change(parent, ts="", wanted_rev=parent.wanted_rev + 1, urgent=True)
 
     # --- what is remembered -------------------------------------------------------------------------------
+
+    def _settle_post(self, due: _Due, posted: _Posted) -> None:
+        """Until the store has taken it, the post is remembered here: a store in trouble does not make it two."""
+        self._settle(due, posted.looks, ts=posted.ts, sent_rev=posted.rev, sending="")
+        self._posted.pop(due.row.sending, None)
 
     def _settle(self, due: _Due, looks: str, **changes: Any) -> None:
         """It is shown. Remember how it looks while it may change; the store keeps what Slack has."""
@@ -243,27 +304,28 @@ class Publisher:
             ):
                 log.warning("message %s is in another publisher's hands", row.id)
                 return False
-            if "sent_rev" in changes and current.wanted_rev == row.wanted_rev and row.kind in _EDITED:
+            if changes.get("sent_rev") == current.wanted_rev and row.kind in _EDITED:
                 changes["urgent"] = False
             tx.change(current, **changes)
             return True
 
-    def _give_up(self, row: MessageRow, code: str) -> None:
+    def _give_up(self, row: MessageRow, code: str) -> bool:
+        """Never to be shown. False when the store could not take that, so that the message stays due."""
         log.error("message %s cannot be shown in %s: %s", row.id, row.channel, code)
         self._forget(row)
-        with self._store.transaction() as tx:
-            for current in tx.messages(row.request_id):
-                if current.id == row.id:
-                    tx.change(current, failed=code, sending="")
+        try:
+            with self._store.transaction() as tx:
+                for current in tx.messages(row.request_id):
+                    if current.id == row.id:
+                        tx.change(current, failed=code, sending="")
+        except WorldError as trouble:
+            log.warning("message %s has to wait for the store: %s", row.id, trouble.reason)
+            return False
+        return True
 
     def _forget(self, row: MessageRow) -> None:
         self._shown.pop(row.id, None)
         self._pace.forget(row.id)
-
-
-def _shown_as(row: MessageRow) -> tuple[str, str, int]:
-    """What only a publisher changes."""
-    return (row.ts, row.sending, row.sent_rev)
 
 
 def _post_arguments(due: _Due) -> dict[str, Any]:
@@ -274,8 +336,8 @@ def _post_arguments(due: _Due) -> dict[str, Any]:
         "unfurl_links": False,
         "unfurl_media": False,
     }
-    if row.kind not in _EDITED and due.parent is not None and due.parent.ts:
-        arguments["thread_ts"] = due.parent.ts
+    if due.thread_ts:
+        arguments["thread_ts"] = due.thread_ts
         arguments["reply_broadcast"] = row.kind == MessageKind.OUTCOME
     return arguments
 

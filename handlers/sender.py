@@ -7,6 +7,7 @@ from typing import Any
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
+from slack_sdk.web import SlackResponse
 
 from bot.core.ports import Clock
 from handlers.calls import CALL_ERRORS, Clients, code_of, retry_after
@@ -17,10 +18,12 @@ log = logging.getLogger(__name__)
 
 NO_ANSWER_S = 2.0
 BAD_TOKEN_S = 30.0
+CLOSED_CHANNEL_S = 300.0
+"""How often a channel that does not take us is tried again: somebody has to let the bot in, or bring it back."""
 PLAIN_FOR_S = 3_600.0
 """How long a workspace that refused rich blocks gets plain ones."""
 
-POST, EDIT = "chat.postMessage", "chat.update"
+POST, EDIT, OPEN = "chat.postMessage", "chat.update", "conversations.open"
 
 _TEMPORARY = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited", "rate_limited"}
@@ -28,10 +31,24 @@ _TEMPORARY = frozenset(
 _BAD_TOKEN = frozenset(
     {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "team_access_not_granted"}
 )
+_CLOSED_CHANNEL = frozenset(
+    {
+        "channel_not_found",
+        "is_archived",
+        "not_in_channel",
+        "org_login_required",
+        "restricted_action",
+        "restricted_action_read_only_channel",
+    }
+)
 
 
 class Held(Exception):
     """Not now: nothing was shown, or nobody knows; the message stays due."""
+
+
+class Closed(Held):
+    """The channel does not take us now (archived, left, locked); nothing was shown."""
 
 
 class Refused(Exception):
@@ -47,7 +64,7 @@ class Sender:
 
     def __init__(self, clients: Clients, clock: Clock, pace: Pace) -> None:
         # A post that got no answer may stand, so its client never repeats it; an edit may be repeated freely.
-        self._clients: dict[str, WebClient] = {POST: clients.posting, EDIT: clients.asking}
+        self._clients: dict[str, WebClient] = {POST: clients.posting, EDIT: clients.asking, OPEN: clients.asking}
         self._clock = clock
         self._pace = pace
         self._plain_until = 0.0
@@ -64,18 +81,27 @@ class Sender:
                 self._plain_until = self._clock.real() + PLAIN_FOR_S
         return self._call(method, message_id, {**arguments, "text": rendered.text}, rendered.plain_blocks)
 
-    def _call(self, method: str, message_id: str, arguments: dict[str, Any], blocks: tuple[Block, ...]) -> str:
-        real = self._clock.real()
-        if method == EDIT:
-            self._pace.edited(message_id, real)
-        try:
-            sent = self._clients[method].api_call(method, json={**arguments, "blocks": list(blocks)})
-        except CALL_ERRORS as error:
-            raise self._meaning(error, method, message_id) from error
-        return str(sent["ts"])
+    def open_direct(self, user: str) -> str:
+        """The channel of the direct messages with a user; raises `Held` or `Refused`."""
+        return str(self._ask(OPEN, user, {"users": user})["channel"]["id"])
 
-    def _meaning(self, error: Exception, method: str, message_id: str) -> Held | Refused:
+    def _call(self, method: str, message_id: str, arguments: dict[str, Any], blocks: tuple[Block, ...]) -> str:
+        if method == EDIT:
+            self._pace.edited(message_id, self._clock.real())
+        return str(self._ask(method, message_id, {**arguments, "blocks": list(blocks)})["ts"])
+
+    def _ask(self, method: str, about: str, arguments: dict[str, Any]) -> SlackResponse:
+        try:
+            return self._clients[method].api_call(method, json=arguments)
+        except CALL_ERRORS as error:
+            raise self._meaning(error, method, about, str(arguments.get("channel", ""))) from error
+
+    def _meaning(self, error: Exception, method: str, message_id: str, channel: str) -> Held | Refused:
         real, code = self._clock.real(), code_of(error)
+        if channel and code in _CLOSED_CHANNEL:
+            log.error("%s of %s: %s takes no messages of ours now (%s)", method, message_id, channel, code)
+            self._pace.hold(channel, CLOSED_CHANNEL_S, real)
+            return Closed(code)
         if (wait := retry_after(error)) is not None:
             log.info("Slack asks to wait %.0f s before the next %s", wait, method)
             self._pace.hold(method, wait, real)

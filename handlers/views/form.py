@@ -9,9 +9,12 @@ from bot.core.spec import REASON_MAX, Draft, Policy, Preset, Problem
 from handlers.views.page import Note, Page
 from handlers.views.render import render
 from handlers.views.spans import line
-from handlers.views.words import clean, clip
+from handlers.views.words import clean, clip, count
 
 CALLBACK = "create_form"
+MOST_PROBLEMS = 8
+"""Shown above each field and at the top; with the fields this stays below Slack's 100 blocks in a view
+(docs.slack.dev: reference/views/modal-views)."""
 FIELDS = ("name", "preset", "gpus", "hours", "reason")
 
 Block = dict[str, Any]
@@ -25,9 +28,9 @@ def create_form(
     `metadata` (at most 3,000 characters) comes back with the submission.
     """
     found = list(problems)
-    blocks: list[Block] = [block for p in found if p.field not in FIELDS for block in _problem(p)]
+    blocks = _problems([p for p in found if p.field not in FIELDS])
     for block in _inputs(draft, presets, policy):
-        blocks += [shown for p in found if p.field == block["block_id"] for shown in _problem(p)]
+        blocks += _problems([p for p in found if p.field == block["block_id"]])
         blocks.append(block)
     return {
         "type": "modal",
@@ -99,8 +102,11 @@ def _option(name: str, preset: Preset) -> Block:
     return option
 
 
-def _problem(problem: Problem) -> list[Block]:
-    return list(render(Page(line(problem.message), (Note(line(f"Please mend: {problem.message}")),))).blocks)
+def _problems(problems: list[Problem]) -> list[Block]:
+    notes = [Note(line(f"Please mend: {problem.message}")) for problem in problems[:MOST_PROBLEMS]]
+    if (rest := len(problems) - MOST_PROBLEMS) > 0:
+        notes.append(Note(line(f"and {count(rest, 'more problem')}")))
+    return list(render(Page(line(""), tuple(notes))).blocks)
 
 
 def _text(text: str, limit: int) -> Block:

@@ -97,6 +97,14 @@ def test_the_cache_is_enough_for_a_yes() -> None:
     assert book.asked == [("SLEADS", False)]
 
 
+def test_an_approval_is_not_given_from_the_cache() -> None:
+    book = directory(stale=frozenset({"UOTHER"}))
+    assert lead_of("UOTHER", TEAM, book).is_lead, "until the cache is over"
+    with pytest.raises(Denied):
+        require(Verb.APPROVE, Person("UOTHER", True), TEAM, None, book)
+    assert book.asked == [("SLEADS", False), ("SLEADS", True)]
+
+
 def test_who_is_no_lead_is_refused_after_the_second_question() -> None:
     book = directory()
     assert not lead_of("UOTHER", TEAM, book).is_lead

@@ -88,6 +88,15 @@ def test_what_is_wrong_stands_at_its_field(bot: Bot, typed: str, field: str, sai
         assert tx.clusters() == []
 
 
+def test_more_problems_than_a_form_can_hold_are_counted(bot: Bot) -> None:
+    stray = " ".join(f"word{i} more{i}" for i in range(70))
+    bot.types(REQUESTER, f"create train-a {stray} {'--gpus ' * 120}")
+    form = opened_form(bot)
+    assert len(form.blocks) < 100
+    told = all_text(form)
+    assert "“word0”" in told and "and 132 more problems" in told
+
+
 @pytest.mark.parametrize(
     ("values", "field", "said"),
     [
@@ -169,8 +178,9 @@ def test_a_name_in_use_is_given_back_with_what_was_typed(bot: Bot) -> None:
 def test_two_ask_for_one_name_at_once(bot: Bot) -> None:
     bot.types(REQUESTER, LINE.format(name="train-a"))
     bot.types(LEAD, LINE.format(name="train-a"))
-    bot.told(LEAD, "is in use")
-    assert bot.only_request("train-a").requester == REQUESTER
+    bot.shown("train-a: Checking")
+    late = {REQUESTER: LEAD, LEAD: REQUESTER}[bot.only_request("train-a").requester]
+    bot.told(late, "is in use")
 
 
 def test_a_line_delivered_twice_is_one_request(bot: Bot) -> None:

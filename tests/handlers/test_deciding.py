@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +10,7 @@ import pytest
 
 from bot.core.records import RequestState
 from bot.core.spec import to_json
+from handlers.directory import FRESH_EVERY_S
 from tests.handlers.harness import (
     APPROVALS,
     BYSTANDER,
@@ -30,6 +32,23 @@ def test_a_lead_approves(bot: Bot) -> None:
     after = bot.shown("Approved, building begins")
     assert not any(b["type"] == "actions" for b in after.blocks) and "Approved by" in all_text(after)
     assert bot.request(request.id).state == RequestState.APPROVED
+
+
+def test_who_has_just_left_the_leads_does_not_approve(bot: Bot) -> None:
+    request = bot.asks()
+    card = bot.card()
+    assert LEAD in bot.directory.group("S0LEADS")
+
+    async def leave() -> None:
+        group = bot.workspace.groups["S0LEADS"]
+        bot.workspace.groups["S0LEADS"] = dataclasses.replace(group, users=(LEAD2,))
+
+    bot.slack.do(leave())
+    bot.clock.real_shift += FRESH_EVERY_S + 1
+    assert LEAD in bot.directory.group("S0LEADS"), "still in the cache"
+    bot.clicks(LEAD, "approve", card)
+    bot.told(LEAD, "Only a lead")
+    assert bot.request(request.id).state == RequestState.AWAITING_APPROVAL
 
 
 def test_the_confirmation_says_what_it_costs(bot: Bot) -> None:

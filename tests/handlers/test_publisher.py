@@ -198,22 +198,6 @@ def test_a_deleted_message_is_posted_anew(bot: Bot) -> None:
     assert outcome_of(bot).thread_ts == again.ts
 
 
-def test_a_lost_channel_does_not_stop_the_work(bot: Bot) -> None:
-    request_id, _ = approved(bot)
-    bot.shown("Approved, building begins")
-
-    async def expel() -> None:
-        channel = bot.workspace.channels[CHANNEL]
-        members = channel.members - {"U0BOT"}
-        bot.workspace.channels[CHANNEL] = type(channel)(channel.id, channel.name, members)
-
-    bot.slack.do(expel())
-    bot.fails(request_id, "because")
-    settled(bot, request_id)
-    assert {m.failed for m in bot.messages(request_id)} == {"not_in_channel"}
-    assert bot.request(request_id).state == RequestState.FAILED
-
-
 def test_a_body_that_makes_no_sense_stops_nobody(bot: Bot) -> None:
     request_id, _ = approved(bot)
     with bot.store.transaction() as tx:
