@@ -13,13 +13,13 @@ from typing import Any
 
 import kubernetes.client as k8s
 import pytest
-from conftest import TOKEN, Rig
 from kubernetes.client.exceptions import ApiException
 
 from bot import settings, verify
 from bot.core.ports import Permanent, WorldError
 from bot.core.verdict import DEGRADED, UNKNOWN, VERIFIED, Report
 from bot.kube import KubeconfigCluster
+from tests.sandbox.world.rig import TOKEN, Rig
 
 
 class Hand:

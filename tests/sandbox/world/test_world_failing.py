@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import TOKEN, Rig
 
 from bot.core.diagnosis import node_signals, pod_signals, policy_signals, recognise
 from bot.kube import KubeCluster
 from bot.sandbox.world.nvidia.failing import FAILING
+from tests.sandbox.world.rig import TOKEN, Rig
 
 
 class Hand:
