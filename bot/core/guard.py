@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+
 from bot.core import plan
 from bot.core.ports import Busy, Refused, Temporary, WorldError
 from bot.core.steps.base import Fail, Look, Outcome, Step, Wait
+
+log = logging.getLogger(__name__)
 
 _REFUSED_LOOK_S = 20.0
 _LOST_AFTER = 4
@@ -35,7 +40,10 @@ def _lost(look: Look) -> Fail | None:
     """What lies behind a cluster that does not answer: whether Rancher still has it."""
     if look.envelope is None or "management_id" not in look.facts.get("cluster_object", {}):
         return None
-    view = look.view()
+    try:
+        view = look.view()
+    except Refused:
+        return None
     if view is not None and not view.deleting:
         return None
     return Fail(
@@ -47,7 +55,8 @@ def _lost(look: Look) -> Fail | None:
 def stop_buying(look: Look, failure: Fail) -> Fail | Wait:
     """A create that fails must not leave Rancher buying machines for it, for ever and unseen.
 
-    Before the failure is told, every pool that is short is held; the step `machines` does that for itself.
+    Before the failure is told, every pool that is short is held; the step `machines` does that for itself. What
+    cannot be held, however long one waits, is told with the failure.
     """
     facts = look.facts
     ordered = "written_real" in facts.get("cluster_object", {})
@@ -59,12 +68,30 @@ def stop_buying(look: Look, failure: Fail) -> Fail | Wait:
     ):
         return failure
     try:
-        view = look.view()
-        for pool in look.order.pools if view is not None else ():
-            machines = view.pool(pool.name) if view is not None else ()
-            if sum(bool(machine.node) for machine in machines) < pool.count:
-                empty = not any(machine.created for machine in machines)
-                look.outside.rancher.hold_pool(look.order.name, pool.name, empty=empty)
+        _hold_short_pools(look)
     except WorldError as error:
-        return Wait(f"{failure.reason} Before this ends its machine pools are stopped: {error.reason}", 10.0)
+        waits = isinstance(error, Refused) and look.observed_s <= plan.clocks(look.row.kind).give_up_s
+        if waits or isinstance(error, Temporary):
+            return Wait(f"{failure.reason} Before this ends its machine pools are stopped: {error.reason}", 10.0)
+        return _buys_on(failure, error.reason)
+    except Exception:
+        log.exception("the pools of %s could not be held", look.request.id)
+        return _buys_on(failure, "something in the bot broke")
     return failure
+
+
+def _hold_short_pools(look: Look) -> None:
+    view = look.view()
+    if view is None:
+        return
+    for pool in look.order.pools:
+        machines = view.pool(pool.name)
+        if sum(bool(machine.node) for machine in machines) < pool.count:
+            empty = not any(machine.created for machine in machines)
+            look.outside.rancher.hold_pool(look.order.name, pool.name, empty=empty)
+
+
+def _buys_on(failure: Fail, why: str) -> Fail:
+    remedy = f"{failure.remedy} Rancher may go on buying machines for this cluster: delete it."
+    diagnosis = (*failure.diagnosis, f"Its machine pools could not be stopped: {why}")
+    return dataclasses.replace(failure, remedy=remedy, diagnosis=diagnosis)

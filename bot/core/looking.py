@@ -142,21 +142,27 @@ def _run_step(row: StepRow, loaded: _Loaded, facts: dict[str, Facts], clock: Clo
     gap = min(now - (started.looked_at or now), _LONGEST_GAP_S)
     counted = started.observed_s + (gap if started.errors == 0 else 0.0)
     step = STEPS[row.kind]
+    look: Look | None = None
     outcome: Outcome
     try:
         look = _look(loaded, dataclasses.replace(started, observed_s=counted), facts, clock, around)
         outcome = guard.ensured(step, look)
         if isinstance(outcome, Wait) and counted > plan.clocks(row.kind).give_up_s:
             outcome = step.give_up(look)
-        if isinstance(outcome, Fail):
-            outcome = guard.stop_buying(look, outcome)
         errors = broken = 0
     except Temporary as error:
-        outcome, errors, broken, counted = _again(error, row.errors), row.errors + 1, row.broken, started.observed_s
+        outcome, errors, broken, counted = (
+            _again(error, row.errors),
+            row.errors + 1,
+            row.broken,
+            started.observed_s,
+        )
     except WorldError as error:
         outcome, errors, broken = Fail(error.reason, error.remedy or "Run gpu-cluster doctor."), 0, 0
     except Exception as error:
         outcome, errors, broken = _broken(loaded.request, row, error), 0, row.broken + 1
+    if look is not None and isinstance(outcome, Fail):
+        outcome = guard.stop_buying(look, outcome)
     observed = dataclasses.replace(started, observed_s=counted, errors=errors, broken=broken)
     return _seen(row, observed, outcome, clock.now())
 

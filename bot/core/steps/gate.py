@@ -7,6 +7,7 @@ from bot.core.spec import UNVERIFIED_TAINT
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 from bot.core.verdict import (
     DEGRADED,
+    FAILED,
     VERIFIED,
     NodeResult,
     judge,
@@ -34,7 +35,7 @@ class Gate:
     def give_up(self, look: Look) -> Done | Fail:
         """Judge again, with what is left, and open that."""
         there = _ready(look)
-        nodes = [node if node.uid in there else _gone(node, look) for node in _measured(look)]
+        nodes = [node if node.uid in there or node.verdict == FAILED else _gone(node, look) for node in _measured(look)]
         report = judge(nodes, look.order.gpus)
         facts = {"report": report_to_json(report)}
         if report.verdict not in (VERIFIED, DEGRADED):

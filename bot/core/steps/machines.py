@@ -27,7 +27,7 @@ class Machines:
             return Wait("Rancher does not show the cluster")
         failures = _remember(look, view)
         facts = {"failures": json.dumps(failures)}
-        for pool in look.order.pools:
+        for pool in sorted(look.order.pools, key=lambda pool: pool.gpu):
             if (texts := _hopeless(failures, pool)) is not None:
                 return _stop(look, view, pool, texts, facts)
         missing = [pool for pool in look.order.pools if _joined(view, pool) < pool.count]
@@ -40,14 +40,16 @@ class Machines:
         view = look.view()
         if view is None:
             return Fail(
-                "Rancher does not show the cluster any more.", "Look for it in Rancher and for its EC2 machines."
+                "Rancher does not show the cluster any more.",
+                "Look for it in Rancher and for its EC2 machines.",
             )
         missing = [pool for pool in look.order.pools if _joined(view, pool) < pool.count]
         for pool in missing:
-            if pool.gpu:
-                look.outside.rancher.hold_pool(look.order.name, pool.name, empty=_joined(view, pool) == 0)
-        if any(not pool.gpu or _joined(view, pool) == 0 for pool in missing):
-            return _never_joined(look, view, missing[0])
+            useless = _joined(view, pool) == 0 if pool.gpu else _none_started(view, pool)
+            look.outside.rancher.hold_pool(look.order.name, pool.name, empty=useless)
+        needed = [pool for pool in missing if not pool.gpu or _joined(view, pool) == 0]
+        if needed:
+            return _never_joined(look, view, needed[0])
         return Done(short="; ".join(f"{_joined(view, p)} of {p.count} {p.name} machines joined" for p in missing))
 
 
@@ -69,9 +71,13 @@ def _stop(look: Look, view: ClusterView, pool: Pool, texts: list[str], facts: Fa
     if pool.gpu and started:
         facts = {**facts, "held": pool.name}
         short = f"{len(started)} of {pool.count} {pool.name} machines: {aws_words(texts[-1])}"
-        if all(machine.node for machine in started):
+        plain_there = all(_joined(view, plain) >= plain.count for plain in look.order.pools if not plain.gpu)
+        if plain_there and all(machine.node for machine in started):
             return Done(facts, short=short)
         return Wait(f"EC2 gave {short}; waiting for those to join", 5.0, facts, _progress(look, view))
+    for other in look.order.pools:
+        if other != pool and _joined(view, other) < other.count:
+            look.outside.rancher.hold_pool(look.order.name, other.name, empty=_none_started(view, other))
     cause = ec2_cause(texts[-1])
     return Fail(
         f"EC2 refused to start a {pool.instance_type} {len(texts)} times: {aws_words(texts[-1])}",
@@ -109,6 +115,10 @@ def _remember(look: Look, view: ClusterView) -> dict[str, str]:
 
 def _joined(view: ClusterView, pool: Pool) -> int:
     return sum(bool(m.node) for m in view.pool(pool.name))
+
+
+def _none_started(view: ClusterView, pool: Pool) -> bool:
+    return not any(machine.created for machine in view.pool(pool.name))
 
 
 def _waiting_for(view: ClusterView, pool: Pool, failures: Mapping[str, str]) -> str:
