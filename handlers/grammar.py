@@ -43,9 +43,7 @@ def split(text: str) -> Words:
     try:
         words = shlex.split(_typewritten(typed))
     except ValueError:
-        trouble = (
-            'A quotation mark is open; close it, as in --reason "…". An apostrophe outside of quotes counts as one.'
-        )
+        trouble = _OPEN_QUOTE
         return Words(typed.split()[0].lower(), (), trouble)
     return Words(words[0].lower(), tuple(words[1:])) if words else Words("", ())
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bot.core.desk import Ask, Conflict, Desk
+from bot.core.looking import new_incident
 from bot.core.policy import Denied
 from bot.core.ports import Clock, Store, WorldError
 from bot.core.records import InboundRow
@@ -217,8 +217,3 @@ class Intake:
         approvers = (*team.leads, *((team.lead_group,) if team.lead_group else ()))
         rights = Rights(tuple(sorted(self._desk.roles(ask))), team.name, approvers)
         return help_page(rights, presets_for(self._desk, team))
-
-
-def new_incident() -> str:
-    """An id that a person can read to somebody else, and that the log holds."""
-    return f"i-{uuid.uuid4().hex[:8]}"

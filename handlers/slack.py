@@ -20,13 +20,13 @@ from slack_bolt.error import BoltUnhandledRequestError
 from slack_sdk import WebClient
 
 from bot.core.desk import Desk
+from bot.core.looking import new_incident
 from bot.core.ports import Permanent, Temporary
 from handlers.approvals import Approvals
 from handlers.calls import CALL_ERRORS, Clients, code_of
 from handlers.commands import Commands, say
 from handlers.forms import Forms
 from handlers.inbox import Gesture, Inbound, Inbox
-from handlers.intake import new_incident
 from handlers.threads import Threads
 from handlers.views import answers
 from handlers.views.render import render
