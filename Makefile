@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo sandbox test check bench clean
+.PHONY: help demo sandbox test test-all check bench clean
 
 help:
 	@echo "make demo     the walk-through in Slack, in a sandbox, in under a minute"
 	@echo "make sandbox  the sandbox to click in, in your browser"
 	@echo "make test     every check: tests, ruff, mypy, layers"
+	@echo "make test-all the same with the long tests: every scenario on every version of Rancher"
 	@echo "make bench    measure, print a table, write bench.json"
 
 $(READY): pyproject.toml
@@ -33,6 +34,9 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 test: check
+	$(BIN)/pytest -n auto --maxprocesses 4 -m "not slow"
+
+test-all: check
 	$(BIN)/pytest -n auto --maxprocesses 4
 
 bench: $(READY)
