@@ -64,11 +64,11 @@ _DELETE = (
     Planned("remove_cluster@1", ()),
     Planned("no_instances@1", ("remove_cluster@1",)),
 )
-_PLANS = {Kind.CREATE: _CREATE, Kind.DELETE: _DELETE}
+_PLANS: dict[Kind, tuple[Planned, ...]] = {Kind.CREATE: _CREATE, Kind.DELETE: _DELETE, Kind.EXTEND: ()}
 
 
 def plan_for(kind: Kind) -> tuple[Planned, ...]:
-    """The plan of this release for a request of that kind."""
+    """The plan of this release for a request of that kind; empty where nothing outside has to change."""
     return _PLANS[kind]
 
 
