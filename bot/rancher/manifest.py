@@ -19,7 +19,7 @@ def additional_manifest(envelope: Envelope, request_id: str, base: str = "") -> 
     ours: list[dict[str, Any]] = []
     by_manifest = envelope.operator_by == "manifest"
     if by_manifest or envelope.network.ca:
-        ours.append(_namespace(request_id))
+        ours.append(operator_namespace(request_id))
     if envelope.network.ca:
         ours.append(_ca(envelope))
     if by_manifest:
@@ -49,7 +49,8 @@ def helm_chart(envelope: Envelope) -> dict[str, Any]:
     }
 
 
-def _namespace(request_id: str) -> dict[str, Any]:
+def operator_namespace(request_id: str) -> dict[str, Any]:
+    """The operator's namespace, in which pods may do everything."""
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
