@@ -56,7 +56,7 @@ def resources(envelope: Envelope, request_id: str) -> Iterator[Block]:
     """Every resource, in an order that reads well."""
     for pool in envelope.pools:
         config = _plain(bodies.machine_config(envelope, pool, request_id))
-        fields = {key: value for key, value in config.items() if key not in ("apiVersion", "kind", "metadata")}
+        fields = {key: value for key, value in config.items() if key not in ("type", "apiVersion", "kind", "metadata")}
         body = {
             "generate_name": f"{envelope.name}-{pool.name}",
             "fleet_namespace": bodies.NAMESPACE,
