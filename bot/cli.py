@@ -309,6 +309,20 @@ def forgotten(*, days: float) -> None:
         click.echo(f"Every cluster's GPUs have been asked for within {days:g} days.")
 
 
+@main.command()
+@click.argument("name")
+@click.option("--terraform", is_flag=True, help="For Terraform's rancher2 provider instead.")
+def export(*, name: str, terraform: bool) -> None:
+    """Print a cluster as YAML for a GitOps repository: machine configs, cluster, repos, charts. Without secrets.
+
+    \b
+    Examples:
+      gpu-cluster export train-a > train-a.yaml
+      gpu-cluster export train-a --terraform > train-a.tf
+    """
+    click.echo(app.export(settings.load(), name, for_terraform=terraform), nl=False)
+
+
 @main.command("example-config")
 def example_config() -> None:
     """Print an example gpu-cluster.toml.

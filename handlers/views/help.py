@@ -17,6 +17,7 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster status NAME", "where it stands, and how to get in"),
     ("/gpu-cluster cost", "what clusters cost so far, by cluster, person and team; cost NAME for one"),
     ("/gpu-cluster extend NAME 4h", "keep it longer; a lead confirms"),
+    ("/gpu-cluster export NAME", "the cluster as YAML for a repository, without secrets"),
     ("/gpu-cluster delete NAME", "give it back; a lead confirms"),
     ("@gpu-cluster status", "in a cluster's thread, where slash commands do not exist"),
 )
@@ -30,7 +31,6 @@ LATER: Mapping[str, str] = {
     "share": "whoever keeps Rancher can add people under Cluster Members.",
     "cancel": "a lead can deny what waits; delete NAME ends what runs.",
     "retry": "delete NAME, then create it again.",
-    "export": "Rancher's page of the cluster shows it as YAML.",
     "history": "the thread of each request holds its story.",
 }
 """Words that are planned and not there yet, with what to do instead."""
