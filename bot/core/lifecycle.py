@@ -232,10 +232,10 @@ def rerender(tx: Tx, request_id: str, *, urgent: bool) -> None:
             tx.change(message, wanted_rev=message.wanted_rev + 1, urgent=urgent or message.urgent)
 
 
-def post(tx: Tx, request: RequestRow, kind: MessageKind, at: float, body: str = "") -> None:
+def post(tx: Tx, request: RequestRow, kind: MessageKind, at: float, body: str = "", *, urgent: bool = True) -> None:
     """One message of the story, posted once, after the parent."""
-    count = len(tx.messages(request.id))
-    tx.add(MessageRow(f"{request.id}-{count:03d}", request.id, kind, request.channel, at, body=body))
+    identity = f"{request.id}-{len(tx.messages(request.id)):03d}"
+    tx.add(MessageRow(identity, request.id, kind, request.channel, at, body=body, urgent=urgent))
 
 
 def _announce(tx: Tx, request: RequestRow, approvals_channel: str) -> None:
