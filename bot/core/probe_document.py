@@ -75,6 +75,8 @@ def _document(raw: Mapping[str, Any], probe: str) -> Document:
     gpus, peers = _objects(raw, "gpus"), _objects(raw, "peers")
     for gpu in gpus:
         _check_gpu(gpu)
+    if not all(peer.get("gbs") is None or _possible(peer["gbs"]) for peer in peers):
+        raise Unreadable("the probe's output has a number that cannot be")
     return Document(
         driver=str(raw.get("driver") or "unknown"),
         level=str(raw.get("level") or ""),

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core.gpu_models import find_model, same_model
+from bot.core.gpu_models import Line, find_model, line_between, same_model
 from bot.core.probe_document import SCHEMA, Document, Unreadable, read_document
 from bot.core.rating import BAD, LOW, WORDS, Rate, performance, rate_all
 from bot.core.spec import GpuExpectation
@@ -229,16 +229,46 @@ def _judge_gpu(node: str, document: Document, raw: Mapping[str, Any], expect: Gp
         reasons=tuple(reasons),
         performance=performance(rates),
         rates=rates,
-        notes=(*(rate.sentence for rate in rates if rate.word == LOW), *_notes(raw)),
+        notes=(
+            *(rate.sentence for rate in rates if rate.word == LOW),
+            *_notes(raw),
+            *_peer_notes(document, int(raw.get("index") or 0)),
+        ),
     )
 
 
 def _peer_problems(document: Document) -> list[str]:
-    return [
-        f"the copy from GPU {peer.get('source')} to GPU {peer.get('target')} failed: {peer['error']}"
-        for peer in document.peers
-        if peer.get("error")
-    ]
+    """Copies between GPUs that failed, and those that are far too slow for the model."""
+    problems = []
+    for peer in document.peers:
+        way = f"the copy from GPU {peer.get('source')} to GPU {peer.get('target')}"
+        wanted = _between(document, peer)
+        if peer.get("error"):
+            problems.append(f"{way} failed: {peer['error']}")
+        elif wanted is not None and peer["gbs"] < wanted.bad:
+            problems.append(
+                f"{way} runs at {peer['gbs']:,.4g} GB/s, should be {wanted.good or wanted.bad:,.4g} or more"
+            )
+    return problems
+
+
+def _peer_notes(document: Document, index: int) -> list[str]:
+    """Copies from this GPU that are slower than they should be, and not so slow that it is a fault."""
+    notes = []
+    for peer in document.peers:
+        wanted = _between(document, peer) if peer.get("source") == index and not peer.get("error") else None
+        if wanted is not None and wanted.good and wanted.bad <= peer["gbs"] < wanted.good:
+            notes.append(f"copies to GPU {peer.get('target')} at {peer['gbs']:,.4g} GB/s, {wanted.good:,.4g} are usual")
+    return notes
+
+
+def _between(document: Document, peer: Mapping[str, Any]) -> Line | None:
+    """What such a copy should come to; None where it goes through the host, or nothing is known of the model."""
+    source = next((gpu for gpu in document.gpus if gpu.get("index") == peer.get("source")), None)
+    model = find_model(str(source.get("name") or "")) if source else None
+    if model is None or not peer.get("access") or peer.get("gbs") is None:
+        return None
+    return line_between(model)
 
 
 def _identity_reasons(raw: Mapping[str, Any], expect: GpuExpectation) -> list[str]:

@@ -298,6 +298,6 @@ def test_several_files_are_one_message_and_each_is_shared_once(slack: ThreadedSl
 
 def test_an_upload_needs_its_scope_and_a_form(slack: ThreadedSlack, client: WebClient) -> None:
     arguments = {"filename": "a.csv", "length": 5}
-    assert refusal(client.api_call, "files.getUploadURLExternal", json=arguments) == "invalid_arguments"
+    assert refusal(client.api_call, api_method="files.getUploadURLExternal", json=arguments) == "invalid_arguments"
     slack.workspace.missing_scopes.add("files:write")
     assert refusal(client.files_getUploadURLExternal, **arguments) == "missing_scope"
