@@ -227,6 +227,23 @@ class Desk:
             cluster = tx.cluster(request.cluster_id)
             return self._tell(tx, request.id) if cluster.state == ClusterState.GONE else self._newest(tx, cluster)
 
+    def about(self, ask: Ask, verb: Verb, name: str, thread_ts: str = "") -> tuple[ClusterRow, Story]:
+        """The cluster of that name, or whose thread this is, for somebody who may do `verb` with it.
+
+        Raises `Denied` or `Conflict`.
+        """
+        with self._store.reading() as tx:
+            cluster = tx.living_cluster(name) if name else None
+            message = tx.message_at(ask.channel, thread_ts) if thread_ts and not name else None
+            request = tx.request(message.request_id) if message else None
+            if request is not None:
+                cluster = tx.cluster(request.cluster_id)
+            if cluster is None:
+                raise _no_such_cluster(name)
+            story = self._tell(tx, request.id) if request and cluster.gone_at else self._newest(tx, cluster)
+        require(verb, self._directory.person(ask.user), self._team(cluster.team), cluster, self._directory)
+        return cluster, story
+
     def show_again(self, name: str) -> None:
         """Have the messages of what waits for a lead on this cluster sent again, in case somebody deleted them."""
         with self._store.reading() as tx:
@@ -321,6 +338,12 @@ class Desk:
                 f"Team {name} is not in gpu-cluster.toml any more, so nobody may decide for it.",
                 f"Put [team.{name}] back, or ask whoever keeps the file.",
             ) from None
+
+
+def _no_such_cluster(name: str) -> Conflict:
+    if not name:
+        return Conflict("This thread belongs to no cluster.", "Add its name; /gpu-cluster list shows those there are.")
+    return Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
 
 
 def request_id_for(key: str) -> str:

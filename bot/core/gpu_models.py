@@ -4,8 +4,9 @@ Lines, as shares of the theoretical rate: memory 80 %, PCIe 75 %, float32 60 %; 
 still it is *bad*. They come from H100 SXMs: device copy 90 %, PCIe 86 %, float32 97 % by the probe; cuBLAS float32
 77 %, BF16 86 %. Copies from and to the host are *bad* only below half of PCIe's rate, which is what half the lanes or a
 generation less leave: they measure the host as well, and one good GPU showed 40 to 55 GB/s within minutes
-(tests/probe/fixtures/h100x2-quick-2.json). The tensor kernel of the probe does not reach the data sheet on Hopper and later (docs/probe.md): its
-line is 70 % of what the same kernel reached on a good GPU of the model: what a 60 % line is of the 86 % of cuBLAS.
+(tests/probe/fixtures/h100x2-quick-2.json). The tensor kernel of the probe does not reach the data sheet on Hopper and
+later (docs/probe.md): its line is 70 % of what the same kernel reached on a good GPU of the model: what a 60 % line is
+of the 86 % of cuBLAS.
 
 A model is judged only where the probe itself has been run on a good one (`reference`). For any other the fail lines of
 DCGM hold (NVIDIA/DCGM: nvvs/diag-skus.yaml.in, minimum memory bandwidth per SKU), and the rest reads *unrated*.

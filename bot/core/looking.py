@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bot.core import guard, lifecycle, plan
+from bot.core.diagnosis import codes_in
 from bot.core.ports import Clock, Stale, Store, Temporary, Tx, WorldError
 from bot.core.records import (
     ClusterRow,
@@ -258,13 +259,16 @@ def _finish(tx: Tx, request: RequestRow, now: float) -> None:
 
 
 def _explain_degraded(tx: Tx, request: RequestRow) -> None:
-    """What is short, in the order in which it was found, onto the request's row."""
-    shorts = [row.why for row in tx.steps(request.id) if row.why]
+    """What is short, in the order in which it was found, onto the request's row; causes of the catalogue first."""
+    steps = tx.steps(request.id)
+    shorts = [row.why for row in steps if row.why]
+    said = [line for row in steps for line in json.loads(row.facts).get("causes", row.why).splitlines()]
+    lines = sorted(dict.fromkeys(said), key=lambda line: not codes_in([line]))
     tx.change(
         request,
         reason=shorts[0] if shorts else "Not every GPU passed verification.",
         remedy="Use the GPUs that passed, or delete the cluster and ask again for others.",
-        diagnosis=json.dumps(shorts, ensure_ascii=False),
+        diagnosis=json.dumps(lines, ensure_ascii=False),
     )
 
 

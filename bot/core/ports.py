@@ -351,6 +351,19 @@ class PodTrouble:
 
 
 @dataclass(frozen=True)
+class PodLog:
+    """The end of one container's log; `state` is what Kubernetes says of the pod (Running, CrashLoopBackOff, …)."""
+
+    namespace: str
+    pod: str
+    app: str
+    node: str
+    container: str
+    state: str
+    text: str
+
+
+@dataclass(frozen=True)
 class JobOrder:
     """The verification Job of one node. `script` goes into a ConfigMap; `deadline_s` world seconds.
 
@@ -405,6 +418,18 @@ class Cluster(Protocol):
         """The ClusterPolicy `cluster-policy`, None while it (or its CRD) is not there."""
 
     def pod_troubles(self, namespace: str) -> tuple[PodTrouble, ...]: ...
+    def pod_logs(self, namespace: str, apps: tuple[str, ...], lines: int, most: int) -> tuple[PodLog, ...]:
+        """The ends of the logs of at most so many pods, those in trouble first; of these `apps`, or of all.
+
+        Nothing where the namespace is not there; raises `Foreign` where the bot did not make it.
+        """
+
+    def kernel_log(self, namespace: str, app: str) -> Mapping[str, str]:
+        """What the kernel says of its GPUs, by node name, read with dmesg inside the running pods of the driver, `app`.
+
+        Nodes on which no such pod runs, or lets itself be asked, are missing.
+        """
+
     def ensure_job(self, order: JobOrder) -> None:
         """Create ConfigMap and Job, or find them there."""
 

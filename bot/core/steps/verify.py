@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.core.diagnosis import cause_lines, cause_of, probe_signals, recognise
 from bot.core.measuring import Measuring, conclude, give_up
 from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
@@ -42,9 +43,11 @@ def _measuring(look: Look) -> Measuring:
 def _concluded(look: Look, facts: dict[str, str]) -> Done | Fail:
     report = conclude(facts, look.gpu_nodes(), look.order.gpus)
     facts["report"] = report_to_json(report)
+    causes = cause_lines(map(cause_of, recognise(probe_signals(report))))
     if report.verdict in (VERIFIED, DEGRADED):
-        return Done(facts, short="; ".join(report.reasons))
-    return Fail(_failed_because(report), _remedy(report), report.reasons, facts)
+        short = "; ".join(report.reasons)
+        return Done({**facts, "causes": "\n".join((*causes, short))} if short else facts, short=short)
+    return Fail(_failed_because(report), _remedy(report), (*causes, *report.reasons), facts)
 
 
 def _failed_because(report: Report) -> str:
