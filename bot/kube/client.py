@@ -118,12 +118,21 @@ class KubeClient:
         url = f"{self._access.configuration.host}/api/v1/namespaces/{namespace}/pods/{pod}/exec"
         headers = {"authorization": self._access.configuration.get_api_key_with_prefix("BearerToken") or ""}
         try:
-            answer = ws_client.websocket_call(  # type: ignore[no-untyped-call]
-                self._access.configuration, "GET", url, query_params=asked, headers=headers, _request_timeout=TIMEOUT_S
+            socket = ws_client.websocket_call(  # type: ignore[no-untyped-call]
+                self._access.configuration, "GET", url, query_params=asked, headers=headers, _preload_content=False
             )
-        except client.ApiException as error:
-            raise Temporary(f"{command[0]} could not be run in {pod}: {_short(str(error.reason))}") from error
-        return str(answer.data)
+            try:
+                socket.run_forever(timeout=TIMEOUT_S)
+                ended, code = not socket.is_open(), socket.returncode
+                said = str(socket.read_stdout(timeout=0) or "")
+            finally:
+                socket.sock.shutdown()  # `close` leaves it open where the other side has closed already
+        except Exception as error:  # the client lets through whatever a websocket can raise
+            reason = error.reason if isinstance(error, client.ApiException) else error
+            raise Temporary(f"{command[0]} could not be run in {pod}: {_short(str(reason))}") from error
+        if not ended or code:
+            raise Temporary(f"{command[0]} in {pod} {f'ended with exit code {code}' if ended else 'did not end'}.")
+        return said
 
     def close(self) -> None:
         """Close the pooled connections."""

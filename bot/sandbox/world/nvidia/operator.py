@@ -75,6 +75,9 @@ class GpuOperator:
             yield Signal()
         self._running = True
         self._manifests.start_operator()
+        tolerated = self._tolerations("operator")
+        fit = [node for node in self._store.all(NODE) if untolerated(tolerated, node) is None]
+        self._manifests.run_operator(fit[-1]["metadata"]["name"])
         if self._store.find(RUNTIME_CLASS, "nvidia") is None:
             self._store.create(RUNTIME_CLASS, {"metadata": {"name": "nvidia"}, "handler": "nvidia"})
         for node in self._store.all(NODE):
