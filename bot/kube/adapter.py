@@ -128,15 +128,18 @@ class KubeCluster:
         return (*pods.troubles(found, read_log, _TROUBLE_LOGS), *events.troubles(self._warnings(namespace), found))
 
     def pod_logs(self, namespace: str, apps: tuple[str, ...], lines: int, most: int) -> tuple[PodLog, ...]:
-        """Only from a namespace that the bot made; raises `Foreign` for another's."""
-        there = self._client.find(self._client.core.read_namespace, namespace)
-        if there is None:
+        if not self._is_ours(namespace):
             return ()
-        if (there["metadata"].get("labels") or {}).get(LABEL_MANAGED) != "true":
-            raise Foreign(f"The namespace {namespace} was not made by the bot, so its logs are not read.")
         found = self._client.list(self._client.core.list_namespaced_pod, namespace)
         chosen = pods.worth_reading((pod for pod in found if not apps or pods.app_of(pod) in apps), most)
         return tuple(self._pod_log(namespace, pod, what, lines) for pod, what in chosen)
+
+    def _is_ours(self, namespace: str) -> bool:
+        """Whether the namespace is there; raises `Foreign` where the bot did not make it."""
+        there = self._client.find(self._client.core.read_namespace, namespace)
+        if there is not None and (there["metadata"].get("labels") or {}).get(LABEL_MANAGED) != "true":
+            raise Foreign(f"The namespace {namespace} was not made by the bot, so its logs are not read.")
+        return there is not None
 
     def _pod_log(self, namespace: str, pod: Json, what: pods.Culprit | None, lines: int) -> PodLog:
         name, container = str(pod["metadata"]["name"]), what.container if what and what.container else pods.main_of(pod)
@@ -155,6 +158,8 @@ class KubeCluster:
         """With dmesg inside the driver's pods: they are privileged, and run on every GPU node."""
         selector = f"app={app}"
         read: dict[str, str] = {}
+        if not self._is_ours(namespace):
+            return read
         for pod in self._client.list(self._client.core.list_namespaced_pod, namespace, label_selector=selector):
             if (pod.get("status") or {}).get("phase") != "Running" or len(read) >= _KERNELS:
                 continue
