@@ -19,6 +19,7 @@ from bot.core.ports import Temporary
 from bot.core.spec import Catalogue, Image, Policy, PoolSpec, Preset, Target, Team
 
 _SECRETS = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "RANCHER_TOKEN")
+_IMAGE = Annotated[str, StringConstraints(pattern=r"^[^\s@]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$")]
 _USER = Annotated[str, StringConstraints(pattern=r"^[UW][A-Z0-9]+$")]
 _GROUP = Annotated[str, StringConstraints(pattern=r"^(S[A-Z0-9]+)?$")]
 _CHANNEL = Annotated[str, StringConstraints(pattern=r"^(C[A-Z0-9]+|G[A-Z0-9]+)?$")]
@@ -144,7 +145,8 @@ class VerifySection(_Strict):
     """The probe's image: any small glibc Python ≥ 3.8, by digest, so that it is the same one every time.
 
     `registry` takes the place of the image's own registry (a mirror); `pull_secrets` name secrets of namespace
-    gpu-cluster-verify; `level` is how long the probe looks.
+    gpu-cluster-verify; `level` is how long the probe looks. `vector_add` also runs NVIDIA's sample, `dcgm` DCGM's
+    diagnostics at that run level (0: not).
     """
 
     image: Annotated[str, StringConstraints(pattern=r"^\S+@sha256:[0-9a-f]{64}$")] = (
@@ -153,11 +155,19 @@ class VerifySection(_Strict):
     registry: Annotated[str, StringConstraints(pattern=r"^([^\s/]+(/[^\s/]+)*)?$")] = ""
     pull_secrets: list[str] = []
     level: Literal["quick", "standard", "burn"] = "standard"
+    vector_add: bool = False
+    vector_add_image: _IMAGE = "nvcr.io/nvidia/k8s/cuda-sample:vectoradd-cuda12.5.0-ubuntu22.04"
+    dcgm: Annotated[int, Field(ge=0, le=3)] = 0
+    dcgm_image: _IMAGE = "nvcr.io/nvidia/cloud-native/dcgm:4.6.0-1-ubuntu24.04"
 
     def probe_image(self) -> Image:
-        """The image as it is pulled."""
-        reference = f"{self.registry}/{self.image.partition('/')[2] or self.image}" if self.registry else self.image
-        return Image(reference, tuple(self.pull_secrets), self.level)
+        """The images as they are pulled."""
+        sample = self._pulled(self.vector_add_image) if self.vector_add else ""
+        secrets, engine = tuple(self.pull_secrets), self._pulled(self.dcgm_image)
+        return Image(self._pulled(self.image), secrets, self.level, sample, engine, self.dcgm)
+
+    def _pulled(self, image: str) -> str:
+        return f"{self.registry}/{image.partition('/')[2] or image}" if self.registry else image
 
 
 class AccessSection(_Strict):

@@ -148,7 +148,7 @@ def _run_step(row: StepRow, loaded: _Loaded, facts: dict[str, Facts], clock: Clo
     try:
         look = _look(loaded, dataclasses.replace(started, observed_s=counted), facts, clock, around)
         outcome = guard.ensured(step, look)
-        if isinstance(outcome, Wait) and counted > plan.clocks(row.kind).give_up_s:
+        if isinstance(outcome, Wait) and counted > plan.clocks(row.kind).give_up_s + outcome.patience_s:
             outcome = step.give_up(look)
         errors = broken = 0
     except Temporary as error:

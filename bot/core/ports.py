@@ -368,6 +368,7 @@ class JobOrder:
     """The verification Job of one node. `script` goes into a ConfigMap; `deadline_s` world seconds.
 
     A toleration with an empty value tolerates every value of its key. `runtime_class` '' for the node's default.
+    `command` is what another image runs; empty: Python, with the script and `arguments`.
     """
 
     name: str
@@ -382,6 +383,7 @@ class JobOrder:
     deadline_s: int
     runtime_class: str = ""
     pull_secrets: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bot.core.extras import Remark
 from bot.core.gpu_models import Line, find_model, line_between, same_model
 from bot.core.probe_document import SCHEMA, Document, Unreadable, read_document
 from bot.core.rating import BAD, LOW, WORDS, Rate, performance, rate_all
@@ -140,6 +141,37 @@ def unmeasured_node(node: str, uid: str, expect: GpuExpectation, reason: str, ve
 def busy_node(node: str, uid: str, gpus: int) -> NodeResult:
     """A node all of whose GPUs are in use: nothing is preempted, so nothing is measured."""
     return NodeResult(node, uid, UNKNOWN, 0, (), (), gpus)
+
+
+def with_remarks(node: NodeResult, remarks: Sequence[Remark]) -> NodeResult:
+    """The node with what was found beside the probe: faults fail a GPU (or the node), slight ones are notes."""
+    gpus = tuple(_with_remarks(gpu, [r for r in remarks if r.gpu == gpu.index]) for gpu in node.gpus)
+    known = {gpu.index for gpu in node.gpus}
+    whole = [remark.text for remark in remarks if remark.gpu not in known and not remark.slight]
+    reasons = [f"{node.node} GPU {r.gpu}: {r.text}" for r in remarks if r.gpu in known and not r.slight]
+    reasons += [f"{node.node}: {text}" for text in whole]
+    good = sum(gpu.verdict == VERIFIED for gpu in gpus)
+    verdict = node.verdict if not reasons else (DEGRADED if good else FAILED)
+    return dataclasses.replace(node, gpus=gpus, verdict=verdict, reasons=(*node.reasons, *reasons))
+
+
+def _with_remarks(gpu: GpuResult, remarks: Sequence[Remark]) -> GpuResult:
+    faults = tuple(remark.text for remark in remarks if not remark.slight)
+    notes = tuple(remark.text for remark in remarks if remark.slight)
+    verdict = FAILED if faults else gpu.verdict
+    return dataclasses.replace(gpu, verdict=verdict, reasons=(*gpu.reasons, *faults), notes=(*gpu.notes, *notes))
+
+
+def not_known(node: NodeResult, why: str) -> NodeResult:
+    """Something that was to be run could not be: what passed so far is not known to be good."""
+    unknown = [
+        dataclasses.replace(gpu, verdict=UNKNOWN, reasons=(*gpu.reasons, why)) if gpu.verdict == VERIFIED else gpu
+        for gpu in node.gpus
+    ]
+    verdict = UNKNOWN if node.verdict == VERIFIED else node.verdict
+    return dataclasses.replace(
+        node, gpus=tuple(unknown), verdict=verdict, reasons=(*node.reasons, f"{node.node}: {why}")
+    )
 
 
 def judge(nodes: Sequence[NodeResult], expected: int) -> Report:
@@ -350,8 +382,10 @@ __all__ = [
     "judge_node",
     "node_from_json",
     "node_to_json",
+    "not_known",
     "report_from_json",
     "report_to_json",
     "same_model",
     "unmeasured_node",
+    "with_remarks",
 ]

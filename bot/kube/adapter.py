@@ -32,7 +32,8 @@ from bot.kube.namespaces import ensure_namespace
 _PATCH_TRIES = 4
 _TROUBLE_LOGS = 8
 _TROUBLE_LINES = 20
-_PROBE_LINES = 50
+_PROBE_LINES = 5000
+"""The probe prints one line a GPU and its document; DCGM's is indented."""
 _KERNELS = 8
 """Nodes whose kernel log is read at most: somebody waits."""
 _KERNEL_LINES = 40
@@ -180,6 +181,8 @@ class KubeCluster:
             (jobs.config_map(order), core.create_namespaced_config_map, core.read_namespaced_config_map),
             (jobs.job(order), batch.create_namespaced_job, batch.read_namespaced_job),
         ):
+            if body["kind"] == "ConfigMap" and order.command:
+                continue  # another image, which needs no script of ours
             self._create_or_get(body, create, read, order.labels.get(LABEL_REQUEST, ""))
 
     def job(self, namespace: str, name: str) -> JobView | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bot.core.diagnosis import cause_lines, cause_of, probe_signals, recognise
+from bot.core.extras import Extra, dcgm, vector_add
 from bot.core.measuring import Measuring, conclude, give_up
-from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST
+from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST, Image
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 from bot.core.verdict import DEGRADED, UNKNOWN, VERIFIED, Report, report_to_json
 
@@ -18,7 +19,7 @@ class Verify:
         looked = [measuring.look(look.downstream, node, facts, look.clock.now()) for node in nodes]
         if waiting := [why for why in looked if why]:
             done = len(nodes) - len(waiting)
-            return Wait(waiting[0], 4.0, facts, f"{done} of {len(nodes)} GPU nodes measured")
+            return Wait(waiting[0], 4.0, facts, f"{done} of {len(nodes)} GPU nodes measured", measuring.patience_s)
         return _concluded(look, facts)
 
     def give_up(self, look: Look) -> Done | Fail:
@@ -37,7 +38,16 @@ def _measuring(look: Look) -> Measuring:
         script=look.probe_script,
         level=look.catalogue.probe_image.level,
         expect=lambda _: look.order.gpu,
+        extras=_extras(look.catalogue.probe_image),
     )
+
+
+def _extras(image: Image) -> tuple[Extra, ...]:
+    """What the configuration asks for beside the probe."""
+    asked = [vector_add(image.vector_add)] if image.vector_add else []
+    if image.dcgm_level:
+        asked.append(dcgm(image.dcgm, image.dcgm_level))
+    return tuple(asked)
 
 
 def _concluded(look: Look, facts: dict[str, str]) -> Done | Fail:
