@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from bot.core import passive
 from bot.core.extras import Extra, Remark
+from bot.core.operator_values import NAMESPACE as OPERATOR_NAMESPACE
 from bot.core.ports import Cluster, JobOrder, JobView, Node
 from bot.core.probe_document import Unreadable, document_line, pack, read_document, unpack
 from bot.core.spec import GPU_TAINT, LABEL_MANAGED, LABEL_REQUEST, UNVERIFIED_TAINT, GpuExpectation
@@ -29,6 +31,7 @@ from bot.core.verdict import (
     node_to_json,
     not_known,
     unmeasured_node,
+    with_faults,
     with_remarks,
 )
 
@@ -47,6 +50,7 @@ restarts containerd, and the device plugin registers anew (gpu-operator#432)."""
 _ADMISSION = ("UnexpectedAdmissionError", "OutOf", "NodeAffinity", "NodeShutdown", "NodeLost")
 _RUNTIME_CLASS = "nvidia"
 _NO_DRIVER = "libcuda.so.1 not found"
+_DRIVER = "nvidia-driver-daemonset"
 _REPLICAS = "nvidia.com/gpu.replicas"
 
 Facts = MutableMapping[str, str]
@@ -92,7 +96,7 @@ class Measuring:
             return ""
         if why := self._run_extras(cluster, node, facts):
             return why
-        keep(facts, self._with_extras(node, facts))
+        keep(facts, _looked_at(cluster, self._with_extras(node, facts)))
         return ""
 
     def _run_probe(self, cluster: Cluster, node: Node, facts: Facts, now: float) -> str:
@@ -154,7 +158,7 @@ class Measuring:
     def _start(self, cluster: Cluster, node: Node, facts: Facts, now: float) -> str:
         in_use = cluster.gpus_in_use().get(node.name, 0)
         if in_use >= node.gpus:
-            keep(facts, busy_node(node.name, node.uid, node.gpus))
+            keep(facts, _looked_at(cluster, busy_node(node.name, node.uid, node.gpus)))
             return ""
         facts[f"busy:{node.uid}"] = str(in_use)
         facts.setdefault(f"since:{node.uid}", str(now))
@@ -245,6 +249,14 @@ def give_up(facts: Facts, nodes: Iterable[Node], expect: Callable[[Node], GpuExp
         if f"node:{node.uid}" not in facts:
             reason = f"the probe gave no result: {why}"
             keep(facts, unmeasured_node(node.name, node.uid, expect(node), reason, UNKNOWN))
+
+
+def _looked_at(cluster: Cluster, result: NodeResult) -> NodeResult:
+    """The GPUs that are in use, as the driver's own tool sees them; nothing is run on them."""
+    if not result.unmeasured:
+        return result
+    printed = cluster.ask_driver(OPERATOR_NAMESPACE, _DRIVER, result.node, passive.COMMAND)
+    return with_faults(result, passive.faults(printed, {gpu.uuid for gpu in result.gpus}))
 
 
 def _next_attempt(node: Node, facts: Facts, why: str) -> str:

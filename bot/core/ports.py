@@ -432,6 +432,9 @@ class Cluster(Protocol):
         Nodes on which no such pod runs, or lets itself be asked, are missing.
         """
 
+    def ask_driver(self, namespace: str, app: str, node: str, command: tuple[str, ...]) -> str:
+        """What a command prints inside the driver's pod on a node; '' where none runs or lets itself be asked."""
+
     def ensure_job(self, order: JobOrder) -> None:
         """Create ConfigMap and Job, or find them there."""
 

@@ -174,6 +174,15 @@ def not_known(node: NodeResult, why: str) -> NodeResult:
     )
 
 
+def with_faults(node: NodeResult, faults: Sequence[str]) -> NodeResult:
+    """The node with what is wrong with GPUs that were not measured: nothing is verified past a fault that was seen."""
+    if not faults:
+        return node
+    good = any(gpu.verdict == VERIFIED for gpu in node.gpus)
+    reasons = (*node.reasons, *(f"{node.node}: {fault}" for fault in faults))
+    return dataclasses.replace(node, verdict=DEGRADED if good else FAILED, reasons=reasons)
+
+
 def judge(nodes: Sequence[NodeResult], expected: int) -> Report:
     """The verdict on the order: every GPU of `expected` must have been measured and found good."""
     good = sum(gpu.verdict == VERIFIED for node in nodes for gpu in node.gpus)
@@ -387,5 +396,6 @@ __all__ = [
     "report_to_json",
     "same_model",
     "unmeasured_node",
+    "with_faults",
     "with_remarks",
 ]

@@ -170,6 +170,14 @@ class KubeCluster:
                 read[str(pod["spec"]["nodeName"])] = "\n".join(lines[-_KERNEL_LINES:])
         return read
 
+    def ask_driver(self, namespace: str, app: str, node: str, command: tuple[str, ...]) -> str:
+        for pod in self._client.list(self._client.core.list_namespaced_pod, namespace, label_selector=f"app={app}"):
+            there = (pod.get("spec") or {}).get("nodeName") == node
+            if there and (pod.get("status") or {}).get("phase") == "Running":
+                with suppress(WorldError):
+                    return self._client.execute(namespace, pod["metadata"]["name"], pods.main_of(pod), command)
+        return ""
+
     def gpu_use(self, ours: frozenset[str]) -> GpuUse:
         found = self._client.list(self._client.core.list_pod_for_all_namespaces)
         return pods.gpu_use(pod for pod in found if pod["metadata"]["namespace"] not in ours)

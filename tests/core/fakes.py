@@ -421,6 +421,10 @@ class FakeKube(Scripted):
         found = [log for log in self.logs if log.namespace == namespace and (not apps or log.app in apps)]
         return tuple(found[:most])
 
+    def ask_driver(self, namespace: str, app: str, node: str, command: tuple[str, ...]) -> str:
+        self._ask()
+        return ""
+
     def kernel_log(self, namespace: str, app: str) -> Mapping[str, str]:
         self._ask()
         return self.kernel

@@ -44,6 +44,7 @@ def make_app(world: World) -> web.Application:
             path=request.path,
             query=dict(request.query),
             exclude=tuple(request.query.getall("exclude", ())),
+            command=tuple(request.query.getall("command", ())),
             content_type=request.headers.get("Content-Type", ""),
             body=await request.read(),
             now=world.engine.now,

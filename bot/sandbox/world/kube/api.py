@@ -33,6 +33,7 @@ class Call:
     body: bytes
     now: float
     exclude: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
     def json(self) -> Any:
         """The body. Raises ApiError 400."""
@@ -292,8 +293,8 @@ class KubeApi:
         return Reply(200, "".join(lines), "text/plain")
 
     def _exec(self, call: Call, pod: Obj) -> Exec:
-        """One command in a running container; ``command`` of the query holds its first word, which is all we play."""
-        if not call.query.get("command"):
+        """One command in a running container."""
+        if not call.command:
             raise ApiError(400, "BadRequest", "you must specify at least 1 command for the container")
         if call.query.get("stdout") != "true":
             raise ApiError(400, "BadRequest", "you must specify at least 1 of stdin, stdout, stderr")
@@ -303,7 +304,7 @@ class KubeApi:
             raise ApiError(400, "BadRequest", f"container {container} is not valid for pod {name}")
         if pod["status"].get("phase") != "Running":
             raise ApiError(500, "InternalError", f'container not found ("{container}")')
-        return Exec(*self._host.execute(pod, container, call.query["command"]))
+        return Exec(*self._host.execute(pod, container, call.command))
 
     def _token(self, call: Call, account: Obj) -> Reply:
         request = call.object()

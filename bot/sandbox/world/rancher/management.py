@@ -81,7 +81,7 @@ class Management:
         """See :class:`~bot.sandbox.world.kube.host.ApiHost`; a bot has no right to read these."""
         raise ApiError(403, "Forbidden", f"{container} of {pod['metadata']['name']} is not yours to read")
 
-    def execute(self, pod: Obj, container: str, command: str) -> tuple[str, int]:
+    def execute(self, pod: Obj, container: str, command: tuple[str, ...]) -> tuple[str, int]:
         """See :class:`~bot.sandbox.world.kube.host.ApiHost`; a bot has no right to run anything there."""
         raise ApiError(403, "Forbidden", "pods/exec is forbidden")
 
