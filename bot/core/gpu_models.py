@@ -14,6 +14,7 @@ DCGM hold (NVIDIA/DCGM: nvvs/diag-skus.yaml.in, minimum memory bandwidth per SKU
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -95,6 +96,7 @@ MODELS = (
 )
 
 
+@functools.lru_cache(maxsize=256)
 def find_model(driver_name: str) -> GpuModel | None:
     """The model with the driver's name, such as "NVIDIA H100 80GB HBM3"; None for one that the table lacks."""
     return next((model for model in MODELS if re.search(model.pattern, driver_name, re.IGNORECASE)), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import json
 from collections.abc import Mapping
@@ -61,8 +60,8 @@ def attachments(story: Story, documents: Mapping[str, Any]) -> tuple[Attachment,
 def _whole(story: Story, report: Report, documents: Mapping[str, Any]) -> bytes:
     """The verdict, and under `documents` every node's document of the probe, word for word."""
     about = {"cluster": story.cluster, "request": story.request_id}
-    whole = {**about, "report": dataclasses.asdict(report), "documents": dict(documents)}
-    return json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False).encode()
+    whole = {**about, "report": report, "documents": dict(documents)}
+    return json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False, default=vars).encode()
 
 
 def _picture(cluster: str, report: Report) -> Attachment:
