@@ -171,10 +171,11 @@ class KubeCluster:
         return read
 
     def ask_driver(self, namespace: str, app: str, node: str, command: tuple[str, ...]) -> str:
-        for pod in self._client.list(self._client.core.list_namespaced_pod, namespace, label_selector=f"app={app}"):
-            there = (pod.get("spec") or {}).get("nodeName") == node
-            if there and (pod.get("status") or {}).get("phase") == "Running":
-                with suppress(WorldError):
+        core = self._client.core
+        with suppress(WorldError):  # whoever may not read or enter those pods gets no answer, and goes on
+            for pod in self._client.list(core.list_namespaced_pod, namespace, label_selector=f"app={app}"):
+                there = (pod.get("spec") or {}).get("nodeName") == node
+                if there and (pod.get("status") or {}).get("phase") == "Running":
                     return self._client.execute(namespace, pod["metadata"]["name"], pods.main_of(pod), command)
         return ""
 

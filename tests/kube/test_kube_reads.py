@@ -392,3 +392,15 @@ def test_a_driver_pod_that_lets_nobody_in_is_left_out(server: Scripted, kube: Ku
     assert asked.query == {"command": "dmesg", "container": "main", "stdout": "true", "stderr": "false"}
     assert asked.headers["authorization"] == "Bearer token-bot:secret"
     assert not server.calls(f"GET {PODS}/b/exec")
+
+
+def test_a_driver_that_may_not_be_asked_says_nothing(server: Scripted, kube: KubeCluster) -> None:
+    asked = ("ns", "driver", "n1", ("nvidia-smi", "-L"))
+    server.on(f"GET {PODS}", Reply(403, {"message": "pods is forbidden"}))
+    assert kube.ask_driver(*asked) == ""
+    server.on(f"GET {PODS}", items(a_pod("a", "driver", "Pending"), a_pod("b", "driver")))
+    server.on(f"GET {PODS}/b/exec", Reply(403, {"message": "pods/exec is forbidden"}))
+    assert kube.ask_driver(*asked) == ""
+    assert len(server.calls(f"GET {PODS}/b/exec")) == 1
+    assert kube.ask_driver("ns", "driver", "another", ("nvidia-smi", "-L")) == ""
+    assert len(server.calls(f"GET {PODS}/b/exec")) == 1
