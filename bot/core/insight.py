@@ -52,6 +52,11 @@ NOW, STORED = "now", "stored"
 DRIVER, OPERATOR = "nvidia-driver-daemonset", "gpu-operator"
 LOG_LINES, LOG_PODS = 12, 6
 
+_WAITING = {
+    RequestState.CHECKING: ("its checks are under way", "They take ten seconds at most."),
+    RequestState.AWAITING_APPROVAL: ("it waits for a lead to decide", "Ask a lead to look at its message."),
+    RequestState.APPROVED: ("it was approved and starts in a moment", "Look again in a minute."),
+}
 _REMEDY = {mode.code: mode for mode in CATALOGUE}
 
 
@@ -259,6 +264,8 @@ def _stored(story: Story) -> tuple[Reason, ...]:
                 found.append(Reason(what, f"{mode.remedy}.", code, mode.command, STORED))
     if story.reason and not any(reason.what in story.reason or story.reason in reason.what for reason in found):
         found.append(Reason(story.reason, story.remedy, "", "", STORED))
+    if story.state in _WAITING:
+        found.append(Reason(*_WAITING[story.state], "", "", STORED))
     for step in story.steps:
         if step.state == StepState.RUNNING and step.why:
             late = " (longer than usual)" if step.stalled else ""

@@ -114,7 +114,7 @@ def test_what_aws_said_comes_first(stage: Stage) -> None:
 def test_before_anything_is_made_there_is_nothing_to_look_at(stage: Stage) -> None:
     stage.awaiting()
     told = asked(stage)
-    assert (told.looked, told.reasons) == (False, ())
+    assert (told.looked, [reason.what for reason in told.reasons]) == (False, ["it waits for a lead to decide"])
 
 
 def test_what_does_not_answer_is_named_and_what_is_stored_is_told(stage: Stage) -> None:

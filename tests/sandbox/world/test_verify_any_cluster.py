@@ -19,7 +19,7 @@ from kubernetes.client.exceptions import ApiException
 from bot import settings, verify
 from bot.core.extras import dcgm, vector_add
 from bot.core.ports import Permanent, WorldError
-from bot.core.verdict import DEGRADED, UNKNOWN, VERIFIED, Report
+from bot.core.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED, Report
 from bot.kube import KubeconfigCluster
 from tests.sandbox.world.rig import TOKEN, Rig
 
@@ -147,6 +147,19 @@ def test_where_all_are_in_use_nothing_is_started(rig: Rig, tmp_path: Path) -> No
     rig.forward(60)
     report, said = run(rig, tmp_path)
     assert (report.verdict, report.good, report.unmeasured, said) == (UNKNOWN, 0, 1, [])
+
+
+def test_what_is_wrong_with_a_gpu_in_use_is_seen_without_touching_it(
+    make_rig: Callable[..., Rig], tmp_path: Path
+) -> None:
+    rig = make_rig("gpu-bad")
+    core = ready(rig, gpu_type="g4dn.12xlarge")
+    hold_gpu(core, 4)
+    rig.forward(60)
+    report, said = run(rig, tmp_path)
+    assert (report.verdict, said) == (FAILED, [])
+    assert "in use: 3 uncorrected memory errors since the driver started" in report.reasons[0]
+    assert core.read_namespaced_pod("work", "default").status.phase == "Running"
 
 
 def test_a_namespace_that_was_there_stays(rig: Rig, tmp_path: Path) -> None:
