@@ -27,6 +27,7 @@ from bot.core.desk import Desk
 from bot.core.diagnosis import codes_in
 from bot.core.engine import Engine
 from bot.core.exporting import made
+from bot.core.insight import Insight
 from bot.core.looking import Surroundings
 from bot.core.ports import Clock, Cluster, Permanent, Rancher, Store, Temporary, WorldError
 from bot.core.preflight import preflight
@@ -193,6 +194,7 @@ def run_bot(settings: Settings) -> None:
         store=store,
         inbox=inbox,
         desk=desk,
+        insight=Insight(desk=desk, clock=clock, outside=outsides.of),
         directory=directory,
         answerer=Answerer(clients.answering, clock),
         clock=clock,

@@ -24,6 +24,7 @@ from bot.core.spec import Catalogue, Image, Policy, PoolSpec, Preset, Taint, Tar
 from bot.core.wiring import DIRECT, Addon, Network
 
 _SECRETS = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "RANCHER_TOKEN")
+_IMAGE = Annotated[str, StringConstraints(pattern=r"^[^\s@]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$")]
 _USER = Annotated[str, StringConstraints(pattern=r"^[UW][A-Z0-9]+$")]
 _GROUP = Annotated[str, StringConstraints(pattern=r"^(S[A-Z0-9]+)?$")]
 _CHANNEL = Annotated[str, StringConstraints(pattern=r"^(C[A-Z0-9]+|G[A-Z0-9]+)?$")]
@@ -299,7 +300,8 @@ class VerifySection(_Strict):
     """The probe's image: any small glibc Python ≥ 3.8, by digest, so that it is the same one every time.
 
     `registry` takes the place of the image's own registry (a mirror); `pull_secrets` name secrets of namespace
-    gpu-cluster-verify; `level` is how long the probe looks.
+    gpu-cluster-verify; `level` is how long the probe looks. `vector_add` also runs NVIDIA's sample, `dcgm` DCGM's
+    diagnostics at that run level (0: not).
     """
 
     image: Annotated[str, StringConstraints(pattern=r"^\S+@sha256:[0-9a-f]{64}$")] = (
@@ -310,12 +312,27 @@ class VerifySection(_Strict):
     level: Literal["quick", "standard", "burn"] = "standard"
     architectures: Annotated[list[Literal["amd64", "arm64"]], Field(min_length=1)] = ["amd64", "arm64"]
 
+    vector_add: bool = False
+    vector_add_image: _IMAGE = "nvcr.io/nvidia/k8s/cuda-sample:vectoradd-cuda12.5.0-ubuntu22.04"
+    dcgm: Annotated[int, Field(ge=0, le=3)] = 0
+    dcgm_image: _IMAGE = "nvcr.io/nvidia/cloud-native/dcgm:4.6.0-1-ubuntu24.04"
+
     def probe_image(self, network: Network = DIRECT) -> Image:
-        """The image as it is pulled: from `registry`, else from the network's mirror of its own."""
-        reference = f"{self.registry}/{self.image.partition('/')[2] or self.image}" if self.registry else self.image
-        reference = reference if self.registry else network.mirrored(self.image)
-        secrets = tuple(dict.fromkeys((*self.pull_secrets, *network.pull_secrets)))
-        return Image(reference, secrets, self.level, tuple(self.architectures))
+        """The images as they are pulled: from `registry`, else from the network's mirror of their own."""
+        return Image(
+            reference=self._pulled(self.image, network),
+            pull_secrets=tuple(dict.fromkeys((*self.pull_secrets, *network.pull_secrets))),
+            level=self.level,
+            architectures=tuple(self.architectures),
+            vector_add=self._pulled(self.vector_add_image, network) if self.vector_add else "",
+            dcgm=self._pulled(self.dcgm_image, network),
+            dcgm_level=self.dcgm,
+        )
+
+    def _pulled(self, image: str, network: Network) -> str:
+        if not self.registry:
+            return network.mirrored(image)
+        return f"{self.registry}/{image.partition('/')[2] or image}"
 
 
 class AccessSection(_Strict):

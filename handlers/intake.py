@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bot.core.desk import Ask, Conflict, Desk
 from bot.core.exporting import Made
+from bot.core.insight import Insight
 from bot.core.looking import new_incident
 from bot.core.policy import Denied
 from bot.core.ports import Clock, Store, WorldError
@@ -27,6 +28,7 @@ from handlers.views.help import Rights, help_page
 from handlers.views.listing import listing
 from handlers.views.page import Page
 from handlers.views.status import status
+from handlers.views.why import logs, why
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Intake:
         store: Store,
         inbox: Inbox,
         desk: Desk,
+        insight: Insight,
         directory: SlackDirectory,
         answerer: Answerer,
         clock: Clock,
@@ -65,6 +68,7 @@ class Intake:
         write_down: Callable[[Made], str] = lambda _: "",
     ) -> None:
         self._store, self._inbox, self._desk, self._directory = store, inbox, desk, directory
+        self._insight = insight
         self._answerer, self._clock, self._channels = answerer, clock, channels
         self._workers = workers
         self._write_down = write_down
@@ -171,6 +175,8 @@ class Intake:
             Gesture.STATUS: self._status,
             Gesture.COST: self._cost,
             Gesture.EXPORT: self._export,
+            Gesture.WHY: self._why,
+            Gesture.LOGS: self._logs,
             Gesture.HELP: lambda ask, _: Reply(self._help(ask)),
             Gesture.EXTEND: self._change,
             Gesture.APPROVE: self._decide,
@@ -224,6 +230,14 @@ class Intake:
         found = self._desk.made(ask, inbound.name)
         return Reply(export_page(inbound.name, self._write_down(found)))
 
+    def _why(self, ask: Ask, inbound: Inbound) -> Reply:
+        found = self._insight.why(ask, _known_name(inbound), inbound.thread_ts)
+        return Reply(why(found), visible=bool(inbound.thread_ts))
+
+    def _logs(self, ask: Ask, inbound: Inbound) -> Reply:
+        """Only for whoever asked: a thread is read by people who may not."""
+        return Reply(logs(self._insight.logs(ask, _known_name(inbound), inbound.thread_ts)))
+
     def _decide(self, ask: Ask, inbound: Inbound) -> Reply:
         request_id, _, seen = inbound.name.partition(".")
         if not seen:
@@ -238,3 +252,10 @@ class Intake:
         approvers = (*team.leads, *((team.lead_group,) if team.lead_group else ()))
         rights = Rights(tuple(sorted(self._desk.roles(ask))), team.name, approvers)
         return help_page(rights, presets_for(self._desk, team))
+
+
+def _known_name(inbound: Inbound) -> str:
+    """The name that was typed, '' where the thread says which cluster. Raises `Conflict` for what can be none."""
+    if inbound.name and name_problem(inbound.name) is not None:
+        raise Conflict("That is not a cluster's name.", "/gpu-cluster list shows those there are.")
+    return inbound.name

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from bot import settings as configuration
-from bot.settings import SettingsError, example_config, line_of, load, read_config, secret
+from bot.settings import SettingsError, VerifySection, example_config, line_of, load, read_config, secret
 
 GOOD = example_config()
 LINES = GOOD.splitlines()
@@ -291,3 +292,18 @@ def test_money_and_alternatives_reach_the_catalogue(path: Path) -> None:
     assert (catalogue.policy.no_approval_below, catalogue.policy.two_approvals_above) == (50, 2000)
     assert catalogue.targets["default"].regions == ("us-west-2",)
     assert catalogue.presets["starter"].gpu_pool.alternatives == ("g5.xlarge",)
+
+
+def test_what_is_run_beside_the_probe_is_off_unless_asked_for_and_comes_through_the_mirror() -> None:
+    plain = VerifySection().probe_image()
+    assert (plain.vector_add, plain.dcgm_level) == ("", 0)
+    asked = VerifySection(registry="mirror.example/gpu", vector_add=True, dcgm=3).probe_image()
+    assert asked.vector_add == "mirror.example/gpu/nvidia/k8s/cuda-sample:vectoradd-cuda12.5.0-ubuntu22.04"
+    assert asked.dcgm == "mirror.example/gpu/nvidia/cloud-native/dcgm:4.6.0-1-ubuntu24.04"
+    assert asked.dcgm_level == 3
+
+
+@pytest.mark.parametrize("wrong", [{"dcgm": 4}, {"dcgm": -1}, {"vector_add_image": "two words"}, {"dcgm_image": ""}])
+def test_what_cannot_be_run_beside_the_probe_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        VerifySection(**wrong)  # type: ignore[arg-type]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from bot.core import ledger, lifecycle, plan, spending, story
 from bot.core.changes import Change, change_to_json, kind_of
@@ -12,6 +14,7 @@ from bot.core.conflict import Conflict as Conflict
 from bot.core.exporting import Made, made
 from bot.core.kinds import rules_of
 from bot.core.ledger import Account, Committed
+from bot.core.measuring import documents
 from bot.core.policy import Denied, Directory, Verb, lead_of, require, roles_of, who_can
 from bot.core.ports import Clock, Store, Taken, Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState
@@ -251,6 +254,23 @@ class Desk:
             cluster = tx.cluster(request.cluster_id)
             return self._tell(tx, request.id) if cluster.state == ClusterState.GONE else self._newest(tx, cluster)
 
+    def about(self, ask: Ask, verb: Verb, name: str, thread_ts: str = "") -> tuple[ClusterRow, Story]:
+        """The cluster of that name, or whose thread this is, for somebody who may do `verb` with it.
+
+        Raises `Denied` or `Conflict`.
+        """
+        with self._store.reading() as tx:
+            cluster = tx.living_cluster(name) if name else None
+            message = tx.message_at(ask.channel, thread_ts) if thread_ts and not name else None
+            request = tx.request(message.request_id) if message else None
+            if request is not None:
+                cluster = tx.cluster(request.cluster_id)
+            if cluster is None:
+                raise _no_such_cluster(name)
+            story = self._tell(tx, request.id) if request and cluster.gone_at else self._newest(tx, cluster)
+        require(verb, self._directory.person(ask.user), self._team(cluster.team), cluster, self._directory)
+        return cluster, story
+
     def show_again(self, name: str) -> None:
         """Have the messages of what waits for a lead on this cluster sent again, in case somebody deleted them."""
         with self._store.reading() as tx:
@@ -295,6 +315,12 @@ class Desk:
         with self._store.reading() as tx:
             request = tx.request(request_id)
             return self._tell(tx, request_id) if request else None
+
+    def documents(self, request_id: str) -> dict[str, Any]:
+        """What the probes of a request printed, by node name; for the publisher: no rights are asked."""
+        with self._store.reading() as tx:
+            rows = [row for row in tx.steps(request_id) if row.kind.startswith("verify@")]
+        return {node: said for row in rows for node, said in documents(json.loads(row.facts)).items()}
 
     def team_for(self, ask: Ask) -> Team:
         """The team that somebody asks for from there."""
@@ -352,6 +378,12 @@ class Desk:
                 f"Team {name} is not in gpu-cluster.toml any more, so nobody may decide for it.",
                 f"Put [team.{name}] back, or ask whoever keeps the file.",
             ) from None
+
+
+def _no_such_cluster(name: str) -> Conflict:
+    if not name:
+        return Conflict("This thread belongs to no cluster.", "Add its name; /gpu-cluster list shows those there are.")
+    return Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
 
 
 def request_id_for(key: str) -> str:

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bot.core.failures import CATALOGUE, EVENT, LABEL, LOG, POD, POLICY, Mode
-from bot.core.ports import Node, PodTrouble, PolicyView
+from bot.core.failures import CATALOGUE, EVENT, LABEL, LOG, POD, POLICY, PROBE, Mode
+from bot.core.ports import Node, PodLog, PodTrouble, PolicyView
+from bot.core.verdict import Report
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,17 @@ def node_signals(nodes: Iterable[Node], age_s: float) -> tuple[Signal, ...]:
             labels.append("pci-10de.present is missing")
         signals.append(Signal(LABEL, "\n".join(labels), node.name, age_s=age_s))
     return tuple(signals)
+
+
+def probe_signals(report: Report) -> tuple[Signal, ...]:
+    """What the probe found wrong, in its own and the driver's words."""
+    reasons = [Signal(PROBE, reason) for reason in report.reasons]
+    return (*reasons, *(Signal(PROBE, node.log, node.node) for node in report.nodes if node.log))
+
+
+def plugin_signals(logs: Iterable[PodLog]) -> tuple[Signal, ...]:
+    """What the device plugin printed: it runs on after it has marked a GPU unhealthy, so only its log says why."""
+    return tuple(Signal(LOG, log.text, f"{log.app} on {log.node}", log.app, math.inf) for log in logs)
 
 
 def ec2_cause(text: str) -> Cause | None:

@@ -21,7 +21,7 @@ class Mode:
     """One way to fail. `where` its signal is read; `app` the pods that it is looked for in, '' for all.
 
     `command` proves it; `patience_s` is how long the signal is normal, in world seconds; `unseen` says what of it only
-    the node itself would show.
+    the node itself would show, and `unseen_command` how to look there.
     """
 
     number: int
@@ -34,6 +34,7 @@ class Mode:
     app: str = ""
     patience_s: float = 0.0
     unseen: str = ""
+    unseen_command: str = ""
 
     @property
     def code(self) -> str:
@@ -47,6 +48,8 @@ def _logs(app: str) -> str:
     return _LOGS.format(app=app)
 
 
+KERNEL = "the kernel's log where no driver pod runs"
+_DMESG = "kubectl debug node/NODE -it --image=ubuntu --profile=sysadmin -- chroot /host dmesg"
 _DESCRIBE = "kubectl -n gpu-operator describe pods"
 _VALIDATOR = "nvidia-operator-validator"
 _LABELS = "kubectl get nodes --show-labels"
@@ -59,7 +62,7 @@ CATALOGUE = (
          "nvidia-smi -q | grep -i inforom"),
     Mode(20, r"driver rpc error: timed out|Xid [^\n]*: 79\b|fallen off the bus|GPU is lost", (POD, LOG, PROBE),
          "a GPU fell off the bus", "Replace the machine (stopping and starting it may do)", "troubleshooting.rst",
-         "dmesg | grep -i xid", unseen="the kernel log"),
+         "dmesg | grep -i xid", unseen=KERNEL, unseen_command=_DMESG),
     Mode(19, r"XidCriticalError: Xid=\d+ on Device=GPU-", (LOG,),
          "the device plugin marked a GPU unhealthy after a critical Xid", "Replace the machine, or reset the GPU as the Xid says",
          "k8s-device-plugin: internal/rm/health.go", _logs(_PLUGIN)),
@@ -98,24 +101,25 @@ CATALOGUE = (
          "gpu-operator#192, #418, #858, #1212", _DESCRIBE),
     Mode(7, r"580\.xx Legacy drivers|not supported by the [\s\S]{0,80}NVIDIA|No devices were found", (LOG, PROBE),
          "the driver is too new for this GPU, or too old", 'Pin driver = "580.173.02" in the preset (V100 ends with branch 580)',
-         "gpu-operator#1371, #649", "dmesg | grep NVRM", unseen="the kernel log"),
+         "gpu-operator#1371, #649", "dmesg | grep NVRM", unseen=KERNEL, unseen_command=_DMESG),
     Mode(8, r"Failed to enable MSI-X|\bnouveau\b[^\n]*(is loaded|in use)", (LOG,),
          "the nouveau driver holds the GPU", "Blacklist nouveau, run update-initramfs, reboot (cloud-init)",
-         "gpu-operator#974", "lsmod | grep nouveau", unseen="the kernel log"),
+         "gpu-operator#974", "lsmod | grep nouveau", unseen=KERNEL, unseen_command=_DMESG),
     Mode(17, r"Driver/library version mismatch", (POD, LOG, PROBE),
          "the driver's packages were upgraded under a loaded module", "Reboot the node, and stop unattended-upgrades",
          "troubleshooting.rst", "cat /proc/driver/nvidia/version; nvidia-smi"),
     Mode(3, r"config\.toml\.tmpl", (LOG, EVENT),
          "the container toolkit wrote a containerd template that breaks RKE2 at its next start",
          "Delete config.toml.tmpl, drop CONTAINERD_CONFIG from the toolkit's env, restart rke2-agent",
-         "gpu-operator#992", _logs(_TOOLKIT), unseen="RKE2's own log"),
+         "gpu-operator#992", _logs(_TOOLKIT), unseen="RKE2's own log",
+         unseen_command="journalctl -u rke2-agent, on the node"),
     Mode(2, r"unable to dial: dial unix \S*containerd\.sock: [^\n]*no such file|Max retries reached", (LOG,),
          "the container toolkit does not find containerd", "Set CONTAINERD_SOCKET=/run/k3s/containerd/containerd.sock in the toolkit's env",
          "gpu-operator#406, #522", _logs(_TOOLKIT)),
     Mode(27, r"read status from sync socket: No such process", (POD, EVENT),
          "the runtime cannot start containers with a user namespace", "Drop hostUsers: false",
          "gpu-operator release notes 26.3.1", _DESCRIBE),
-    Mode(11, r"system not yet initialized|[Ff]abric\.?state: In Progress", (POD, LOG, PROBE),
+    Mode(11, r"system not yet initialized|CUDA_ERROR_SYSTEM_NOT_READY|[Ff]abric\.?state: In Progress", (POD, LOG, PROBE),
          "the NVSwitch fabric is not up", "Install the fabric manager that matches the driver (the operator's driver brings it)",
          "gpu-operator#1043", "nvidia-smi -q | grep -A3 Fabric"),
     Mode(12, r"CUDA driver version is insufficient for CUDA runtime version", (POD, LOG),

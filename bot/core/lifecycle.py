@@ -279,14 +279,14 @@ def rerender(tx: Tx, request_id: str, *, urgent: bool) -> None:
             tx.change(message, wanted_rev=message.wanted_rev + 1, urgent=urgent or message.urgent)
 
 
-def post(tx: Tx, request: RequestRow, kind: MessageKind, at: float, body: str = "") -> None:
+def post(tx: Tx, request: RequestRow, kind: MessageKind, at: float, body: str = "", *, urgent: bool = True) -> None:
     """One message of the story, posted once, after the parent; without one of its own, in the cluster's thread."""
     told = tx.messages(request.id)
     own = any(message.kind == MessageKind.PARENT for message in told) or kind == MessageKind.PARENT
     home = request if own else home_of(tx, request.cluster_id)
     tx.add(
         MessageRow(
-            f"{request.id}-{len(told):03d}", request.id, kind, home.channel, at, body=body,
+            f"{request.id}-{len(told):03d}", request.id, kind, home.channel, at, body=body, urgent=urgent,
             thread="" if own else home.id,
         )
     )  # fmt: skip

@@ -145,7 +145,7 @@ def _run_step(row: StepRow, loaded: _Loaded, facts: dict[str, Facts], clock: Clo
     try:
         look = _look(loaded, dataclasses.replace(started, observed_s=counted), facts, clock, around)
         outcome = guard.ensured(step, look)
-        if isinstance(outcome, Wait) and counted > plan.clocks(row.kind).give_up_s:
+        if isinstance(outcome, Wait) and counted > plan.clocks(row.kind).give_up_s + outcome.patience_s:
             outcome = step.give_up(look)
         errors = broken = 0
     except Temporary as error:
@@ -254,6 +254,7 @@ def _fail(tx: Tx, request: RequestRow, failure: Fail, now: float) -> None:
 def _post_results(tx: Tx, request: RequestRow, seen: list[Seen], now: float) -> None:
     if any(_name(one.after.kind) == "verify" and "report" in json.loads(one.after.facts) for one in seen):
         lifecycle.post(tx, request, MessageKind.RESULTS, now)
+        lifecycle.post(tx, request, MessageKind.FILES, now, urgent=False)
 
 
 def _keep_management_id(tx: Tx, cluster: ClusterRow, seen: list[Seen]) -> None:

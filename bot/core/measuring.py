@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
+from bot.core import passive
+from bot.core.extras import Extra, Remark
+from bot.core.operator_values import NAMESPACE as OPERATOR_NAMESPACE
 from bot.core.ports import Cluster, JobOrder, JobView, Node
-from bot.core.probe_document import Unreadable, read_document
+from bot.core.probe_document import Unreadable, document_line, pack, read_document, unpack
 from bot.core.spec import GPU_TAINT, LABEL_MANAGED, LABEL_REQUEST, UNVERIFIED_TAINT, GpuExpectation
 from bot.core.verdict import (
     FAILED,
@@ -24,7 +29,10 @@ from bot.core.verdict import (
     judge_node,
     node_from_json,
     node_to_json,
+    not_known,
     unmeasured_node,
+    with_faults,
+    with_remarks,
 )
 
 NAMESPACE = "gpu-cluster-verify"
@@ -42,6 +50,7 @@ restarts containerd, and the device plugin registers anew (gpu-operator#432)."""
 _ADMISSION = ("UnexpectedAdmissionError", "OutOf", "NodeAffinity", "NodeShutdown", "NodeLost")
 _RUNTIME_CLASS = "nvidia"
 _NO_DRIVER = "libcuda.so.1 not found"
+_DRIVER = "nvidia-driver-daemonset"
 _REPLICAS = "nvidia.com/gpu.replicas"
 
 Facts = MutableMapping[str, str]
@@ -58,6 +67,12 @@ class Measuring:
     script: str
     level: str
     expect: Callable[[Node], GpuExpectation]
+    extras: tuple[Extra, ...] = ()
+
+    @property
+    def patience_s(self) -> float:
+        """World seconds that all of it may take longer than the standard level alone."""
+        return float(DEADLINE_S[self.level] - DEADLINE_S["standard"] + sum(extra.deadline_s for extra in self.extras))
 
     @property
     def fingerprint(self) -> str:
@@ -75,6 +90,17 @@ class Measuring:
             reason, verdict = problem
             keep(facts, unmeasured_node(node.name, node.uid, self.expect(node), reason, verdict))
             return ""
+        if f"probe:{node.uid}" not in facts and (why := self._run_probe(cluster, node, facts, now)):
+            return why
+        if f"node:{node.uid}" in facts:  # all its GPUs are in use
+            return ""
+        if why := self._run_extras(cluster, node, facts):
+            return why
+        keep(facts, _looked_at(cluster, self._with_extras(node, facts)))
+        return ""
+
+    def _run_probe(self, cluster: Cluster, node: Node, facts: Facts, now: float) -> str:
+        """Start or look at the probe's Job; what it said becomes a fact. Returns what is waited for, or ''."""
         job = cluster.job(NAMESPACE, self._name(node, facts))
         if job is None:
             return self._start(cluster, node, facts, now)
@@ -82,16 +108,48 @@ class Measuring:
             return f"{node.name}: {job.reason}" if job.reason else f"the probe measures {node.name}"
         if why := self._again(cluster, node, job, facts, now):
             return why
-        keep(facts, self._judged(node, job, facts))
+        facts[f"probe:{node.uid}"] = node_to_json(self._judged(node, job, facts))
         return ""
+
+    def _run_extras(self, cluster: Cluster, node: Node, facts: Facts) -> str:
+        """One after the other, on the GPUs that the probe held; where it could measure none they say nothing more."""
+        gpus = len(node_from_json(facts[f"probe:{node.uid}"]).gpus)
+        for extra in self.extras if gpus else ():
+            if (key := f"extra:{extra.name}:{node.uid}") in facts:
+                continue
+            name = f"{self._name(node, facts)}-{extra.name}"
+            job = cluster.job(NAMESPACE, name)
+            if job is None:
+                plain = self._order(node, facts, gpus)
+                order = dataclasses.replace(plain, name=name, image=extra.image, script="", arguments=(),
+                                            command=extra.command(gpus), deadline_s=extra.deadline_s)  # fmt: skip
+                cluster.ensure_job(order)
+                return f"{extra.name} is starting on {node.name}"
+            if not job.finished:
+                return f"{node.name}: {job.reason}" if job.reason else f"{extra.name} runs on {node.name}"
+            remarks = [dataclasses.astuple(r) for r in extra.read(job.log, gpus)] if job.log.strip() else None
+            facts[key] = json.dumps({"remarks": remarks, "why": f"{job.reason} {job.message}".strip()})
+        return ""
+
+    def _with_extras(self, node: Node, facts: Facts) -> NodeResult:
+        result = node_from_json(facts[f"probe:{node.uid}"])
+        for extra in self.extras:
+            said = facts.get(f"extra:{extra.name}:{node.uid}")
+            found = json.loads(said) if said else {"remarks": []}
+            if found["remarks"] is None:
+                result = not_known(result, f"{extra.name} ended without a result: {found['why']}")
+            else:
+                result = with_remarks(result, [Remark(*remark) for remark in found["remarks"]])
+        return result
 
     def jobs(self, nodes: Iterable[Node], facts: Mapping[str, str]) -> list[str]:
         """The names of all Jobs that were started on these nodes."""
         return [
-            self._name(node, {f"attempt:{node.uid}": str(attempt)})
+            self._name(node, {f"attempt:{node.uid}": str(attempt)}) + suffix
             for node in nodes
             if f"since:{node.uid}" in facts
             for attempt in range(1, int(facts.get(f"attempt:{node.uid}", "1")) + 1)
+            for suffix in ("", *(f"-{extra.name}" for extra in self.extras))
         ]
 
     def _name(self, node: Node, facts: Mapping[str, str]) -> str:
@@ -100,7 +158,7 @@ class Measuring:
     def _start(self, cluster: Cluster, node: Node, facts: Facts, now: float) -> str:
         in_use = cluster.gpus_in_use().get(node.name, 0)
         if in_use >= node.gpus:
-            keep(facts, busy_node(node.name, node.uid, node.gpus))
+            keep(facts, _looked_at(cluster, busy_node(node.name, node.uid, node.gpus)))
             return ""
         facts[f"busy:{node.uid}"] = str(in_use)
         facts.setdefault(f"since:{node.uid}", str(now))
@@ -142,12 +200,14 @@ class Measuring:
         facts[f"tries:{node.uid}"] = str(tries + 1)
         return _next_attempt(node, facts, f"the probe on {node.name} ended without a result ({job.reason}); once more")
 
-    def _judged(self, node: Node, job: JobView, facts: Mapping[str, str]) -> NodeResult:
+    def _judged(self, node: Node, job: JobView, facts: Facts) -> NodeResult:
         expect = self.expect(node)
         if not job.log.strip():
             reason = f"the probe ended without a result: {job.reason} {job.message}".strip()
             return unmeasured_node(node.name, node.uid, expect, reason, UNKNOWN)
         busy = int(facts.get(f"busy:{node.uid}", "0"))
+        if _error_in(job.log) is not None:
+            facts[f"document:{node.uid}"] = pack(document_line(job.log))
         return judge_node(node.name, node.uid, job.log, expect, unmeasured=busy, probe=self.fingerprint)
 
 
@@ -160,6 +220,15 @@ def measured(facts: Mapping[str, str]) -> list[NodeResult]:
     """The results so far, by node name."""
     results = [node_from_json(value) for key, value in facts.items() if key.startswith("node:")]
     return sorted(results, key=lambda result: result.node)
+
+
+def documents(facts: Mapping[str, str]) -> dict[str, Any]:
+    """What the probes printed, by node name, as they printed it; nodes whose output could not be read are missing."""
+    return {
+        result.node: unpack(facts[f"document:{result.uid}"])
+        for result in measured(facts)
+        if f"document:{result.uid}" in facts
+    }
 
 
 def conclude(facts: Mapping[str, str], nodes: Iterable[Node], expected: int) -> Report:
@@ -180,6 +249,14 @@ def give_up(facts: Facts, nodes: Iterable[Node], expect: Callable[[Node], GpuExp
         if f"node:{node.uid}" not in facts:
             reason = f"the probe gave no result: {why}"
             keep(facts, unmeasured_node(node.name, node.uid, expect(node), reason, UNKNOWN))
+
+
+def _looked_at(cluster: Cluster, result: NodeResult) -> NodeResult:
+    """The GPUs that are in use, as the driver's own tool sees them; nothing is run on them."""
+    if not result.unmeasured:
+        return result
+    printed = cluster.ask_driver(OPERATOR_NAMESPACE, _DRIVER, result.node, passive.COMMAND)
+    return with_faults(result, passive.faults(printed, {gpu.uuid for gpu in result.gpus}))
 
 
 def _next_attempt(node: Node, facts: Facts, why: str) -> str:

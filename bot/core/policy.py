@@ -15,6 +15,8 @@ class Verb(StrEnum):
     LIST = "list"
     STATUS = "status"
     COST = "cost"
+    WHY = "why"
+    LOGS = "logs"
     DELETE = "delete"
     EXTEND = "extend"
     EXPORT = "export"
@@ -37,6 +39,8 @@ _ALLOWED: dict[Verb, frozenset[Role]] = {
     Verb.LIST: frozenset({_O, _T, _L, _M}),
     Verb.STATUS: frozenset({_O, _T, _L, _M}),
     Verb.COST: frozenset({_O, _T, _L, _M}),
+    Verb.WHY: frozenset({_O, _T, _L}),
+    Verb.LOGS: frozenset({_O, _T, _L}),
     Verb.DELETE: frozenset({_O, _T, _L}),
     Verb.EXTEND: frozenset({_O, _T, _L}),
     Verb.EXPORT: frozenset({_O, _T, _L}),

@@ -354,10 +354,24 @@ class PodTrouble:
 
 
 @dataclass(frozen=True)
+class PodLog:
+    """The end of one container's log; `state` is what Kubernetes says of the pod (Running, CrashLoopBackOff, …)."""
+
+    namespace: str
+    pod: str
+    app: str
+    node: str
+    container: str
+    state: str
+    text: str
+
+
+@dataclass(frozen=True)
 class JobOrder:
     """The verification Job of one node. `script` goes into a ConfigMap; `deadline_s` world seconds.
 
     A toleration with an empty value tolerates every value of its key. `runtime_class` '' for the node's default.
+    `command` is what another image runs; empty: Python, with the script and `arguments`.
     """
 
     name: str
@@ -372,6 +386,7 @@ class JobOrder:
     deadline_s: int
     runtime_class: str = ""
     pull_secrets: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -408,6 +423,21 @@ class Cluster(Protocol):
         """The ClusterPolicy `cluster-policy`, None while it (or its CRD) is not there."""
 
     def pod_troubles(self, namespace: str) -> tuple[PodTrouble, ...]: ...
+    def pod_logs(self, namespace: str, apps: tuple[str, ...], lines: int, most: int) -> tuple[PodLog, ...]:
+        """The ends of the logs of at most so many pods, those in trouble first; of these `apps`, or of all.
+
+        Nothing where the namespace is not there; raises `Foreign` where the bot did not make it.
+        """
+
+    def kernel_log(self, namespace: str, app: str) -> Mapping[str, str]:
+        """What the kernel says of its GPUs, by node name, read with dmesg inside the running pods of the driver, `app`.
+
+        Nodes on which no such pod runs, or lets itself be asked, are missing.
+        """
+
+    def ask_driver(self, namespace: str, app: str, node: str, command: tuple[str, ...]) -> str:
+        """What a command prints inside the driver's pod on a node; '' where none runs or lets itself be asked."""
+
     def ensure_job(self, order: JobOrder) -> None:
         """Create ConfigMap and Job, or find them there."""
 

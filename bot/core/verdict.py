@@ -15,12 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core.gpu_models import find_model, same_model
+from bot.core.extras import Remark
+from bot.core.gpu_models import Line, find_model, line_between, same_model
 from bot.core.probe_document import SCHEMA, Document, Unreadable, read_document
-from bot.core.rating import BAD, LOW, Rate, performance, rate_all
+from bot.core.rating import BAD, LOW, WORDS, Rate, performance, rate_all
 from bot.core.spec import GpuExpectation
 
 VERIFIED, DEGRADED, FAILED, UNKNOWN = "verified", "degraded", "failed", "unknown"
+VERDICTS = (FAILED, UNKNOWN, DEGRADED, VERIFIED)
+"""The worst first."""
 
 MEMORY_TOLERANCE = 0.07
 """The driver shows less than AWS promises: an H100 81,559 of 81,920 MiB (measured); boards with GDDR6 keep 1/16 for
@@ -64,6 +67,13 @@ class GpuResult:
     performance: str = ""
     rates: tuple[Rate, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def badness(self) -> tuple[int, int, float]:
+        """Sorts the worst GPU first: by verdict, by how fast it is in a word, by its measure that is shortest."""
+        shares = [rate.value / rate.expected for rate in self.rates if rate.value is not None and rate.expected]
+        verdict = VERDICTS.index(self.verdict) if self.verdict in VERDICTS else 0
+        return verdict, WORDS.index(self.performance) if self.performance in WORDS else 0, min(shares, default=0.0)
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,46 @@ def busy_node(node: str, uid: str, gpus: int) -> NodeResult:
     return NodeResult(node, uid, UNKNOWN, 0, (), (), gpus)
 
 
+def with_remarks(node: NodeResult, remarks: Sequence[Remark]) -> NodeResult:
+    """The node with what was found beside the probe: faults fail a GPU (or the node), slight ones are notes."""
+    gpus = tuple(_with_remarks(gpu, [r for r in remarks if r.gpu == gpu.index]) for gpu in node.gpus)
+    known = {gpu.index for gpu in node.gpus}
+    whole = [remark.text for remark in remarks if remark.gpu not in known and not remark.slight]
+    reasons = [f"{node.node} GPU {r.gpu}: {r.text}" for r in remarks if r.gpu in known and not r.slight]
+    reasons += [f"{node.node}: {text}" for text in whole]
+    good = sum(gpu.verdict == VERIFIED for gpu in gpus)
+    verdict = node.verdict if not reasons else (DEGRADED if good else FAILED)
+    return dataclasses.replace(node, gpus=gpus, verdict=verdict, reasons=(*node.reasons, *reasons))
+
+
+def _with_remarks(gpu: GpuResult, remarks: Sequence[Remark]) -> GpuResult:
+    faults = tuple(remark.text for remark in remarks if not remark.slight)
+    notes = tuple(remark.text for remark in remarks if remark.slight)
+    verdict = FAILED if faults else gpu.verdict
+    return dataclasses.replace(gpu, verdict=verdict, reasons=(*gpu.reasons, *faults), notes=(*gpu.notes, *notes))
+
+
+def not_known(node: NodeResult, why: str) -> NodeResult:
+    """Something that was to be run could not be: what passed so far is not known to be good."""
+    unknown = [
+        dataclasses.replace(gpu, verdict=UNKNOWN, reasons=(*gpu.reasons, why)) if gpu.verdict == VERIFIED else gpu
+        for gpu in node.gpus
+    ]
+    verdict = UNKNOWN if node.verdict == VERIFIED else node.verdict
+    return dataclasses.replace(
+        node, gpus=tuple(unknown), verdict=verdict, reasons=(*node.reasons, f"{node.node}: {why}")
+    )
+
+
+def with_faults(node: NodeResult, faults: Sequence[str]) -> NodeResult:
+    """The node with what is wrong with GPUs that were not measured: nothing is verified past a fault that was seen."""
+    if not faults:
+        return node
+    good = any(gpu.verdict == VERIFIED for gpu in node.gpus)
+    reasons = (*node.reasons, *(f"{node.node}: {fault}" for fault in faults))
+    return dataclasses.replace(node, verdict=DEGRADED if good else FAILED, reasons=reasons)
+
+
 def judge(nodes: Sequence[NodeResult], expected: int) -> Report:
     """The verdict on the order: every GPU of `expected` must have been measured and found good."""
     good = sum(gpu.verdict == VERIFIED for node in nodes for gpu in node.gpus)
@@ -158,7 +208,7 @@ def _on_several_nodes(nodes: Sequence[NodeResult]) -> list[str]:
 
 
 def report_to_json(report: Report) -> str:
-    return json.dumps(dataclasses.asdict(report), sort_keys=True)
+    return json.dumps(report, sort_keys=True, default=vars)  # a third of the time that `asdict` takes
 
 
 def report_from_json(text: str) -> Report:
@@ -184,7 +234,7 @@ def _gpu(raw: Mapping[str, Any]) -> GpuResult:
 
 
 def node_to_json(node: NodeResult) -> str:
-    return json.dumps(dataclasses.asdict(node), sort_keys=True)
+    return json.dumps(node, sort_keys=True, default=vars)
 
 
 def node_from_json(text: str) -> NodeResult:
@@ -220,16 +270,46 @@ def _judge_gpu(node: str, document: Document, raw: Mapping[str, Any], expect: Gp
         reasons=tuple(reasons),
         performance=performance(rates),
         rates=rates,
-        notes=(*(rate.sentence for rate in rates if rate.word == LOW), *_notes(raw)),
+        notes=(
+            *(rate.sentence for rate in rates if rate.word == LOW),
+            *_notes(raw),
+            *_peer_notes(document, int(raw.get("index") or 0)),
+        ),
     )
 
 
 def _peer_problems(document: Document) -> list[str]:
-    return [
-        f"the copy from GPU {peer.get('source')} to GPU {peer.get('target')} failed: {peer['error']}"
-        for peer in document.peers
-        if peer.get("error")
-    ]
+    """Copies between GPUs that failed, and those that are far too slow for the model."""
+    problems = []
+    for peer in document.peers:
+        way = f"the copy from GPU {peer.get('source')} to GPU {peer.get('target')}"
+        wanted = _between(document, peer)
+        if peer.get("error"):
+            problems.append(f"{way} failed: {peer['error']}")
+        elif wanted is not None and peer["gbs"] < wanted.bad:
+            problems.append(
+                f"{way} runs at {peer['gbs']:,.4g} GB/s, should be {wanted.good or wanted.bad:,.4g} or more"
+            )
+    return problems
+
+
+def _peer_notes(document: Document, index: int) -> list[str]:
+    """Copies from this GPU that are slower than they should be, and not so slow that it is a fault."""
+    notes = []
+    for peer in document.peers:
+        wanted = _between(document, peer) if peer.get("source") == index and not peer.get("error") else None
+        if wanted is not None and wanted.good and wanted.bad <= peer["gbs"] < wanted.good:
+            notes.append(f"copies to GPU {peer.get('target')} at {peer['gbs']:,.4g} GB/s, {wanted.good:,.4g} are usual")
+    return notes
+
+
+def _between(document: Document, peer: Mapping[str, Any]) -> Line | None:
+    """What such a copy should come to; None where it goes through the host, or nothing is known of the model."""
+    source = next((gpu for gpu in document.gpus if gpu.get("index") == peer.get("source")), None)
+    model = find_model(str(source.get("name") or "")) if source else None
+    if model is None or not peer.get("access") or peer.get("gbs") is None:
+        return None
+    return line_between(model)
 
 
 def _identity_reasons(raw: Mapping[str, Any], expect: GpuExpectation) -> list[str]:
@@ -300,6 +380,7 @@ __all__ = [
     "FAILED",
     "SCHEMA",
     "UNKNOWN",
+    "VERDICTS",
     "VERIFIED",
     "CheckResult",
     "GpuResult",
@@ -310,8 +391,11 @@ __all__ = [
     "judge_node",
     "node_from_json",
     "node_to_json",
+    "not_known",
     "report_from_json",
     "report_to_json",
     "same_model",
     "unmeasured_node",
+    "with_faults",
+    "with_remarks",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,12 +17,13 @@ from bot.core.ports import (
     JobOrder,
     JobView,
     Node,
+    PodLog,
     PodTrouble,
     PolicyView,
     Temporary,
     WorldError,
 )
-from bot.core.spec import GPU_RESOURCE, LABEL_REQUEST
+from bot.core.spec import GPU_RESOURCE, LABEL_MANAGED, LABEL_REQUEST
 from bot.kube import events, jobs, pods
 from bot.kube.access import Access, Kubeconfig, RancherProxy
 from bot.kube.client import ApiError, Json, KubeClient
@@ -30,7 +32,12 @@ from bot.kube.namespaces import ensure_namespace
 _PATCH_TRIES = 4
 _TROUBLE_LOGS = 8
 _TROUBLE_LINES = 20
-_PROBE_LINES = 50
+_PROBE_LINES = 5000
+"""The probe prints one line a GPU and its document; DCGM's is indented."""
+_KERNELS = 8
+"""Nodes whose kernel log is read at most: somebody waits."""
+_KERNEL_LINES = 40
+_GPU_LINE = re.compile(r"NVRM|Xid|nvidia|nouveau|MSI-X", re.IGNORECASE)
 _JSON_PATCH = "application/json-patch+json"
 _WARNING = "type=Warning"
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -121,6 +128,57 @@ class KubeCluster:
 
         return (*pods.troubles(found, read_log, _TROUBLE_LOGS), *events.troubles(self._warnings(namespace), found))
 
+    def pod_logs(self, namespace: str, apps: tuple[str, ...], lines: int, most: int) -> tuple[PodLog, ...]:
+        if not self._is_ours(namespace):
+            return ()
+        found = self._client.list(self._client.core.list_namespaced_pod, namespace)
+        chosen = pods.worth_reading((pod for pod in found if not apps or pods.app_of(pod) in apps), most)
+        return tuple(self._pod_log(namespace, pod, what, lines) for pod, what in chosen)
+
+    def _is_ours(self, namespace: str) -> bool:
+        """Whether the namespace is there; raises `Foreign` where the bot did not make it."""
+        there = self._client.find(self._client.core.read_namespace, namespace)
+        if there is not None and (there["metadata"].get("labels") or {}).get(LABEL_MANAGED) != "true":
+            raise Foreign(f"The namespace {namespace} was not made by the bot, so its logs are not read.")
+        return there is not None
+
+    def _pod_log(self, namespace: str, pod: Json, what: pods.Culprit | None, lines: int) -> PodLog:
+        name, container = str(pod["metadata"]["name"]), what.container if what and what.container else pods.main_of(pod)
+        text = self._log(namespace, name, lines, container=container, previous=bool(what and what.crashed))
+        return PodLog(
+            namespace=namespace,
+            pod=name,
+            app=pods.app_of(pod),
+            node=str((pod.get("spec") or {}).get("nodeName") or ""),
+            container=container,
+            state=what.reason if what else str((pod.get("status") or {}).get("phase") or ""),
+            text=text,
+        )
+
+    def kernel_log(self, namespace: str, app: str) -> Mapping[str, str]:
+        """With dmesg inside the driver's pods: they are privileged, and run on every GPU node."""
+        selector = f"app={app}"
+        read: dict[str, str] = {}
+        if not self._is_ours(namespace):
+            return read
+        for pod in self._client.list(self._client.core.list_namespaced_pod, namespace, label_selector=selector):
+            if (pod.get("status") or {}).get("phase") != "Running" or len(read) >= _KERNELS:
+                continue
+            with suppress(WorldError):  # a pod that is just going must not hide the others
+                said = self._client.execute(namespace, pod["metadata"]["name"], pods.main_of(pod), ("dmesg",))
+                lines = [line for line in said.splitlines() if _GPU_LINE.search(line)]
+                read[str(pod["spec"]["nodeName"])] = "\n".join(lines[-_KERNEL_LINES:])
+        return read
+
+    def ask_driver(self, namespace: str, app: str, node: str, command: tuple[str, ...]) -> str:
+        core = self._client.core
+        with suppress(WorldError):  # whoever may not read or enter those pods gets no answer, and goes on
+            for pod in self._client.list(core.list_namespaced_pod, namespace, label_selector=f"app={app}"):
+                there = (pod.get("spec") or {}).get("nodeName") == node
+                if there and (pod.get("status") or {}).get("phase") == "Running":
+                    return self._client.execute(namespace, pod["metadata"]["name"], pods.main_of(pod), command)
+        return ""
+
     def gpu_use(self, ours: frozenset[str]) -> GpuUse:
         found = self._client.list(self._client.core.list_pod_for_all_namespaces)
         return pods.gpu_use(pod for pod in found if pod["metadata"]["namespace"] not in ours)
@@ -132,6 +190,8 @@ class KubeCluster:
             (jobs.config_map(order), core.create_namespaced_config_map, core.read_namespaced_config_map),
             (jobs.job(order), batch.create_namespaced_job, batch.read_namespaced_job),
         ):
+            if body["kind"] == "ConfigMap" and order.command:
+                continue  # another image, which needs no script of ours
             self._create_or_get(body, create, read, order.labels.get(LABEL_REQUEST, ""))
 
     def job(self, namespace: str, name: str) -> JobView | None:

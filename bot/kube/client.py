@@ -15,6 +15,7 @@ from typing import Any
 import pydantic
 import urllib3
 from kubernetes import client
+from kubernetes.stream import ws_client
 
 from bot.core.ports import Permanent, Refused, Temporary, WorldError
 from bot.kube.access import Access, Remedies
@@ -106,6 +107,32 @@ class KubeClient:
             kwargs["_continue"] = (page.get("metadata") or {}).get("continue")
             if not kwargs["_continue"]:
                 return
+
+    def execute(self, namespace: str, pod: str, container: str, command: tuple[str, ...]) -> str:
+        """What a command prints inside a running container, standard output only; raises the core's errors.
+
+        Over a websocket of its own: the client's `stream` would bend the shared ApiClient meanwhile.
+        """
+        asked = [("command", part) for part in command]
+        asked += [("container", container), ("stdout", "true"), ("stderr", "false")]
+        url = f"{self._access.configuration.host}/api/v1/namespaces/{namespace}/pods/{pod}/exec"
+        headers = {"authorization": self._access.configuration.get_api_key_with_prefix("BearerToken") or ""}
+        try:
+            socket = ws_client.websocket_call(  # type: ignore[no-untyped-call]
+                self._access.configuration, "GET", url, query_params=asked, headers=headers, _preload_content=False
+            )
+            try:
+                socket.run_forever(timeout=TIMEOUT_S)
+                ended, code = not socket.is_open(), socket.returncode
+                said = str(socket.read_stdout(timeout=0) or "")
+            finally:
+                socket.sock.shutdown()  # `close` leaves it open where the other side has closed already
+        except Exception as error:  # the client lets through whatever a websocket can raise
+            reason = error.reason if isinstance(error, client.ApiException) else error
+            raise Temporary(f"{command[0]} could not be run in {pod}: {_short(str(reason))}") from error
+        if not ended or code:
+            raise Temporary(f"{command[0]} in {pod} {f'ended with exit code {code}' if ended else 'did not end'}.")
+        return said
 
     def close(self) -> None:
         """Close the pooled connections."""

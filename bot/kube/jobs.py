@@ -61,10 +61,14 @@ def _pod(order: JobOrder) -> Json:
         },
         "containers": [_container(order)],
         "volumes": [
-            {"name": "probe", "configMap": {"name": order.name, "items": [{"key": SCRIPT, "path": SCRIPT}]}},
+            *([] if order.command else [_script(order)]),
             {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
         ],
     }
+
+
+def _script(order: JobOrder) -> Json:
+    return {"name": "probe", "configMap": {"name": order.name, "items": [{"key": SCRIPT, "path": SCRIPT}]}}
 
 
 def _toleration(key: str, value: str, effect: str) -> Json:
@@ -79,23 +83,24 @@ def _container(order: JobOrder) -> Json:
         "name": "probe",
         "image": order.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-I", f"{_FOLDER}/{SCRIPT}", *order.arguments],
+        "command": list(order.command) or ["python3", "-I", f"{_FOLDER}/{SCRIPT}", *order.arguments],
         "env": [{"name": "NVIDIA_DRIVER_CAPABILITIES", "value": "compute,utility"}],
         "resources": {
             "requests": {"cpu": "250m", "memory": "512Mi"},
             "limits": {
                 "cpu": str(1 + order.gpus),
-                "memory": f"{1 + order.gpus}Gi",
+                "memory": f"{(4 if order.command else 1) + order.gpus}Gi",
                 GPU_RESOURCE: str(order.gpus),
             },
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
+            # DCGM writes its log and its statistics beside itself.
+            "readOnlyRootFilesystem": not order.command,
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
-            {"name": "probe", "mountPath": _FOLDER, "readOnly": True},
+            *([] if order.command else [{"name": "probe", "mountPath": _FOLDER, "readOnly": True}]),
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
         ],
     }

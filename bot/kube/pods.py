@@ -130,6 +130,18 @@ def troubles(pods: list[Json], read_log: Callable[[str, Culprit], str], logs: in
     )
 
 
+def worth_reading(pods: Iterable[Json], most: int) -> list[tuple[Json, Culprit | None]]:
+    """At most so many pods, those in trouble first, then by name; with what keeps them from running."""
+    found = [(pod, culprit(pod)) for pod in pods]
+    found.sort(key=lambda pair: (severity(pair[1]) if pair[1] else 3, pair[0]["metadata"]["name"]))
+    return found[:most]
+
+
+def main_of(pod: Json) -> str:
+    """The name of a pod's first container."""
+    return str(pod["spec"]["containers"][0]["name"])
+
+
 def gpus_of(pod: Json) -> int:
     """How many GPUs a pod holds: its containers' together, or its greediest init container's where that is more."""
     spec = pod.get("spec") or {}

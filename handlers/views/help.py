@@ -15,6 +15,8 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster create", "opens the form; a complete line asks at once"),
     ("/gpu-cluster list", "the clusters there are"),
     ("/gpu-cluster status NAME", "where it stands, and how to get in"),
+    ("/gpu-cluster why NAME", "what is wrong, the likeliest cause first, with the command that proves it"),
+    ("/gpu-cluster logs NAME", "the last lines of the operator, the driver and the probe"),
     ("/gpu-cluster cost", "what clusters cost so far, by cluster, person and team; cost NAME for one"),
     ("/gpu-cluster extend NAME 4h", "keep it longer; a lead confirms"),
     ("/gpu-cluster export NAME", "the cluster as YAML for a repository, without secrets"),
@@ -24,8 +26,6 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
 
 LATER: Mapping[str, str] = {
     "enable": "install the GPU Operator from Rancher's Apps page for now.",
-    "why": "status NAME shows the step, what it waits for and what was found.",
-    "logs": "Rancher's own page of the cluster has the logs of its pods.",
     "verify": "every cluster is measured once, when it is made; status NAME shows the result.",
     "scale": "ask for a second cluster with create for now.",
     "share": "whoever keeps Rancher can add people under Cluster Members.",

@@ -30,6 +30,38 @@ async def verdicts() -> list[Figure]:
         Figure("verdict_1000_ms", milliseconds, "ms", how),
         Figure("diag_named", named, "of 28", "modes of the catalogue recognised by their own signal, and alone"),
         Figure("diag_false", false, "", "modes named where a healthy look-alike was shown", 0),
+        *_walls(),
+        *_images(),
+    ]
+
+
+def _walls() -> list[Figure]:
+    """How long the probe took on real GPUs, from the documents it printed there."""
+    figures = []
+    for key, name, target in (
+        ("probe_quick_s", "h100-quick", 10.0),
+        ("probe_standard_s", "h100-standard", 60.0),
+        ("probe_burn_s", "h100-burn", None),
+        ("probe_quick_2_gpus_s", "h100x2-quick", 10.0),
+        ("probe_standard_2_gpus_s", "h100x2-standard", 60.0),
+    ):
+        document = json.loads(_FIXTURE.with_name(f"{name}.json").read_text())
+        how = f"wall time on {len(document['gpus'])} x {document['gpus'][0]['name']}, recorded in {name}.json"
+        figures.append(Figure(key, document["seconds"], "s", how, target))
+    return figures
+
+
+def _images() -> list[Figure]:
+    """What a node has to pull before it can be measured. As others report it: no registry is asked here."""
+    probe = Path(__file__).parents[2] / "manifests" / "verify" / "probe.py"
+    slim = "python:3.12-slim on disk, reported by oneuptime.com (2026-02-08, how to reduce docker image size)"
+    sample = "nvcr.io/nvidia/k8s/cuda-sample on disk, reported in ublue-os/config#134"
+    torch = "an image with torch and CUDA 12.6 on disk, 4,400 to download, reported in vectorize-io/hindsight#3749"
+    return [
+        Figure("probe_script_bytes", probe.stat().st_size, "bytes", "manifests/verify/probe.py, measured"),
+        Figure("image_mb_probe", 150, "MB", slim),
+        Figure("image_mb_cuda_sample", 117, "MB", sample),
+        Figure("image_mb_pytorch", 10_800, "MB", torch),
     ]
 
 

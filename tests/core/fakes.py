@@ -32,6 +32,7 @@ from bot.core.ports import (
     MachineView,
     Node,
     Permanent,
+    PodLog,
     PodTrouble,
     PolicyView,
     RancherAbout,
@@ -384,6 +385,8 @@ class FakeKube(Scripted):
         self.changes: dict[str, Mapping[str, object]] = {}
         self.view: PolicyView | None = self.READY
         self.troubles: tuple[PodTrouble, ...] = ()
+        self.logs: tuple[PodLog, ...] = ()
+        self.kernel: dict[str, str] = {}
         self.namespaces: dict[str, bool] = {}
         self.jobs: dict[str, JobOrder] = {}
         self.results: dict[str, JobView] = {}
@@ -424,8 +427,20 @@ class FakeKube(Scripted):
 
     def pod_troubles(self, namespace: str) -> tuple[PodTrouble, ...]:
         self._ask()
-        assert namespace == NAMESPACE
-        return self.troubles
+        return self.troubles if namespace == NAMESPACE else ()
+
+    def pod_logs(self, namespace: str, apps: tuple[str, ...], lines: int, most: int) -> tuple[PodLog, ...]:
+        self._ask()
+        found = [log for log in self.logs if log.namespace == namespace and (not apps or log.app in apps)]
+        return tuple(found[:most])
+
+    def ask_driver(self, namespace: str, app: str, node: str, command: tuple[str, ...]) -> str:
+        self._ask()
+        return ""
+
+    def kernel_log(self, namespace: str, app: str) -> Mapping[str, str]:
+        self._ask()
+        return self.kernel
 
     def ensure_job(self, order: JobOrder) -> None:
         self._ask()

@@ -323,3 +323,64 @@ def test_no_field_of_any_shape_breaks_the_judge(field: str, value: Any) -> None:
 @given(cut=st.integers(0, len(REAL) - 1))
 def test_no_document_that_is_cut_off_passes(cut: int) -> None:
     assert judge_node("n1", "u", REAL[:cut], H100).verdict == UNKNOWN
+
+
+# --- two GPUs of one host, as they were measured ----------------------------------------------------------------
+
+PAIRS = ("h100x2-quick", "h100x2-quick-2", "h100x2-standard")
+
+
+def measured_pair(name: str = "h100x2-standard") -> Document:
+    return json.loads((FIXTURES / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_pair_of_good_gpus_is_verified_whatever_else_its_host_does(name: str) -> None:
+    result = judged(measured_pair(name), PAIR)
+    assert (result.verdict, result.reasons) == (VERIFIED, ())
+    slow = [note for gpu in result.gpus for note in gpu.notes]
+    assert slow == (["bandwidth from the host 40.2 GB/s, should be 48 or more"] if name == "h100x2-quick-2" else [])
+
+
+def test_half_a_link_fails() -> None:
+    document = measured_pair()
+    document["gpus"][1]["bandwidth_gbs"]["device_to_host"] = 27.3
+    result = judged(document, PAIR)
+    assert [gpu.verdict for gpu in result.gpus] == [VERIFIED, FAILED]
+    assert "bandwidth to the host 27.3 GB/s, should be 48 or more" in result.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("gbs", "access", "verdict", "noted"),
+    [
+        (376.9, True, VERIFIED, False),
+        (300.0, True, VERIFIED, True),
+        (200.0, True, "degraded", False),
+        (30.0, False, VERIFIED, False),
+    ],
+)
+def test_copies_between_gpus_are_judged_where_they_reach_one_another(
+    gbs: float, access: bool, verdict: str, noted: bool
+) -> None:
+    document = measured_pair()
+    document["peers"][1] |= {"gbs": gbs, "access": access}
+    result = judged(document, PAIR)
+    assert result.verdict == verdict
+    assert any("copies to GPU 0 at 300 GB/s, 335 are usual" in note for note in result.gpus[1].notes) == noted
+    assert any("from GPU 1 to GPU 0 runs at 200 GB/s" in reason for reason in result.reasons) == (gbs == 200.0)
+
+
+def test_copies_of_a_model_that_was_never_measured_are_not_judged() -> None:
+    document = measured_pair()
+    for gpu in document["gpus"]:
+        gpu["name"] = "NVIDIA H200"
+        gpu["bandwidth_gbs"]["device"] = 4000.0
+    document["peers"][0]["gbs"] = 1.0
+    assert judged(document, GpuExpectation("any", "", 2, 0)).verdict == VERIFIED
+
+
+@pytest.mark.parametrize("gbs", ["fast", -1, True, [377.0]])
+def test_a_copy_with_a_number_that_cannot_be_is_unreadable(gbs: Any) -> None:
+    document = measured_pair()
+    document["peers"][0]["gbs"] = gbs
+    assert judged(document, PAIR).verdict == UNKNOWN

@@ -32,6 +32,7 @@ class Scripted:
     ends: list[JobView]
     in_use: dict[str, int] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    smi: str = ""
     orders: list[JobOrder] = field(default_factory=list)
     namespaces: list[tuple[str, bool]] = field(default_factory=list)
 
@@ -50,6 +51,11 @@ class Scripted:
 
     def gpus_in_use(self) -> Mapping[str, int]:
         return self.in_use
+
+    def ask_driver(self, namespace: str, app: str, node: str, command: tuple[str, ...]) -> str:
+        assert (namespace, app, node) == ("gpu-operator", "nvidia-driver-daemonset", "n1")
+        assert command[0] == "nvidia-smi"
+        return self.smi
 
     def runtime_classes(self) -> tuple[str, ...]:
         return self.classes
@@ -227,3 +233,49 @@ def test_deadlines_grow_with_the_level() -> None:
         watch(cluster, measuring=what(level=level))
         deadlines.append(cluster.orders[0].deadline_s)
     assert deadlines == sorted(set(deadlines))
+
+
+# --- what is in use, as the driver's tool sees it ---------------------------------------------------------------
+
+FINE = "GPU-busy, 16, 16, 0, No, No, Not Active, Not Active\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        (FINE, ""),
+        ("GPU-busy, 8, 16, [N/A], [N/A], [N/A], Not Active, Not Active", ""),
+        (FINE.replace(", 0,", ", 7,"), "7 uncorrected memory errors since the driver started"),
+        (FINE.replace("0, No, No", "0, Yes, No"), "a row remap is pending: the GPU needs a reset"),
+        (FINE.replace("0, No, No", "0, Yes, Yes"), "row remapping has failed: replace the machine"),
+        (FINE.replace("No, Not Active", "No, Active"), "slowed down by hardware: hw_thermal_slowdown"),
+        (FINE.replace("16, 16", "4, 16"), "PCIe runs at x4 of x16"),
+        ('Field "x" is not a valid field to query.', ""),
+        ("GPU-busy, 16", ""),
+        ("", ""),
+    ],
+)
+def test_gpus_in_use_get_the_passive_checks(row: str, fault: str) -> None:
+    cluster = Scripted([], in_use={"n1": 1}, smi=row)
+    _, facts = watch(cluster)
+    report = conclude(facts, [NODE], 1)
+    assert cluster.orders == [], "nothing is run on them"
+    if fault:
+        assert report.verdict == FAILED
+        assert report.reasons[0] == f"n1: GPU-busy, in use: {fault}"
+    else:
+        assert report.verdict == UNKNOWN
+        assert report.reasons == ("1 of 1 GPUs are in use: healthy, not measured",)
+
+
+def test_a_fault_of_the_busy_neighbour_does_not_fail_what_was_measured() -> None:
+    node = replace(NODE, gpus=2, gpu_capacity=2)
+    measured_one = FINE.replace("GPU-busy", REAL["gpus"][0]["uuid"]).replace(", 0,", ", 9,")
+    cluster = Scripted([ended(word="succeeded", log=DOCUMENT)], in_use={"n1": 1}, smi=measured_one + FINE)
+    expect = what(expect=lambda _: GpuExpectation("p5.8xlarge", "H100", 2, 81920))
+    _, facts = watch(cluster, node, measuring=expect)
+    assert measured(facts)[0].verdict == VERIFIED, "what was measured is judged by its own document"
+    cluster.smi, cluster.orders = FINE.replace(", 0,", ", 9,"), []
+    _, facts = watch(cluster, node, measuring=expect)
+    (result,) = measured(facts)
+    assert (result.verdict, result.gpus[0].verdict) == ("degraded", VERIFIED)

@@ -18,6 +18,8 @@ TABLE = {
     Verb.LIST: EVERYBODY,
     Verb.STATUS: EVERYBODY,
     Verb.COST: EVERYBODY,
+    Verb.WHY: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
+    Verb.LOGS: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.DELETE: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.EXTEND: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.APPROVE: {Role.LEAD},

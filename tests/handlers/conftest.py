@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from bot.core.desk import Desk
+from bot.core.insight import Insight
+from bot.core.ports import Temporary
+from bot.core.steps.base import Outside
 from bot.sandbox.slack import ThreadedSlack, Workspace
 from bot.store import SqliteStore
 from handlers.answering import Answerer
@@ -19,6 +22,11 @@ from handlers.intake import Intake
 from handlers.publisher import Publisher
 from handlers.slack import build_app, close_app, connect_socket, identify
 from tests.handlers.harness import Bot, MovableClock, catalogue
+
+
+def no_world(target: str) -> Outside:
+    """These tests have Slack only; what is said about a cluster is what is stored."""
+    raise Temporary(f"Nothing of target {target} answers.")
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +80,7 @@ def bot(
         store=store,
         inbox=inbox,
         desk=desk,
+        insight=Insight(desk=desk, clock=clock, outside=no_world),
         directory=directory,
         answerer=Answerer(clients.answering, clock),
         clock=clock,

@@ -14,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.core.desk import Ask
+from bot.core.insight import Insight
 from bot.core.spec import Draft, Problem
 from handlers.answering import Answerer
 from handlers.calls import make_clients
 from handlers.inbox import Gesture, Inbound, inbound_from_json
 from handlers.intake import LEASE_S, Intake
 from handlers.views.listing import listing
+from tests.handlers.conftest import no_world
 from tests.handlers.harness import CHANNEL, LEAD, LINE, REQUESTER, Bot
 from tests.handlers.older_slack import older_slack
 
@@ -55,6 +57,7 @@ def another_intake(bot: Bot) -> Intake:
         store=bot.store,
         inbox=bot.inbox,
         desk=bot.desk,
+        insight=Insight(desk=bot.desk, clock=bot.clock, outside=no_world),
         directory=bot.directory,
         answerer=Answerer(bot.clients.answering, bot.clock),
         clock=bot.clock,

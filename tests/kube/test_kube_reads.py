@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scripted import Hands, Reply, Scripted
 
-from bot.core.ports import JobView, PodTrouble, PolicyView, Temporary
+from bot.core.ports import Foreign, JobView, PodTrouble, PolicyView, Temporary
 from bot.kube import KubeCluster
 
 BASE = "/k8s/clusters/c-m-1"
@@ -337,3 +337,70 @@ def test_runtime_classes(server: Scripted, kube: KubeCluster) -> None:
     items = [{"metadata": {"name": name}} for name in ("nvidia", "kata")]
     server.on(f"GET {BASE}/apis/node.k8s.io/v1/runtimeclasses", Reply(200, {"items": items}))
     assert kube.runtime_classes() == ("nvidia", "kata")
+
+
+# --- logs for people --------------------------------------------------------------------------------------------
+
+NAMESPACE = f"{BASE}/api/v1/namespaces/ns"
+OURS = Reply(200, {"metadata": {"name": "ns", "labels": {"gpu-cluster/managed": "true"}}})
+
+
+def a_pod(name: str, app: str, phase: str = "Running", **status: Any) -> dict[str, Any]:
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]} if phase == "Running" else {}
+    spec = {"nodeName": "n1", "containers": [{"name": "main"}]}
+    return {
+        "metadata": {"name": name, "labels": {"app": app}},
+        "spec": spec,
+        "status": {"phase": phase, **ready, **status},
+    }
+
+
+def test_logs_are_read_of_the_apps_asked_for_those_in_trouble_first(server: Scripted, kube: KubeCluster) -> None:
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off"}
+    crashed = {"name": "main", "state": {"waiting": waiting}, "lastState": {"terminated": {"exitCode": 1}}}
+    bad = a_pod("driver-b", "driver", containerStatuses=[crashed])
+    server.on(f"GET {NAMESPACE}", OURS)
+    server.on(f"GET {PODS}", items(a_pod("driver-a", "driver"), bad, a_pod("other", "dcgm")))
+    server.on(f"GET {PODS}/driver-b/log", Reply(200, "no headers\n"))
+    server.on(f"GET {PODS}/driver-a/log", Reply(404, "gone"))
+    found = kube.pod_logs("ns", ("driver",), 12, 6)
+    assert [(log.pod, log.state, log.container, log.text) for log in found] == [
+        ("driver-b", "CrashLoopBackOff", "main", "no headers\n"),
+        ("driver-a", "Running", "main", ""),
+    ]
+    (asked,) = server.calls(f"GET {PODS}/driver-b/log")
+    assert asked.query == {"container": "main", "previous": "true", "tailLines": "12"}
+    assert len(kube.pod_logs("ns", (), 12, 1)) == 1
+
+
+def test_another_s_namespace_is_not_read(server: Scripted, kube: KubeCluster) -> None:
+    assert kube.pod_logs("ns", (), 12, 6) == ()
+    assert kube.kernel_log("ns", "driver") == {}
+    server.on(f"GET {NAMESPACE}", Reply(200, {"metadata": {"name": "ns"}}))
+    for read in (lambda: kube.pod_logs("ns", (), 12, 6), lambda: kube.kernel_log("ns", "driver")):
+        with pytest.raises(Foreign, match="ns was not made by the bot"):
+            read()
+    assert server.calls(f"GET {PODS}") == []
+
+
+def test_a_driver_pod_that_lets_nobody_in_is_left_out(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"GET {NAMESPACE}", OURS)
+    server.on(f"GET {PODS}", items(a_pod("a", "driver"), a_pod("b", "driver", "Pending")))
+    server.on(f"GET {PODS}/a/exec", Reply(403, {"message": "pods/exec is forbidden"}))
+    assert kube.kernel_log("ns", "driver") == {}
+    (asked,) = server.calls(f"GET {PODS}/a/exec")
+    assert asked.query == {"command": "dmesg", "container": "main", "stdout": "true", "stderr": "false"}
+    assert asked.headers["authorization"] == "Bearer token-bot:secret"
+    assert not server.calls(f"GET {PODS}/b/exec")
+
+
+def test_a_driver_that_may_not_be_asked_says_nothing(server: Scripted, kube: KubeCluster) -> None:
+    asked = ("ns", "driver", "n1", ("nvidia-smi", "-L"))
+    server.on(f"GET {PODS}", Reply(403, {"message": "pods is forbidden"}))
+    assert kube.ask_driver(*asked) == ""
+    server.on(f"GET {PODS}", items(a_pod("a", "driver", "Pending"), a_pod("b", "driver")))
+    server.on(f"GET {PODS}/b/exec", Reply(403, {"message": "pods/exec is forbidden"}))
+    assert kube.ask_driver(*asked) == ""
+    assert len(server.calls(f"GET {PODS}/b/exec")) == 1
+    assert kube.ask_driver("ns", "driver", "another", ("nvidia-smi", "-L")) == ""
+    assert len(server.calls(f"GET {PODS}/b/exec")) == 1

@@ -241,3 +241,16 @@ def test_only_the_namespace_of_this_request_is_removed(server: Scripted, kube: K
     assert server.calls(f"DELETE {NAMESPACES}/ns") == []
     kube.remove_namespace("ns", "r-1")
     assert len(server.calls(f"DELETE {NAMESPACES}/ns")) == 1
+
+
+def test_another_image_brings_its_own_command_and_needs_no_script(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"POST {JOBS}", Reply(201, {}))
+    kube.ensure_job(replace(ORDER, image="dcgm:4", script="", command=("sh", "-c", "dcgmi diag -r 1 -j")))
+    (job,) = (asked.json() for asked in server.asked)
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert (container["image"], container["command"]) == ("dcgm:4", ["sh", "-c", "dcgmi diag -r 1 -j"])
+    assert [volume["name"] for volume in pod["volumes"]] == ["tmp"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "8"
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from bot.core import lifecycle
+from bot.core.diagnosis import codes_in
 from bot.core.kinds.base import Asked, Plain
 from bot.core.ports import Tx
 from bot.core.preflight import preflight
@@ -47,11 +48,14 @@ class Create(Plain):
 
 
 def _explain_degraded(tx: Tx, request: RequestRow) -> None:
-    """What is short, in the order in which it was found, onto the request's row."""
-    shorts = [row.why for row in tx.steps(request.id) if row.why]
+    """What is short, in the order in which it was found, onto the request's row; causes of the catalogue first."""
+    steps = tx.steps(request.id)
+    shorts = [row.why for row in steps if row.why]
+    said = [line for row in steps for line in json.loads(row.facts).get("causes", row.why).splitlines()]
+    lines = sorted(dict.fromkeys(said), key=lambda line: not codes_in([line]))
     tx.change(
         request,
         reason=shorts[0] if shorts else "Not every GPU passed verification.",
         remedy="Use the GPUs that passed, or delete the cluster and ask again for others.",
-        diagnosis=json.dumps(shorts, ensure_ascii=False),
+        diagnosis=json.dumps(lines, ensure_ascii=False),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bot.core.diagnosis import cause_lines, pod_lines
 from bot.core.operator_values import NAMESPACE
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.why import borne
 from bot.core.steps.why import causes as likely_causes
 
 _SETTLED_S = 180.0
@@ -20,7 +21,8 @@ class Allocatable:
         if there >= wanted and not waking:
             return Done()
         if there and not waking and look.observed_s > _SETTLED_S:
-            return Done(short=f"{there} of {wanted} GPUs can be handed out")
+            short = f"{there} of {wanted} GPUs can be handed out"
+            return Done(borne(look, short), short=short)
         if waking:
             return Wait(f"{', '.join(waking)} is not Ready: the container runtime is being restarted")
         return Wait(f"{there} of {wanted} GPUs can be handed out", progress=f"{there} of {wanted} GPUs")

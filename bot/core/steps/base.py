@@ -23,12 +23,16 @@ class Done:
 
 @dataclass(frozen=True)
 class Wait:
-    """Not yet. `look_in` world seconds; `facts` are kept, so that a step can remember across looks and restarts."""
+    """Not yet. `look_in` world seconds; `facts` are kept, so that a step can remember across looks and restarts.
+
+    `patience_s` is added to the time after which the step gives up: what was ordered takes that much longer.
+    """
 
     why: str
     look_in: float = 5.0
     facts: Facts | None = None
     progress: str = ""
+    patience_s: float = 0.0
 
 
 @dataclass(frozen=True)

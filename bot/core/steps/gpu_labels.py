@@ -6,6 +6,7 @@ from bot.core.diagnosis import NO_DEVICE, cause_lines
 from bot.core.operator_values import NAMESPACE
 from bot.core.ports import Node
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.why import borne
 from bot.core.steps.why import causes as likely_causes
 
 # The operator accepts any of the three (gpu-operator: controllers/state_manager.go).
@@ -25,7 +26,8 @@ class GpuLabels:
             return Done()
         if len(bare) < len(nodes) and look.observed_s > _SETTLED_S:
             names = ", ".join(node.name for node in bare)
-            return Done(short=f"no GPU on the PCI bus of {names}")
+            short = f"no GPU on the PCI bus of {names}"
+            return Done(borne(look, short), short=short)
         unseen = [node for node in bare if not seen(node)]
         if unseen:
             return Wait(f"Node Feature Discovery has found no GPU yet on {len(unseen)} of {len(nodes)} GPU nodes")

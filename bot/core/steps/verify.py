@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bot.core.diagnosis import cause_lines, cause_of, probe_signals, recognise
+from bot.core.extras import Extra, dcgm, vector_add
 from bot.core.measuring import Measuring, conclude, give_up
 from bot.core.ports import Node
-from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_POOL, LABEL_REQUEST, GpuExpectation
+from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_POOL, LABEL_REQUEST, GpuExpectation, Image
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 from bot.core.verdict import DEGRADED, UNKNOWN, VERIFIED, Report, report_to_json
 
@@ -20,7 +22,7 @@ class Verify:
         looked = [measuring.look(look.downstream, node, facts, look.clock.now()) for node in nodes]
         if waiting := [why for why in looked if why]:
             done = len(nodes) - len(waiting)
-            return Wait(waiting[0], 4.0, facts, f"{done} of {len(nodes)} GPU nodes measured")
+            return Wait(waiting[0], 4.0, facts, f"{done} of {len(nodes)} GPU nodes measured", measuring.patience_s)
         return _concluded(look, facts)
 
     def give_up(self, look: Look) -> Done | Fail:
@@ -44,15 +46,26 @@ def _measuring(look: Look) -> Measuring:
         script=look.probe_script,
         level=look.catalogue.probe_image.level,
         expect=expectation_of(look),
+        extras=_extras(look.catalogue.probe_image),
     )
+
+
+def _extras(image: Image) -> tuple[Extra, ...]:
+    """What the configuration asks for beside the probe."""
+    asked = [vector_add(image.vector_add)] if image.vector_add else []
+    if image.dcgm_level:
+        asked.append(dcgm(image.dcgm, image.dcgm_level))
+    return tuple(asked)
 
 
 def _concluded(look: Look, facts: dict[str, str]) -> Done | Fail:
     report = conclude(facts, look.gpu_nodes(), look.order.gpus)
     facts["report"] = report_to_json(report)
+    causes = cause_lines(map(cause_of, recognise(probe_signals(report))))
     if report.verdict in (VERIFIED, DEGRADED):
-        return Done(facts, short="; ".join(report.reasons))
-    return Fail(_failed_because(report), _remedy(report), report.reasons, facts)
+        short = "; ".join(report.reasons)
+        return Done({**facts, "causes": "\n".join((*causes, short))} if short else facts, short=short)
+    return Fail(_failed_because(report), _remedy(report), (*causes, *report.reasons), facts)
 
 
 def _failed_because(report: Report) -> str:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from bot.sandbox.world.kube.api import Call, Reply, Watch
+from bot.sandbox.world.kube.api import Call, Exec, Reply, Watch
 from bot.sandbox.world.kube.objects import Change, ObjectStore
 from bot.sandbox.world.world import World
 
@@ -44,6 +44,7 @@ def make_app(world: World) -> web.Application:
             path=request.path,
             query=dict(request.query),
             exclude=tuple(request.query.getall("exclude", ())),
+            command=tuple(request.query.getall("command", ())),
             content_type=request.headers.get("Content-Type", ""),
             body=await request.read(),
             now=world.engine.now,
@@ -51,6 +52,8 @@ def make_app(world: World) -> web.Application:
         answer = world.handle(call, request.headers.get("Authorization", ""))
         if isinstance(answer, Reply):
             return _response(answer)
+        if isinstance(answer, Exec):
+            return await _execute(request, answer)
         queue: asyncio.Queue[Change | None] = asyncio.Queue()
         watching.add(queue)
         try:
@@ -69,6 +72,23 @@ def make_app(world: World) -> web.Application:
 def _response(reply: Reply) -> web.Response:
     body = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
     return web.Response(status=reply.status, text=body, content_type=reply.content_type)
+
+
+async def _execute(request: web.Request, done: Exec) -> web.StreamResponse:
+    """What a command printed (channel 1) and how it ended (channel 3), as kubectl exec gets it
+    (kubernetes/kubernetes: staging/src/k8s.io/apimachinery/pkg/util/remotecommand)."""
+    socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io", "v4.channel.k8s.io"))
+    if not socket.can_prepare(request):
+        return web.Response(status=400, text="Upgrade request required")
+    await socket.prepare(request)
+    status: dict[str, object] = {"metadata": {}, "status": "Success"}
+    if done.exit_code:
+        causes = [{"reason": "ExitCode", "message": str(done.exit_code)}]
+        status = {"metadata": {}, "status": "Failure", "reason": "NonZeroExitCode", "details": {"causes": causes}}
+    await socket.send_bytes(b"\x01" + done.output.encode())
+    await socket.send_bytes(b"\x03" + json.dumps(status).encode())
+    await socket.close()
+    return socket
 
 
 async def _stream(request: web.Request, watch: Watch, queue: asyncio.Queue[Change | None]) -> web.StreamResponse:

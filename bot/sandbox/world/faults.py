@@ -8,10 +8,12 @@ from bot.sandbox.world.nvidia.failing import FAILING
 
 _MODES = {
     "diag-09": "the GPU nodes are labelled not to get the operator's DaemonSets",
+    "diag-19": "the device plugin takes the last GPU of the last GPU node back after a critical Xid",
     "diag-21": "the operator's own pod runs out of memory",
     "diag-22": "a driver upgrade has failed and left its label",
     "diag-24": "pod security refuses the operator's DaemonSets, whatever the namespace says",
     "diag-26": "another ClusterPolicy claims the cluster",
+    "diag-28": "MIG is on in the mixed strategy, with a driver that hides such devices",
     **{name: what for name, (what, _) in FAILING.items()},
 }
 

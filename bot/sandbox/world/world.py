@@ -13,7 +13,7 @@ from bot.sandbox.world.clock import WorldClock
 from bot.sandbox.world.engine import Engine
 from bot.sandbox.world.faults import checked
 from bot.sandbox.world.journal import Journal, LogEntry, critical_path
-from bot.sandbox.world.kube.api import Call, Reply, Watch
+from bot.sandbox.world.kube.api import Call, Exec, Reply, Watch
 from bot.sandbox.world.kube.kinds import PROVISIONING_CLUSTER
 from bot.sandbox.world.kube.objects import Obj
 from bot.sandbox.world.rancher.ec2 import Ec2
@@ -97,7 +97,7 @@ class World:
         """Run everything that is due by the clock."""
         self.engine.advance(self.clock.now())
 
-    def handle(self, call: Call, authorization: str) -> Reply | Watch:
+    def handle(self, call: Call, authorization: str) -> Reply | Watch | Exec:
         """Answer one call to Rancher; time has been brought up to date first."""
         self.advance()
         downstream, template = self._gateway.template(call.path)

@@ -111,9 +111,8 @@ class Rig:
         repo = {"metadata": {"name": "nvidia"}, "spec": {"url": "https://helm.ngc.nvidia.com/nvidia"}}
         self.post(f"{base}/catalog.cattle.io.clusterrepos", repo)
         self.forward(15)
-        namespace = {
-            "metadata": {"name": "gpu-operator", "labels": {"pod-security.kubernetes.io/enforce": "privileged"}}
-        }
+        labels = {"pod-security.kubernetes.io/enforce": "privileged", "gpu-cluster/managed": "true"}
+        namespace = {"metadata": {"name": "gpu-operator", "labels": labels}}
         self.post(f"{base}/namespaces", namespace)
         chart = {"chartName": "gpu-operator", "version": version, "releaseName": "gpu-operator"}
         body = {"namespace": "gpu-operator", "charts": [{**chart, "values": VALUES if values is None else values}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -16,8 +17,9 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 
 from bot import settings, verify
+from bot.core.extras import dcgm, vector_add
 from bot.core.ports import Permanent, WorldError
-from bot.core.verdict import DEGRADED, UNKNOWN, VERIFIED, Report
+from bot.core.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED, Report
 from bot.kube import KubeconfigCluster
 from tests.sandbox.world.rig import TOKEN, Rig
 
@@ -69,6 +71,22 @@ def run(rig: Rig, folder: Path, level: str = "quick") -> tuple[Report, list[str]
         return verify.verify(cluster, Hand(rig), what, say=said.append, pause=rig.forward), said
     finally:
         cluster.close()
+
+
+def test_vector_add_and_dcgm_run_beside_the_probe(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
+    rig = make_rig("gpu-bad")
+    core = ready(rig, gpu_type="g4dn.12xlarge")
+    cluster = KubeconfigCluster(kubeconfig(rig, tmp_path), "gpus", clock=Hand(rig), nodes_s=0)
+    plain = verify.measuring(settings.VerifySection().image, (), "quick")
+    what = dataclasses.replace(plain, extras=(vector_add("sample:1"), dcgm("dcgm:4", 1)))
+    try:
+        report = verify.verify(cluster, Hand(rig), what, say=lambda _: None, pause=rig.forward)
+    finally:
+        cluster.close()
+    assert (report.verdict, report.good) == (DEGRADED, 3)
+    assert all("matmul" in reason for reason in report.reasons), "neither the sample nor DCGM's r1 notices"
+    rig.forward(60)
+    assert "gpu-cluster-verify" not in {found.metadata.name for found in core.list_namespace().items}
 
 
 def hold_gpu(core: k8s.CoreV1Api, gpus: int) -> None:
@@ -129,6 +147,19 @@ def test_where_all_are_in_use_nothing_is_started(rig: Rig, tmp_path: Path) -> No
     rig.forward(60)
     report, said = run(rig, tmp_path)
     assert (report.verdict, report.good, report.unmeasured, said) == (UNKNOWN, 0, 1, [])
+
+
+def test_what_is_wrong_with_a_gpu_in_use_is_seen_without_touching_it(
+    make_rig: Callable[..., Rig], tmp_path: Path
+) -> None:
+    rig = make_rig("gpu-bad")
+    core = ready(rig, gpu_type="g4dn.12xlarge")
+    hold_gpu(core, 4)
+    rig.forward(60)
+    report, said = run(rig, tmp_path)
+    assert (report.verdict, said) == (FAILED, [])
+    assert "in use: 3 uncorrected memory errors since the driver started" in report.reasons[0]
+    assert core.read_namespaced_pod("work", "default").status.phase == "Running"
 
 
 def test_a_namespace_that_was_there_stays(rig: Rig, tmp_path: Path) -> None:

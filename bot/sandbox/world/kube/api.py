@@ -33,6 +33,7 @@ class Call:
     body: bytes
     now: float
     exclude: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
     def json(self) -> Any:
         """The body. Raises ApiError 400."""
@@ -57,6 +58,14 @@ class Reply:
     body: Any
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Exec:
+    """A command has run in a container: what it printed, and its exit code. For a websocket only."""
+
+    output: str
+    exit_code: int
 
 
 @dataclass(frozen=True)
@@ -145,14 +154,14 @@ class KubeApi:
         self._host = host
         self._store = host.store
 
-    def handle(self, call: Call) -> Reply | Watch:
+    def handle(self, call: Call) -> Reply | Watch | Exec:
         """Answer ``call``; refusals come as replies, never as exceptions."""
         try:
             return self._route(call)
         except ApiError as error:
             return Reply(error.code, status_body(error))
 
-    def _route(self, call: Call) -> Reply | Watch:
+    def _route(self, call: Call) -> Reply | Watch | Exec:
         path = call.path.rstrip("/")
         if path == "/version" and call.method == "GET":
             return Reply(200, version_body(self._host.git_version))
@@ -181,7 +190,7 @@ class KubeApi:
             return Reply(200, _group_list(sorted(v for v in versions if "/" in v)))
         return Reply(404, TEXT_404, "text/plain")
 
-    def _collection(self, call: Call, target: Target) -> Reply | Watch:
+    def _collection(self, call: Call, target: Target) -> Reply | Watch | Exec:
         kind = target.kind
         if call.method == "POST":
             obj = call.object()
@@ -259,7 +268,7 @@ class KubeApi:
         body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
         return Reply(200, body)
 
-    def _subresource(self, call: Call, target: Target) -> Reply:
+    def _subresource(self, call: Call, target: Target) -> Reply | Exec:
         kind, obj = target.kind, self._store.get(target.kind, target.name, target.namespace)
         match (target.subresource, call.method):
             case ("status", "GET") if kind.status:
@@ -270,6 +279,8 @@ class KubeApi:
                 return Reply(200, self._store.replace(kind, _patched(call, kind, obj), status=True))
             case ("log", "GET") if kind is POD:
                 return self._log(call, obj)
+            case ("exec", "GET") if kind is POD:
+                return self._exec(call, obj)
             case ("token", "POST") if kind is SERVICE_ACCOUNT:
                 return self._token(call, obj)
         return Reply(404, TEXT_404, "text/plain")
@@ -280,6 +291,20 @@ class KubeApi:
         if tail is not None:
             lines = lines[-int(tail) :] if int(tail) else []
         return Reply(200, "".join(lines), "text/plain")
+
+    def _exec(self, call: Call, pod: Obj) -> Exec:
+        """One command in a running container."""
+        if not call.command:
+            raise ApiError(400, "BadRequest", "you must specify at least 1 command for the container")
+        if call.query.get("stdout") != "true":
+            raise ApiError(400, "BadRequest", "you must specify at least 1 of stdin, stdout, stderr")
+        name = pod["metadata"]["name"]
+        container = call.query.get("container") or pod["spec"]["containers"][0]["name"]
+        if container not in [c["name"] for c in pod["spec"]["containers"]]:
+            raise ApiError(400, "BadRequest", f"container {container} is not valid for pod {name}")
+        if pod["status"].get("phase") != "Running":
+            raise ApiError(500, "InternalError", f'container not found ("{container}")')
+        return Exec(*self._host.execute(pod, container, call.command))
 
     def _token(self, call: Call, account: Obj) -> Reply:
         request = call.object()

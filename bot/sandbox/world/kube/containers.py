@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 
@@ -38,6 +39,10 @@ def run_container(store: ObjectStore, pod: Obj, container: Obj, place: Place, pr
     command = " ".join(words)
     if "probe.py" in command:
         return _probe(store, pod, container, command, place, probe)
+    if "/cuda-samples/vectorAdd" in command:
+        return _vector_add(command, place)
+    if found := re.search(r"\bdcgmi diag -r (\d)", command):
+        return _dcgm(int(found[1]), place)
     if "nvidia-smi" in command:
         return _nvidia_smi(place)
     if found := re.search(r"\bsleep (\d+(?:\.\d+)?|infinity)\b", command):
@@ -87,3 +92,53 @@ def _nvidia_smi(place: Place) -> Run:
         return Run(0.5, 127, "sh: 1: nvidia-smi: not found\n")
     lines = [f"GPU {i}: {gpu.model.name} (UUID: {gpu.uuid})\n" for i, gpu in enumerate(place.gpus)]
     return Run(1.0, 0, "".join(lines))
+
+
+def _vector_add(command: str, place: Place) -> Run:
+    """NVIDIA's sample for each index of the shell's loop. It is too small to notice a GPU that errs now and then."""
+    wanted = re.search(r"for i in ([\d ]+);", command)
+    text = ""
+    for index in map(int, wanted[1].split()) if wanted else (0,):
+        there = index < len(place.gpus)
+        said = (
+            "Test PASSED\nDone\n"
+            if there
+            else "Failed to allocate device vector A (error code no CUDA-capable device)!\n"
+        )
+        text += f"gpu-cluster GPU {index}\n[Vector addition of 50000 elements]\n{said}exit {int(not there)}\n"
+    return Run(3.0, 0, text)
+
+
+def _dcgm(level: int, place: Place) -> Run:
+    """DCGM 4's JSON at a run level: r3 stresses, and notices the faulty."""
+    categories = [{"category": "Deployment", "tests": [_dcgm_test("software", place, ())]}]
+    if level >= 2:
+        categories.append({"category": "Integration", "tests": [_dcgm_test("pcie", place, ())]})
+    if level >= 3:
+        bad = tuple(index for index, gpu in enumerate(place.gpus) if gpu.faulty)
+        categories.append({"category": "Stress", "tests": [_dcgm_test("diagnostic", place, bad)]})
+    body = {"DCGM Diagnostic": {"test_categories": categories}, "metadata": {"version": "4.6.0"}}
+    return Run(
+        (30.0, 120.0, 900.0)[level - 1],
+        int(level >= 3 and any(gpu.faulty for gpu in place.gpus)),
+        json.dumps(body, indent=2),
+    )
+
+
+def _dcgm_test(name: str, place: Place, bad: tuple[int, ...]) -> Obj:
+    warning = {
+        "warning": "There were inconsistencies detected in the GPU results.",
+        "error_id": 12,
+        "error_severity": 2,
+    }
+    results = [
+        {
+            "entity_group": "GPU",
+            "entity_group_id": 1,
+            "entity_id": index,
+            "status": "Fail" if index in bad else "Pass",
+            **({"warnings": [warning]} if index in bad else {}),
+        }
+        for index in range(len(place.gpus))
+    ]
+    return {"name": name, "results": results, "test_summary": {"status": "Fail" if bad else "Pass"}}

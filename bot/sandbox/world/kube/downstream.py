@@ -19,7 +19,10 @@ from bot.sandbox.world.kube.nodes import make_node, set_ready
 from bot.sandbox.world.kube.objects import Change, Obj, ObjectStore
 from bot.sandbox.world.kube.scheduler import Scheduler
 from bot.sandbox.world.metal.hardware import Hardware
+from bot.sandbox.world.metal.smi import query_gpus
 from bot.sandbox.world.timings import Timings
+
+_KERNEL = "[    0.000000] Linux version 6.8.0-1031-aws\n[   12.3] nvidia: loading out-of-tree module taints kernel.\n"
 
 Record = Callable[[str, str], None]
 
@@ -44,6 +47,7 @@ class Downstream:
         self.git_version = version
         self.hardware: dict[str, Hardware] = {}
         self.drivers: dict[str, str] = {}
+        self.kernel: dict[str, str] = {}
         self.store = ObjectStore(lambda: engine.now, random.Random(seed), DOWNSTREAM)
         self.admission = Admission(self.store, extended_tolerations=extended_tolerations, restricted=restricted)
         self.kubelet = Kubelet(engine, self.store, timings, self.event, self.hardware, self.drivers)
@@ -76,6 +80,17 @@ class Downstream:
     def pod_log(self, pod: Obj, container: str) -> str:
         """See :class:`~bot.sandbox.world.kube.host.ApiHost`."""
         return self.kubelet.log(pod, container)
+
+    def execute(self, pod: Obj, container: str, command: tuple[str, ...]) -> tuple[str, int]:
+        """See :class:`~bot.sandbox.world.kube.host.ApiHost`. Played: dmesg and nvidia-smi, in the driver's pods."""
+        node, driver = pod["spec"]["nodeName"], pod["metadata"]["labels"].get("app") == "nvidia-driver-daemonset"
+        if command == ("dmesg",):
+            if not driver:
+                return "dmesg: read kernel buffer failed: Operation not permitted\n", 1
+            return _KERNEL + self.kernel.get(node, ""), 0
+        if command[0] == "nvidia-smi" and driver:
+            return query_gpus(command[1:], self.hardware[node].gpus)
+        return f'exec: "{command[0]}": executable file not found in $PATH', 127
 
     def token(self, service_account: Obj, seconds: int) -> str:
         """A token shaped like a JWT; nothing checks its signature."""

@@ -25,3 +25,6 @@ class ApiHost(Protocol):
 
     def token(self, service_account: Obj, seconds: int) -> str:
         """A bearer token for a service account."""
+
+    def execute(self, pod: Obj, container: str, command: tuple[str, ...]) -> tuple[str, int]:
+        """Run a command in a running container: its output and exit code."""

@@ -157,3 +157,22 @@ def failing(operand: Operand, faults: Collection[str]) -> Trouble | None:
     """What ``faults`` have the operand do."""
     found = [FAILING[name][1] for name in sorted(faults) if name in FAILING]
     return next((trouble for trouble in found if trouble.operand == operand), None)
+
+
+#: What the kernel has written then, beside what pods say (dmesg; Xid numbers: NVIDIA's XID catalogue).
+KERNEL: dict[str, str] = {
+    "diag-19": "[  911.0] NVRM: Xid (PCI:0000:00:1e): 48, pid='<unknown>', An uncorrectable double bit error (DBE)\n",
+    "diag-20": "[  640.1] NVRM: Xid (PCI:0000:00:1e): 79, pid='<unknown>', GPU has fallen off the bus.\n",
+}
+
+MIXED_MIG_DRIVER = "570.133.20"
+"""One of those that hide MIG devices of the mixed strategy (gpu-operator#1361: 570.124 to 570.158)."""
+
+
+def unhealthy(uuid: str) -> str:
+    """What the device plugin prints when it takes a GPU back (k8s-device-plugin: internal/rm/health.go)."""
+    return (
+        "I1126 10:00:00.000000       1 health.go:159] Processing event "
+        f"XidCriticalError: Xid=48 on Device={uuid}, the device will go unhealthy.\n"
+        f"I1126 10:00:00.100000       1 server.go:240] 'nvidia.com/gpu' device marked unhealthy: {uuid}\n"
+    )

@@ -46,6 +46,21 @@ class Manifests:
             selector = {f"nvidia.com/gpu.deploy.{operand.label}": "true"}
             self._ensure(DAEMON_SET, operand.name, _daemon_set(operand.name, selector))
 
+    def run_operator(self, node: str) -> None:
+        """The operator's own pod runs, and says what it does."""
+        if ("gpu-operator", node) in self._pods:
+            return
+        pod = self._pod(
+            f"gpu-operator-{self._store.suffix()}", node, "gpu-operator", (), "gpu-operator", owner="ReplicaSet"
+        )
+        stored = self._store.create(POD, pod)
+        self._pods["gpu-operator", node] = stored["metadata"]["name"]
+        self._cluster.kubelet.logs[stored["metadata"]["uid"], "gpu-operator"] = (
+            '{"level":"info","logger":"controllers.ClusterPolicy","msg":"Number of nodes with GPU label"}\n'
+            '{"level":"info","logger":"controllers.ClusterPolicy","msg":"ClusterPolicy step completed"}\n'
+        )
+        self._set_running("gpu-operator", node)
+
     def kill_operator(self, node: str) -> None:
         """The operator's own pod runs out of memory, again and again."""
         pod = self._pod(

@@ -16,7 +16,7 @@ from bot.sandbox.world.kube.objects import Change, Obj
 from bot.sandbox.world.kube.scheduler import untolerated
 from bot.sandbox.world.nvidia import operands as parts
 from bot.sandbox.world.nvidia.charts import Chart
-from bot.sandbox.world.nvidia.failing import Crash, Stuck, Unmade, failing
+from bot.sandbox.world.nvidia.failing import KERNEL, MIXED_MIG_DRIVER, Crash, Stuck, Unmade, failing, unhealthy
 from bot.sandbox.world.nvidia.manifests import Manifests
 from bot.sandbox.world.nvidia.policy import Policy
 
@@ -75,6 +75,9 @@ class GpuOperator:
             yield Signal()
         self._running = True
         self._manifests.start_operator()
+        tolerated = self._tolerations("operator")
+        fit = [node for node in self._store.all(NODE) if untolerated(tolerated, node) is None]
+        self._manifests.run_operator(fit[-1]["metadata"]["name"])
         if self._store.find(RUNTIME_CLASS, "nvidia") is None:
             self._store.create(RUNTIME_CLASS, {"metadata": {"name": "nvidia"}, "handler": "nvidia"})
         for node in self._store.all(NODE):
@@ -173,6 +176,7 @@ class GpuOperator:
             yield from self._hang(parts.DRIVER, node, "waiting for the driver upgrade\n")
         yield self._times.driver
         self._cluster.drivers[node] = version
+        self._cluster.kernel[node] = "".join(KERNEL[fault] for fault in sorted(self._faults) if fault in KERNEL)
         self._manifests.ready(parts.DRIVER, node)
         self._policy.review()
 
@@ -197,6 +201,14 @@ class GpuOperator:
         driver = self._cluster.drivers[node]
         self._label(node, parts.discovery_labels(hardware.gpus, driver, hardware.instance_type))
         self._set_gpus(node, len(hardware.gpus))
+        if "diag-19" in self._faults and self._is_last(node):
+            uuid = hardware.gpus[-1].uuid
+            self._manifests.print(parts.DEVICE_PLUGIN, node, parts.DEVICE_PLUGIN.container, unhealthy(uuid))
+            self._set_allocatable(node, len(hardware.gpus) - 1)
+        if "diag-28" in self._faults:
+            mixed = {"nvidia.com/mig.strategy": "mixed", "nvidia.com/cuda.driver-version.full": MIXED_MIG_DRIVER}
+            self._label(node, mixed)
+            self._set_gpus(node, 0)
         self._cluster.record("allocatable", node)
         self._policy.review()
 
@@ -236,6 +248,13 @@ class GpuOperator:
         self._store.edit(NODE, node, "", lambda new: new["metadata"]["labels"].update(labels))
         for key, value in labels.items():
             self._cluster.record("label", f"{node} {key}={value}")
+
+    def _is_last(self, node: str) -> bool:
+        """Whether no GPU node has a later name."""
+        return node == max(name for name, machine in self._cluster.hardware.items() if machine.gpus)
+
+    def _set_allocatable(self, node: str, count: int) -> None:
+        self._store.edit(NODE, node, "", lambda new: new["status"]["allocatable"].update({GPU: str(count)}))
 
     def _set_gpus(self, node: str, count: int) -> None:
         def change(new: Obj) -> None:

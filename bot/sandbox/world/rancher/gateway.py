@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from bot.sandbox.world.kube.api import Call, KubeApi, Reply, Watch, parse
+from bot.sandbox.world.kube.api import Call, Exec, KubeApi, Reply, Watch, parse
 from bot.sandbox.world.kube.kinds import DOWNSTREAM
 from bot.sandbox.world.kube.objects import Obj
 from bot.sandbox.world.rancher.capi import as_v1beta1
@@ -42,7 +42,7 @@ class Gateway:
         self._steve = Steve(management, "/v1", lambda *_: None, sql_cache=self._release.sql_cache, shown=shown)
         self._local = KubeApi(management)
 
-    def handle(self, call: Call, authorization: str) -> Reply | Watch:
+    def handle(self, call: Call, authorization: str) -> Reply | Watch | Exec:
         """Answer a call; ``authorization`` is the header of that name."""
         path = "/" + call.path.strip("/")
         if not _OPEN.match(path) and not self._known(authorization):
@@ -86,7 +86,7 @@ class Gateway:
         target = parse(kinds, rest)
         return found["mid"] != "local", prefix + (target.template if target else rest)
 
-    def _downstream(self, call: Call, mid: str) -> Reply | Watch:
+    def _downstream(self, call: Call, mid: str) -> Reply | Watch | Exec:
         steve = call.path.startswith("/v1/")
         if mid == "local":
             return self._steve_of(self._steve, call) if steve else self._local.handle(call)

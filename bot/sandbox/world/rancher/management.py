@@ -83,6 +83,10 @@ class Management:
         """See :class:`~bot.sandbox.world.kube.host.ApiHost`; a bot has no right to read these."""
         raise ApiError(403, "Forbidden", f"{container} of {pod['metadata']['name']} is not yours to read")
 
+    def execute(self, pod: Obj, container: str, command: tuple[str, ...]) -> tuple[str, int]:
+        """See :class:`~bot.sandbox.world.kube.host.ApiHost`; a bot has no right to run anything there."""
+        raise ApiError(403, "Forbidden", "pods/exec is forbidden")
+
     def token(self, service_account: Obj, seconds: int) -> str:
         """See :class:`~bot.sandbox.world.kube.host.ApiHost`; a bot has no right to make these."""
         raise ApiError(403, "Forbidden", f"{service_account['metadata']['name']}: no token for {seconds} s")
