@@ -65,7 +65,7 @@ def index(repo: str, kubernetes: str, *, skip_filter: bool) -> Obj:
     ]
     by_name: dict[str, list[Obj]] = {}
     for entry in entries:
-        by_name.setdefault(entry["name"], []).append(entry)
+        by_name.setdefault(str(entry["name"]), []).append(entry)
     return {"apiVersion": "v1", "entries": by_name, "generated": CHARTS[0].created}
 
 
