@@ -103,7 +103,7 @@ def worker() -> None:
 @click.option("--preset", default="starter", show_default=True, help="Which preset the headless play asks for.")
 @click.option("--fault", "faults", multiple=True, help="Make something go wrong, by name; may be given several times.")
 @click.option("--without-p3", is_flag=True, help="AWS as it is since 2026: the P3 family is no longer listed.")
-@click.option("--rancher", default="2.15.0", show_default=True, help="Which Rancher to play.")
+@click.option("--rancher", default="2.15", show_default=True, help="Which Rancher to play: 2.11, 2.13 or 2.15.")
 @click.option("--play", help="With --headless: a play file (TOML), or “walkthrough”.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep the sandbox's state and logs in this new folder.")

@@ -18,6 +18,7 @@ from bot.core.spec import Draft, Invalid, name_problem
 from handlers.answering import Answerer
 from handlers.directory import SlackDirectory
 from handlers.forms import presets_for
+from handlers.grammar import change_of
 from handlers.inbox import Gesture, Inbound, Inbox, inbound_from_json
 from handlers.views import answers
 from handlers.views.costs import costs
@@ -171,6 +172,7 @@ class Intake:
             Gesture.COST: self._cost,
             Gesture.EXPORT: self._export,
             Gesture.HELP: lambda ask, _: Reply(self._help(ask)),
+            Gesture.EXTEND: self._change,
             Gesture.APPROVE: self._decide,
             Gesture.DENY: self._decide,
             Gesture.LATER: lambda _, inbound: Reply(answers.later(inbound.name)),
@@ -191,6 +193,13 @@ class Intake:
             return Reply(answers.not_invited(ask.channel))
         name = inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
         return Reply(answers.got_it(self._desk.ask_delete(ask, name).cluster, delete=True))
+
+    def _change(self, ask: Ask, inbound: Inbound) -> Reply:
+        if not self._directory.is_in(ask.channel):
+            return Reply(answers.not_invited(ask.channel))
+        name, change = change_of(inbound.gesture, inbound.words, in_thread=bool(inbound.thread_ts))
+        name = name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
+        return Reply(answers.change_taken(self._desk.ask_change(ask, name, change)))
 
     def _status(self, ask: Ask, inbound: Inbound) -> Reply:
         if not inbound.name:

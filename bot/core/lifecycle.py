@@ -29,6 +29,8 @@ from bot.core.refusal import in_one_line
 from bot.core.spec import Envelope, Preflight, to_json
 
 ENGINE = "engine"
+BY_POLICY = "policy"
+"""Stands as the approver where the policy asks for nobody's approval."""
 
 _MOVES: dict[RequestState, frozenset[RequestState]] = {
     RequestState.CHECKING: frozenset({RequestState.AWAITING_APPROVAL, RequestState.FAILED, RequestState.CANCELLED}),
@@ -105,6 +107,51 @@ def open_delete(tx: Tx, cluster: ClusterRow, request: RequestRow, *, approvals_c
         lapses_at=lapses_at,
         next_look_at=lapses_at,
     )
+
+
+def open_change(
+    tx: Tx,
+    cluster: ClusterRow,
+    request: RequestRow,
+    *,
+    approvals_channel: str,
+    lapses_at: float,
+    envelope: Envelope | None,
+    check: bool,
+    free: str,
+) -> RequestRow:
+    """Write a change of a living cluster down. Raises `Taken` while another one is open.
+
+    `check`: the engine asks the outside first. `free`: why nobody has to approve it; then it has no message of its
+    own, and what there is to say stands in the cluster's thread.
+    """
+    tx.add(request)
+    _audit(
+        tx, request, request.requester, f"asked to {request.kind}", f"{cluster.name} {request.spec}", request.asked_at
+    )
+    if not free:
+        _announce(tx, request, approvals_channel)
+    if check:
+        return request
+    waiting = move(
+        tx,
+        request,
+        RequestState.AWAITING_APPROVAL,
+        actor=request.requester,
+        at=request.asked_at,
+        envelope=to_json(envelope) if envelope else "",
+        envelope_hash=envelope.digest() if envelope else request.cluster_id,
+        lapses_at=lapses_at,
+        next_look_at=lapses_at,
+    )
+    if free:
+        approve(tx, waiting, BY_POLICY, free, request.asked_at, needed=1)
+    return waiting
+
+
+def home_of(tx: Tx, cluster_id: str) -> RequestRow:
+    """The request with which the cluster began: its thread is the cluster's thread."""
+    return tx.requests_of(cluster_id)[0]
 
 
 def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_at: float) -> RequestRow:
@@ -189,17 +236,13 @@ def lapse(tx: Tx, request: RequestRow, at: float) -> RequestRow:
 
 def start(tx: Tx, request: RequestRow, at: float) -> RequestRow:
     """The first look after approval."""
-    running = move(tx, request, RequestState.RUNNING, actor=ENGINE, at=at)
-    if running.kind == Kind.DELETE:
-        cluster = tx.cluster(running.cluster_id)
-        move_cluster(tx, cluster, ClusterState.DELETING, request=running, at=at)
-    return running
+    return move(tx, request, RequestState.RUNNING, actor=ENGINE, at=at)
 
 
 def fail(
     tx: Tx, request: RequestRow, *, reason: str, remedy: str, diagnosis: Sequence[str], incident: str, at: float
 ) -> RequestRow:
-    """A step gave up. A failed delete leaves the cluster *deleting*: the bill may go on, and it can be asked again."""
+    """A step gave up."""
     failed = move(
         tx,
         request,
@@ -212,9 +255,6 @@ def fail(
         diagnosis=json.dumps(list(diagnosis), ensure_ascii=False),
         incident=incident,
     )
-    cluster = tx.cluster(failed.cluster_id)
-    if failed.kind == Kind.CREATE:
-        move_cluster(tx, cluster, ClusterState.FAILED, request=failed, at=at, detail=reason)
     post(tx, failed, MessageKind.OUTCOME, at)
     return failed
 
@@ -240,9 +280,16 @@ def rerender(tx: Tx, request_id: str, *, urgent: bool) -> None:
 
 
 def post(tx: Tx, request: RequestRow, kind: MessageKind, at: float, body: str = "") -> None:
-    """One message of the story, posted once, after the parent."""
-    count = len(tx.messages(request.id))
-    tx.add(MessageRow(f"{request.id}-{count:03d}", request.id, kind, request.channel, at, body=body))
+    """One message of the story, posted once, after the parent; without one of its own, in the cluster's thread."""
+    told = tx.messages(request.id)
+    own = any(message.kind == MessageKind.PARENT for message in told) or kind == MessageKind.PARENT
+    home = request if own else home_of(tx, request.cluster_id)
+    tx.add(
+        MessageRow(
+            f"{request.id}-{len(told):03d}", request.id, kind, home.channel, at, body=body,
+            thread="" if own else home.id,
+        )
+    )  # fmt: skip
 
 
 def _announce(tx: Tx, request: RequestRow, approvals_channel: str) -> None:

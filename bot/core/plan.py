@@ -68,11 +68,14 @@ _DELETE = (
     Planned("remove_cluster@1", ()),
     Planned("no_instances@1", ("remove_cluster@1",)),
 )
-_PLANS = {Kind.CREATE: _CREATE, Kind.DELETE: _DELETE}
+_PLANS: dict[Kind, tuple[Planned, ...]] = {Kind.CREATE: _CREATE, Kind.DELETE: _DELETE, Kind.EXTEND: ()}
 
 
 def plan_for(kind: Kind, envelope: Envelope | None = None) -> tuple[Planned, ...]:
-    """The plan of this release for a request of that kind; of an envelope, without the steps that it does not need."""
+    """The plan of this release for a request of that kind; empty where nothing outside changes.
+
+    Of an envelope, without the steps that it does not need.
+    """
     if kind != Kind.CREATE:
         return _PLANS[kind]
     unneeded = {"addons@1"} if envelope is None or not envelope.addons else set()

@@ -17,6 +17,7 @@ class Verb(StrEnum):
     COST = "cost"
     DELETE = "delete"
     EXPORT = "export"
+    EXTEND = "extend"
     APPROVE = "approve"
     DENY = "deny"
     HELP = "help"
@@ -38,6 +39,7 @@ _ALLOWED: dict[Verb, frozenset[Role]] = {
     Verb.COST: frozenset({_O, _T, _L, _M}),
     Verb.DELETE: frozenset({_O, _T, _L}),
     Verb.EXPORT: frozenset({_O, _T, _L}),
+    Verb.EXTEND: frozenset({_O, _T, _L}),
     Verb.APPROVE: frozenset({_L}),
     Verb.DENY: frozenset({_L}),
     Verb.HELP: frozenset({_O, _T, _L, _M}),

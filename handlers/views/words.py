@@ -99,7 +99,7 @@ def usual_seconds(kind: Kind) -> float:
     for planned in plan.plan_for(kind):
         begins = max((ends[before] for before in planned.after), default=0.0)
         ends[planned.kind] = begins + plan.clocks(planned.kind).usual_s
-    return max(ends.values())
+    return max(ends.values(), default=0.0)
 
 
 def outcome_state(story: Story) -> str:
@@ -108,7 +108,12 @@ def outcome_state(story: Story) -> str:
         return str(story.state)
     if story.kind == Kind.DELETE:
         return "deleted"
+    if story.change is not None:
+        return "done"
     return "ready" if story.report is not None and story.report.verdict == VERIFIED else DEGRADED
+
+
+_RUNNING = {Kind.CREATE: "Building", Kind.DELETE: "Deleting"}
 
 
 def _ended_words(story: Story) -> str:
@@ -120,7 +125,7 @@ def _ended_words(story: Story) -> str:
 
 def state_words(story: Story) -> str:
     """The state of a request as its header says it."""
-    running = "Deleting" if story.kind == Kind.DELETE else "Building"
+    running = _RUNNING.get(story.kind, "Changing")
     words = {
         RequestState.CHECKING: "Checking",
         RequestState.AWAITING_APPROVAL: "Waiting for approval",

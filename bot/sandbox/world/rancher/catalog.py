@@ -38,9 +38,10 @@ class _Release:
 
 
 class Catalog:
-    """The catalog of one cluster; ``operator`` is what its one chart installs."""
+    """The catalog of one cluster; ``operator`` is what its one chart installs, ``helm`` the major version at work."""
 
-    def __init__(self, cluster: Downstream, operator: GpuOperator) -> None:
+    def __init__(self, cluster: Downstream, operator: GpuOperator, *, helm: int) -> None:
+        self._helm = helm
         self._cluster = cluster
         self._store = cluster.store
         self._operator = operator
@@ -129,9 +130,18 @@ class Catalog:
             values = merged(old["spec"]["values"], values)
         self._cluster.ensure_namespace(namespace, str(body.get("projectId") or "").replace("/", ":"))
         release = _Release(action, namespace, name, found, copy.deepcopy(values), repo["metadata"]["name"])
-        return self._begin(release)
+        return self._begin(release, tuple(self._flags(body)))
 
-    def _begin(self, release: _Release) -> Reply:
+    def _flags(self, body: Obj) -> list[str]:
+        """The body as flags of the Helm that this Rancher runs; keys that it does not know say nothing to it."""
+        flags = [f"--namespace={body.get('namespace') or 'default'}", *(["--wait"] if body.get("wait") else [])]
+        if body.get("force"):
+            flags.append("--force" if self._helm < 4 else "--force-replace")
+        if self._helm >= 4 and "serverSide" in body:
+            flags.append(f"--server-side={str(body['serverSide']).lower()}")
+        return flags
+
+    def _begin(self, release: _Release, flags: tuple[str, ...] = ()) -> Reply:
         name = f"helm-operation-{self._store.suffix()}"
         status = {
             "action": release.action,
@@ -140,7 +150,7 @@ class Catalog:
             "podName": name,
             "podNamespace": _SYSTEM,
             "podCreated": False,
-            "command": ["helm", release.action, release.name],
+            "command": ["helm", release.action, *flags, release.name],
         }
         meta = {"name": name, "namespace": release.namespace}
         operation = self._store.create(OPERATION, {"metadata": meta, "spec": {}, "status": status})

@@ -51,10 +51,15 @@ class ProvisionedCluster:
         self.mid = f"c-m-{self.local.suffix(8)}"
         self.project = f"{self.mid}:p-{self.local.suffix()}"
         self.report = Report(
-            self.local, lambda: self.engine.now, name=self.name, namespace=self.namespace, mid=self.mid
+            self.local,
+            lambda: self.engine.now,
+            name=self.name,
+            namespace=self.namespace,
+            mid=self.mid,
+            mirrors=management.release.mirrors,
         )
         self.downstream = _downstream(self, obj["spec"], seed)
-        self.catalog = Catalog(self.downstream, GpuOperator(self.downstream, self.faults))
+        self.catalog = Catalog(self.downstream, GpuOperator(self.downstream, self.faults), helm=management.release.helm)
         self.helm = HelmController(self.downstream, self.catalog.deploy)
         self.machines: list[Machine] = []
         self.init_machine: Machine | None = None
@@ -133,6 +138,8 @@ class ProvisionedCluster:
         """Just after the agent has connected the proxy cannot impersonate anybody yet."""
         yield self.timings.impersonation
         self.reachable = True
+        if not self.removing:
+            self.report.healthy()
         self.record("api-ready", self.name)
 
     def _get_project(self) -> Process:
