@@ -52,7 +52,7 @@ def test_they_are_in_the_envelope_and_come_with_the_cluster(store: Store) -> Non
     )  # fmt: skip
     assert (ebs.values, ebs.project) == ({"a": 1}, "")
     assert (logs.release, logs.project) == ("logs", f"{MID}:p-system")
-    assert stage.kube.namespaces["logging"]
+    assert stage.kube.namespaces["logging"] is False, "no more rights than the chart was given"
     assert stage.step(request, "addons").why == ""
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from bot.core.checks.facts import Answer, Facts, Money
 from bot.core.checks.money import gpu_price_per_hour
+from bot.core.checks.network import best_subnets
 from bot.core.cloud import InstanceType, MachineImage, Opening, Quota, Routes, SecurityGroup
 from bot.core.families import spot_code
 from bot.core.ports import Permanent
@@ -178,6 +179,8 @@ def test_private_machines_cannot_leave_through_an_internet_gateway() -> None:
     assert check("way out", private).state == "no"
     assert "NAT" in check("way out", private).remedy
     assert check("way out", replace(private, routes=Answer(Routes("nat-1")))).state == "ok"
+    mixed = replace(private, routes=Answer(Routes("igw-1", {"subnet-a": "nat-1"})))
+    assert [subnet.id for subnet in best_subnets(mixed)] == ["subnet-a"], "subnet-b is roomier, and leads nowhere"
 
 
 def test_what_the_network_is_stands_on_the_card() -> None:
