@@ -63,6 +63,14 @@ def test_the_same_file_is_the_same_text_however_it_is_ordered() -> None:
         (GOOD.replace("v1.34.6+k3s1", "1.34"), 8, "must be text"),
         (GOOD.replace("disable: [traefik]", "- x"), 10, "machineGlobalConfig must be a mapping"),
         (GOOD + "    machinePools: [{name: win, machineOS: windows}]\n", 12, "for Windows"),
+        (GOOD + "    additionalManifest: '{a: ['\n", 12, "additionalManifest is not valid YAML"),
+        (GOOD + "    additionalManifest: just words\n", 12, "no Kubernetes object"),
+        (GOOD + '    additionalManifest: "kind: Secret\\ndata: {x: YQ==}\\n"\n', 12, "has a secret in Secret"),
+        (
+            GOOD + '    additionalManifest: "kind: ConfigMap\\nmetadata: {name: c}\\ndata: {password: x}\\n"\n',
+            12,
+            "has a secret in ConfigMap c",
+        ),
         ("#" * (MAX_BYTES + 1), 0, "larger than 64 KiB"),
     ],
 )

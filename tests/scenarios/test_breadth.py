@@ -1,4 +1,5 @@
-"""A preset that says nearly everything, played whole: K3s, arm64 and spot, two GPU pools, an add-on, no catalog."""
+"""A preset that says nearly everything, played whole: K3s, three arm64 servers, arm64 and spot GPU machines beside
+others, an add-on, the operator by manifest."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ PRESET = """
 [preset.everything]
 distribution = "k3s"
 operator_by = "manifest"
-control_plane = { instance_type = "t3.large" }
+control_plane = { instance_type = "m7g.large", count = 3 }
 workers = { instance_type = "t3.large", labels = { "example.com/tier" = "plain" } }
 gpu = { instance_type = "g5g.xlarge", root_gib = 100, spot = true, taints = ["example.com/team=vision:NoSchedule"] }
 gpu_fixed = { dev = { instance_type = "g4dn.xlarge", root_gib = 100 } }
