@@ -187,6 +187,11 @@ def test_reports_of_a_bot_that_has_done_nothing(stage: Stage, tmp_path: Path, li
     assert said in ended.stdout
 
 
+def test_a_cluster_that_is_not_there_cannot_be_exported(stage: Stage, tmp_path: Path) -> None:
+    env = stage.environment | {"DATABASE_URL": f"sqlite:///{tmp_path / 'bot.db'}"}
+    assert "train-a: there is no such cluster" in complaint("export", "train-a", env=env)
+
+
 def test_only_orphans_are_ended(stage: Stage, tmp_path: Path) -> None:
     env = stage.environment | {"DATABASE_URL": f"sqlite:///{tmp_path}/gpu-cluster.db"}
     heard = last_words("orphans", "--terminate", "i-0123456789abcdef0", "--yes", env=env)

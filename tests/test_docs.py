@@ -21,7 +21,6 @@ from bot.cli import main
 from bot.core import plan, policy, spec
 from bot.core.measuring import NAMESPACE as VERIFY_NAMESPACE
 from bot.core.operator_values import NAMESPACE, REPO_NAME, REPO_URL
-from bot.core.records import Kind
 from bot.sandbox import play
 from bot.sandbox.world.faults import FAULTS
 from handlers.grammar import CHANGES, draft_of, split
@@ -157,7 +156,8 @@ def _sections() -> dict[str, type[BaseModel]]:
     named = settings.ConfigFile.model_fields
     repeated = {n: bool(get_args(f.annotation)) for n, f in named.items()}
     return {f"### `[{n}{'.NAME' * repeated[n]}]`": _model(f.annotation) for n, f in named.items()} | {
-        "### Pools": settings.CountedPoolSection
+        "### Pools": settings.CountedPoolSection,
+        "### Add-ons": settings.AddonSection,
     }
 
 
@@ -247,7 +247,7 @@ def test_steps_table() -> None:
     told = [
         (codes(c[0])[0], tuple(codes(c[1])), *map(float, c[2:5])) for c in rows(section(ARCHITECTURE, "## The steps"))
     ]
-    planned = [*plan.plan_for(Kind.CREATE), *plan.plan_for(Kind.DELETE)]
+    planned = [*plan._CREATE, *plan._DELETE]
     clocks = {p.kind: plan.clocks(p.kind) for p in planned}
     assert told == [
         (p.kind, p.after, clocks[p.kind].usual_s, clocks[p.kind].stalled_s, clocks[p.kind].give_up_s) for p in planned

@@ -162,12 +162,33 @@ def _check_fields(document: _Document, spec: dict[str, Any]) -> None:
             f"{version} is no version of RKE2 or K3s.",
             "It looks like v1.34.6+rke2r1 or v1.34.6+k3s1.",
         )
+    _check_manifest(document, spec["rkeConfig"].get("additionalManifest") or "")
     for pool in spec["rkeConfig"].get("machinePools") or []:
         if isinstance(pool, dict) and pool.get("machineOS") == "windows":
             raise BadBase(
                 document.line("spec.rkeConfig.machinePools"),
                 f"pool {pool.get('name')} is for Windows, where the GPU Operator does not run.",
                 "Export a cluster of Linux machines.",
+            )
+
+
+def _check_manifest(document: _Document, text: str) -> None:
+    """Objects within the object: what is wrong with them shows on the nodes only, and a Secret is one in there, too."""
+    line = document.line("spec.rkeConfig.additionalManifest")
+    try:
+        objects = [one for one in yaml.safe_load_all(text) if one is not None]
+    except yaml.YAMLError as error:
+        said = getattr(error, "problem", None) or "it cannot be parsed"
+        raise BadBase(line, f"spec.rkeConfig.additionalManifest is not valid YAML: {said}.", "Correct it.") from None
+    for one in objects:
+        if not isinstance(one, dict) or not one.get("kind"):
+            raise BadBase(line, "spec.rkeConfig.additionalManifest holds what is no Kubernetes object.", "Correct it.")
+        if one["kind"] == "Secret" or next(secrets_in(one), None) is not None:
+            name = (one.get("metadata") or {}).get("name") or "an object"
+            raise BadBase(
+                line,
+                f"spec.rkeConfig.additionalManifest has a secret in {one['kind']} {name}.",
+                "Take it out; make it in the cluster, or name a Secret of Rancher's.",
             )
 
 

@@ -72,7 +72,10 @@ _PLANS: dict[Kind, tuple[Planned, ...]] = {Kind.CREATE: _CREATE, Kind.DELETE: _D
 
 
 def plan_for(kind: Kind, envelope: Envelope | None = None) -> tuple[Planned, ...]:
-    """The plan of this release for a request of that kind; of an envelope, without the steps that it does not need."""
+    """The plan of this release for a request of that kind; empty where nothing outside changes.
+
+    Of an envelope, without the steps that it does not need.
+    """
     if kind != Kind.CREATE:
         return _PLANS[kind]
     unneeded = {"addons@1"} if envelope is None or not envelope.addons else set()

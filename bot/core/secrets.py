@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _KEY = re.compile(
-    r"(.*[-_.])?(pass(word|wd|phrase)?|token|secret|api-?key|access-?key(-?id)?|secret-?(access-?)?key|session-?token"
+    r"(.*-)?(pass(word|wd|phrase)?|token|secret|api-?key|access-?key(-?id)?|secret-?(access-?)?key|session-?token"
     r"|private-?key|ssh-?key-?contents|auth|bearer|credentials?|client-?secret|docker-?config-?json)",
 )
 _VALUE = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bxox[abp]-|\btoken-\w+:\w{20,}")
@@ -21,7 +21,8 @@ def looks_secret(key: str, value: Any) -> bool:
     """Whether a text under that key is one that nobody should read. Names of Secrets are none."""
     if not isinstance(value, str) or not value:
         return False
-    return _KEY.fullmatch(_CAMEL.sub("-", key).lower()) is not None or in_text(value)
+    plain = re.sub(r"[_.]", "-", _CAMEL.sub("-", key).lower())
+    return _KEY.fullmatch(plain) is not None or in_text(value)
 
 
 def in_text(text: str) -> bool:

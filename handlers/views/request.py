@@ -101,7 +101,8 @@ def waiting(step: StepFacts) -> Line:
 
 
 def _role(pool: Pool) -> str:
-    return "control plane" if pool.control_plane else "GPU workers" if pool.gpu else "workers"
+    role = "control plane" if pool.control_plane else "GPU workers" if pool.gpu else "workers"
+    return f"{role}, spot" if pool.spot_price else role
 
 
 def _where(envelope: Envelope) -> str:
@@ -112,6 +113,16 @@ def _where(envelope: Envelope) -> str:
         f"{envelope.region}{f' (zone {zones})' if zones else ''}, account {envelope.account or 'unknown'}"
         f"{'; no EFA between nodes' if several else ''}"
     )
+
+
+def _with(envelope: Envelope) -> str:
+    """What the cluster has beside machines, operator and Kubernetes, where it has anything."""
+    parts = [
+        *(["the operator by the cluster's own manifest"] if envelope.operator_by == "manifest" else []),
+        *(f"add-on {addon.name} {addon.version}" for addon in envelope.addons),
+        *(["a base file of the preset"] if envelope.base else []),
+    ]
+    return f"; {', '.join(parts)}" if parts else ""
 
 
 def _position(story: Story) -> str:
@@ -138,7 +149,7 @@ def _fields(story: Story) -> tuple[tuple[str, Line], ...]:
         pairs.append(("Machines", line(machines(story))))
         pairs.append(("Where", line(_where(story.envelope))))
         versions = f"Kubernetes {story.envelope.kubernetes}, GPU Operator {story.envelope.operator}"
-        pairs.append(("Versions", line(versions)))
+        pairs.append(("Versions", line(f"{versions}{_with(story.envelope)}")))
     pairs.append(("Price", line(cost(story))))
     return tuple(pairs)
 

@@ -118,7 +118,7 @@ def test_ranchers_policy_is_a_second_wall():
     start = next(statement for statement in policy("rancher") if statement["Sid"] == "StartTheseTypesOnly")
     limits = start["Condition"]["StringEquals"]
     assert limits["aws:RequestedRegion"] == "REGION"
-    example = example_config()
+    example = "\n".join(line for line in example_config().splitlines() if not line.startswith("#"))
     wanted = {word.partition('"')[0] for word in example.split('instance_type = "')[1:]}
     assert wanted
     assert wanted == set(limits["ec2:InstanceType"])

@@ -85,6 +85,7 @@ def bot(
         answerer=Answerer(clients.answering, clock),
         clock=clock,
         channels=channels,
+        write_down=lambda found: f"kind: Cluster  # {found.envelope.name} of {found.request_id}\n" * 200,
     )
     app = build_app(clients=clients, installation=installation, inbox=inbox, desk=desk, channels=channels)
     socket = connect_socket(app, slack.workspace.app_token)

@@ -134,6 +134,9 @@ def test_words_that_are_not_understood_are_named(bot: Bot) -> None:
         ('create x --reason "oh', "quotation mark is open"),
         ("status", "Which cluster?"),
         ("delete", "Which cluster?"),
+        ("export", "Which cluster?"),
+        ("export nowhere", "There is no cluster “nowhere”"),
+        ("export &", "not a cluster's name"),
         ("status <!channel>", "not a cluster's name"),
         ("status nowhere", "There is no cluster “nowhere”"),
         ("delete nowhere", "There is no cluster “nowhere”"),
@@ -237,3 +240,12 @@ def test_a_thread_of_nothing_says_so(bot: Bot) -> None:
     bot.told(REQUESTER, "quotation mark")
     bot.slack.do(bot.workspace.mention(REQUESTER, CHANNEL, "create train-b --gpus 1"))
     assert "No preset was chosen" in all_text(bot.told(REQUESTER, "cannot be asked"))
+
+
+def test_an_export_is_told_to_who_asks_in_pieces_that_slack_takes(bot: Bot) -> None:
+    request = bot.asks()
+    bot.card()
+    bot.types(REQUESTER, "export train-a")
+    answer = bot.told(REQUESTER, "as YAML, without secrets")
+    assert f"# train-a of {request.id}" in all_text(answer)
+    assert sum(block["type"] == "rich_text" for block in answer.blocks) > 1

@@ -46,7 +46,11 @@ def _reserved(facts: Facts, zone: str) -> int:
 
 
 def _has_way_out(facts: Facts, subnet: Subnet) -> bool:
-    return facts.routes.error is not None or bool(facts.routes.get().out_of(subnet.id))
+    if facts.routes.error is not None:
+        return True
+    out = facts.routes.get().out_of(subnet.id)
+    # Without a public address an internet gateway is no way out.
+    return bool(out) and not (facts.target.private and out.startswith("igw-"))
 
 
 def place(facts: Facts) -> Finding | None:

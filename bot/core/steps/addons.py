@@ -102,7 +102,7 @@ def _order(look: Look, addon: Addon, repo: str) -> Outcome:
         return Wait("Rancher has not made the System project yet", 3.0)
     if project:
         labels = {LABEL_MANAGED: "true", LABEL_REQUEST: look.request.id}
-        look.downstream.ensure_namespace(addon.namespace, project=project, privileged=True, labels=labels)
+        look.downstream.ensure_namespace(addon.namespace, project=project, privileged=False, labels=labels)
     values = json.loads(addon.values)
     order = ChartOrder(repo, addon.chart, addon.version, addon.name, addon.namespace, project, values)
     try:
