@@ -29,7 +29,9 @@ class Gesture(StrEnum):
     """What is wrong with a cluster; `name` is empty in its thread."""
     LOGS = "logs"
     """The ends of a cluster's logs; `name` is empty in its thread."""
+    EXPORT = "export"
     HELP = "help"
+    EXTEND = "extend"
     APPROVE = "approve"
     DENY = "deny"
     LATER = "later"
@@ -47,7 +49,8 @@ class Inbound:
     """One gesture, reduced to what its answer needs; nothing of Slack's payload beyond that is kept.
 
     `name` is the cluster, or for a click the button's value. `thread_ts` is set where the answer belongs into a
-    thread. `told` when the person has been told already that it was taken in.
+    thread. `words` are what was typed after a change's verb. `told` when the person has
+    been told already that it was taken in.
     """
 
     gesture: Gesture
@@ -58,6 +61,7 @@ class Inbound:
     response_url: str = ""
     thread_ts: str = ""
     told: bool = False
+    words: tuple[str, ...] = ()
 
 
 class Inbox:
@@ -95,4 +99,4 @@ def inbound_from_json(text: str) -> Inbound:
     draft = raw["draft"]
     if draft is not None:
         draft = Draft(**{**draft, "problems": tuple(Problem(**problem) for problem in draft["problems"])})
-    return Inbound(**{**raw, "gesture": Gesture(raw["gesture"]), "draft": draft})
+    return Inbound(**{**raw, "gesture": Gesture(raw["gesture"]), "draft": draft, "words": tuple(raw["words"])})

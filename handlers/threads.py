@@ -7,7 +7,7 @@ from typing import Any
 
 from slack_bolt import App
 
-from handlers.grammar import Words, draft_of, split
+from handlers.grammar import CHANGES, Words, draft_of, split
 from handlers.inbox import Gesture, Inbound, Inbox
 from handlers.views.help import LATER
 
@@ -40,6 +40,8 @@ def _inbound(words: Words, event: dict[str, Any]) -> Inbound:
         return Inbound(Gesture.GARBLED, user, channel, name=words.trouble, thread_ts=thread)
     if verb == "create":
         return Inbound(Gesture.CREATE, user, channel, draft=draft_of(rest), thread_ts=thread)
-    if verb in ("help", "list", "status", "cost", "why", "logs", "delete"):
+    if verb in ("help", "list", "status", "cost", "why", "logs", "export", "delete"):
         return Inbound(Gesture(verb), user, channel, name=rest[0] if rest else "", thread_ts=thread)
+    if verb in CHANGES:
+        return Inbound(Gesture(verb), user, channel, words=rest, thread_ts=thread)
     return Inbound(Gesture.LATER if verb in LATER else Gesture.UNKNOWN, user, channel, name=verb, thread_ts=thread)

@@ -18,6 +18,8 @@ class Verb(StrEnum):
     WHY = "why"
     LOGS = "logs"
     DELETE = "delete"
+    EXTEND = "extend"
+    EXPORT = "export"
     APPROVE = "approve"
     DENY = "deny"
     HELP = "help"
@@ -40,6 +42,8 @@ _ALLOWED: dict[Verb, frozenset[Role]] = {
     Verb.WHY: frozenset({_O, _T, _L}),
     Verb.LOGS: frozenset({_O, _T, _L}),
     Verb.DELETE: frozenset({_O, _T, _L}),
+    Verb.EXTEND: frozenset({_O, _T, _L}),
+    Verb.EXPORT: frozenset({_O, _T, _L}),
     Verb.APPROVE: frozenset({_L}),
     Verb.DENY: frozenset({_L}),
     Verb.HELP: frozenset({_O, _T, _L, _M}),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.core import plan
+from bot.core.changes import Change, change_from_json
 from bot.core.ports import Tx
 from bot.core.records import ClusterState, Kind, RequestState, StepRow, StepState
 from bot.core.spec import Check, ClusterSpec, Envelope, checks_from_json, envelope_from_json, spec_from_json
@@ -77,6 +78,7 @@ class Story:
     incident: str
     report: Report | None
     access: Access | None
+    change: Change | None = None
 
     @property
     def current(self) -> StepFacts | None:
@@ -95,7 +97,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         return None
     cluster = tx.cluster(request.cluster_id)
     steps = tx.steps(request_id)
-    facts = {row.kind.partition("@")[0]: json.loads(row.facts) for row in steps}
+    facts = step_facts(tx, request_id)
     access = facts.get("access") or {}
     report = final_report(facts)
     return Story(
@@ -110,6 +112,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         asked_at=request.asked_at,
         approvals_needed=approvals_needed,
         spec=spec_from_json(request.spec) if request.kind == Kind.CREATE else None,
+        change=change_from_json(request.kind, request.spec),
         envelope=envelope_from_json(request.envelope) if request.envelope else None,
         envelope_hash=request.envelope_hash,
         checks=checks_from_json(request.checks),
@@ -127,6 +130,11 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         report=report,
         access=Access(**access) if access else None,
     )
+
+
+def step_facts(tx: Tx, request_id: str) -> dict[str, Mapping[str, str]]:
+    """What the steps of a request have found, by the step's name."""
+    return {row.kind.partition("@")[0]: json.loads(row.facts) for row in tx.steps(request_id)}
 
 
 def final_report(facts: Mapping[str, Mapping[str, str]]) -> Report | None:

@@ -240,3 +240,9 @@ def m003_messages_and_inbound(db: Database) -> None:
     db.execute("CREATE INDEX inbound_due ON seen (received_real) WHERE handled_real IS NULL")
     db.execute("CREATE INDEX inbound_old ON seen (handled_real) WHERE handled_real IS NOT NULL")
     _create(db, "leases", {"name": str, "owner": str, "until_real": float}, pk="name")
+
+
+@migrations()
+def m004_threads(db: Database) -> None:
+    """A small change to a cluster has no message of its own: what is said about it stands in the cluster's thread."""
+    db.table("messages").add_column("thread", str, not_null_default="")

@@ -18,6 +18,8 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster why NAME", "what is wrong, the likeliest cause first, with the command that proves it"),
     ("/gpu-cluster logs NAME", "the last lines of the operator, the driver and the probe"),
     ("/gpu-cluster cost", "what clusters cost so far, by cluster, person and team; cost NAME for one"),
+    ("/gpu-cluster extend NAME 4h", "keep it longer; a lead confirms"),
+    ("/gpu-cluster export NAME", "the cluster as YAML for a repository, without secrets"),
     ("/gpu-cluster delete NAME", "give it back; a lead confirms"),
     ("@gpu-cluster status", "in a cluster's thread, where slash commands do not exist"),
 )
@@ -26,11 +28,9 @@ LATER: Mapping[str, str] = {
     "enable": "install the GPU Operator from Rancher's Apps page for now.",
     "verify": "every cluster is measured once, when it is made; status NAME shows the result.",
     "scale": "ask for a second cluster with create for now.",
-    "extend": "ask for a new cluster before the time is over.",
     "share": "whoever keeps Rancher can add people under Cluster Members.",
     "cancel": "a lead can deny what waits; delete NAME ends what runs.",
     "retry": "delete NAME, then create it again.",
-    "export": "Rancher's page of the cluster shows it as YAML.",
     "history": "the thread of each request holds its story.",
 }
 """Words that are planned and not there yet, with what to do instead."""

@@ -21,6 +21,7 @@ TABLE = {
     Verb.WHY: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.LOGS: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.DELETE: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
+    Verb.EXTEND: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.APPROVE: {Role.LEAD},
     Verb.DENY: {Role.LEAD},
     Verb.HELP: EVERYBODY,
