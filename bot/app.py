@@ -27,6 +27,7 @@ from bot.core.desk import Desk
 from bot.core.diagnosis import codes_in
 from bot.core.engine import Engine
 from bot.core.exporting import made
+from bot.core.extras import extras_of
 from bot.core.insight import Insight
 from bot.core.looking import Surroundings
 from bot.core.ports import Clock, Cluster, Permanent, Rancher, Store, Temporary, WorldError
@@ -300,7 +301,15 @@ def export(settings: Settings, name: str, *, for_terraform: bool) -> str:
 
 
 def verify_cluster(
-    kubeconfig: Path, context: str, level: str, image: str, pull_secrets: tuple[str, ...], say: Callable[[str], None]
+    kubeconfig: Path,
+    context: str,
+    level: str,
+    image: str,
+    pull_secrets: tuple[str, ...],
+    say: Callable[[str], None],
+    *,
+    vector_add: bool = False,
+    dcgm: int = 0,
 ) -> Report:
     """Probe and verdict on any cluster: no settings, no Slack, no Rancher, no AWS, no store.
 
@@ -308,7 +317,8 @@ def verify_cluster(
     """
     clock = WallClock()
     cluster = KubeconfigCluster(kubeconfig, context, clock=clock)
-    what = verify.measuring(image or settings.VerifySection().image, pull_secrets, level)
+    images = settings.VerifySection(vector_add=vector_add, dcgm=dcgm).probe_image()
+    what = verify.measuring(image or images.reference, pull_secrets, level, extras_of(images))
     try:
         return verify.verify(cluster, clock, what, say=say)
     finally:

@@ -213,9 +213,19 @@ def create(*, name: str, preset: str, gpus: str, hours: str, team: str, dry_run:
 )
 @click.option("--image", default="", help="The probe's image, any glibc Python 3.8 or newer; for your own registry.")
 @click.option("--pull-secret", "pull_secrets", multiple=True, help="For that image, in namespace gpu-cluster-verify.")
+@click.option("--vector-add", is_flag=True, help="Also run NVIDIA's vectorAdd sample, once for each GPU.")
+@click.option("--dcgm", type=click.IntRange(0, 3), default=0, help="Also run DCGM's diagnostics at this run level.")
 @click.option("--json", "as_json", is_flag=True, help="The whole report as one JSON object.")
 def verify_command(
-    *, kubeconfig: Path, context: str, level: str, image: str, pull_secrets: tuple[str, ...], as_json: bool
+    *,
+    kubeconfig: Path,
+    context: str,
+    level: str,
+    image: str,
+    pull_secrets: tuple[str, ...],
+    vector_add: bool,
+    dcgm: int,
+    as_json: bool,
 ) -> None:
     """Measure every idle GPU of a cluster that exists, and say which are good.
 
@@ -231,7 +241,9 @@ def verify_command(
     def say(text: str) -> None:
         click.echo(text, err=True)
 
-    report = app.verify_cluster(kubeconfig.expanduser(), context, level, image, pull_secrets, say)
+    report = app.verify_cluster(
+        kubeconfig.expanduser(), context, level, image, pull_secrets, say, vector_add=vector_add, dcgm=dcgm
+    )
     if as_json:
         click.echo(report_to_json(report))
     else:

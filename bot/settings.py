@@ -179,7 +179,6 @@ class VerifySection(_Strict):
     pull_secrets: list[str] = []
     level: Literal["quick", "standard", "burn"] = "standard"
     architectures: Annotated[list[Literal["amd64", "arm64"]], Field(min_length=1)] = ["amd64", "arm64"]
-
     vector_add: bool = False
     vector_add_image: _IMAGE = "nvcr.io/nvidia/k8s/cuda-sample:vectoradd-cuda12.5.0-ubuntu22.04"
     dcgm: Annotated[int, Field(ge=0, le=3)] = 0
@@ -188,19 +187,17 @@ class VerifySection(_Strict):
     def probe_image(self, network: Network = DIRECT) -> Image:
         """The images as they are pulled: from `registry`, else from the network's mirror of their own."""
         return Image(
-            reference=self._pulled(self.image, network),
-            pull_secrets=tuple(dict.fromkeys((*self.pull_secrets, *network.pull_secrets))),
-            level=self.level,
-            architectures=tuple(self.architectures),
+            self._pulled(self.image, network),
+            tuple(dict.fromkeys((*self.pull_secrets, *network.pull_secrets))),
+            self.level,
+            tuple(self.architectures),
             vector_add=self._pulled(self.vector_add_image, network) if self.vector_add else "",
             dcgm=self._pulled(self.dcgm_image, network),
             dcgm_level=self.dcgm,
         )
 
     def _pulled(self, image: str, network: Network) -> str:
-        if not self.registry:
-            return network.mirrored(image)
-        return f"{self.registry}/{image.partition('/')[2] or image}"
+        return f"{self.registry}/{image.partition('/')[2] or image}" if self.registry else network.mirrored(image)
 
 
 class AccessSection(_Strict):

@@ -10,6 +10,7 @@ from importlib import resources
 
 from rich.table import Table
 
+from bot.core.extras import Extra
 from bot.core.measuring import NAMESPACE, Measuring, conclude, give_up, keep
 from bot.core.ports import Clock, Cluster, Node, Permanent, Temporary, WorldError
 from bot.core.rating import Rate
@@ -37,8 +38,8 @@ _COUNT = "nvidia.com/gpu.count"
 _TYPE = "node.kubernetes.io/instance-type"
 
 
-def measuring(image: str, pull_secrets: tuple[str, ...], level: str) -> Measuring:
-    """A run of its own, with the probe that travels with the program."""
+def measuring(image: str, pull_secrets: tuple[str, ...], level: str, extras: tuple[Extra, ...] = ()) -> Measuring:
+    """A run of its own, with the probe that travels with the program; `extras` run beside it."""
     run = f"cli-{secrets.token_hex(3)}"
     return Measuring(
         id=run,
@@ -48,6 +49,7 @@ def measuring(image: str, pull_secrets: tuple[str, ...], level: str) -> Measurin
         script=(resources.files("manifests") / "verify" / "probe.py").read_text(),
         level=level,
         expect=expected_of,
+        extras=extras,
     )
 
 
@@ -103,7 +105,7 @@ def _watch(
     pause: Callable[[float], None],
 ) -> None:
     """Look at all nodes until each has a result or the time is over."""
-    until, said = clock.now() + TIME_S[what.level], ""
+    until, said = clock.now() + TIME_S[what.level] + sum(extra.deadline_s for extra in what.extras), ""
     while waiting := _look(cluster, clock, what, nodes, facts):
         if clock.now() > until:
             give_up(facts, nodes, expected_of, waiting[0])

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bot.core.spec import Image
+
 VECTOR_ADD, DCGM = "vectoradd", "dcgm"
 DCGM_DEADLINE_S = {1: 600, 2: 1200, 3: 3000}
 """Of the Job, its image's pull (1 GB) included; r3 takes a quarter of an hour on eight GPUs."""
@@ -60,6 +62,14 @@ def dcgm(image: str, level: int) -> Extra:
         )
 
     return Extra(DCGM, image, DCGM_DEADLINE_S[level], command, read_dcgm)
+
+
+def extras_of(image: Image) -> tuple[Extra, ...]:
+    """What the configuration asks for beside the probe."""
+    asked = [vector_add(image.vector_add)] if image.vector_add else []
+    if image.dcgm_level:
+        asked.append(dcgm(image.dcgm, image.dcgm_level))
+    return tuple(asked)
 
 
 def read_vector_add(log: str, gpus: int) -> tuple[Remark, ...]:

@@ -286,8 +286,8 @@ def post(tx: Tx, request: RequestRow, kind: MessageKind, at: float, body: str = 
     home = request if own else home_of(tx, request.cluster_id)
     tx.add(
         MessageRow(
-            f"{request.id}-{len(told):03d}", request.id, kind, home.channel, at, body=body, urgent=urgent,
-            thread="" if own else home.id,
+            f"{request.id}-{len(told):03d}", request.id, kind, home.channel, at, body=body,
+            thread="" if own else home.id, urgent=urgent,
         )
     )  # fmt: skip
 

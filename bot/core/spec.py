@@ -180,8 +180,8 @@ class Image:
     """The container image of the probe, by digest; `pull_secrets` exist in the namespace in which it runs.
 
     `level` is how long the probe looks: quick, standard or burn. `architectures` of the image: amd64, arm64.
-    `level` is how long the probe looks: quick, standard or burn. `vector_add` is the image of NVIDIA's sample, '' where
-    it is not wanted; `dcgm_level` DCGM's run level, 0 for none, and `dcgm` its image.
+    `vector_add` is the image of NVIDIA's sample, '' where it is not wanted; `dcgm_level` DCGM's run level, 0 for none,
+    and `dcgm` its image.
     """
 
     reference: str

@@ -23,6 +23,7 @@ TABLE = {
     Verb.DELETE: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.EXPORT: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.EXTEND: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
+    Verb.EXPORT: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.APPROVE: {Role.LEAD},
     Verb.DENY: {Role.LEAD},
     Verb.HELP: EVERYBODY,

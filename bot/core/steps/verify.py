@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bot.core.diagnosis import cause_lines, cause_of, probe_signals, recognise
-from bot.core.extras import Extra, dcgm, vector_add
+from bot.core.extras import extras_of
 from bot.core.measuring import Measuring, conclude, give_up
 from bot.core.ports import Node
-from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_POOL, LABEL_REQUEST, GpuExpectation, Image
+from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_POOL, LABEL_REQUEST, GpuExpectation
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 from bot.core.verdict import DEGRADED, UNKNOWN, VERIFIED, Report, report_to_json
 
@@ -46,16 +46,8 @@ def _measuring(look: Look) -> Measuring:
         script=look.probe_script,
         level=look.catalogue.probe_image.level,
         expect=expectation_of(look),
-        extras=_extras(look.catalogue.probe_image),
+        extras=extras_of(look.catalogue.probe_image),
     )
-
-
-def _extras(image: Image) -> tuple[Extra, ...]:
-    """What the configuration asks for beside the probe."""
-    asked = [vector_add(image.vector_add)] if image.vector_add else []
-    if image.dcgm_level:
-        asked.append(dcgm(image.dcgm, image.dcgm_level))
-    return tuple(asked)
 
 
 def _concluded(look: Look, facts: dict[str, str]) -> Done | Fail:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 
 from bot import settings, verify
-from bot.core.extras import dcgm, vector_add
+from bot.core.extras import extras_of
 from bot.core.ports import Permanent, WorldError
 from bot.core.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED, Report
 from bot.kube import KubeconfigCluster
@@ -77,8 +76,8 @@ def test_vector_add_and_dcgm_run_beside_the_probe(make_rig: Callable[..., Rig], 
     rig = make_rig("gpu-bad")
     core = ready(rig, gpu_type="g4dn.12xlarge")
     cluster = KubeconfigCluster(kubeconfig(rig, tmp_path), "gpus", clock=Hand(rig), nodes_s=0)
-    plain = verify.measuring(settings.VerifySection().image, (), "quick")
-    what = dataclasses.replace(plain, extras=(vector_add("sample:1"), dcgm("dcgm:4", 1)))
+    images = settings.VerifySection(vector_add=True, dcgm=1).probe_image()
+    what = verify.measuring(images.reference, (), "quick", extras_of(images))
     try:
         report = verify.verify(cluster, Hand(rig), what, say=lambda _: None, pause=rig.forward)
     finally:
