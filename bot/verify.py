@@ -18,6 +18,7 @@ from bot.core.verdict import (
     DEGRADED,
     FAILED,
     UNKNOWN,
+    VERDICTS,
     VERIFIED,
     GpuResult,
     NodeResult,
@@ -32,7 +33,6 @@ TIME_S = {"quick": 110.0, "standard": 115.0, "burn": 1500.0}
 """Seconds after which what has not answered is given up, by level."""
 
 _POLL_S = 2.0
-_WORST_FIRST = (FAILED, UNKNOWN, DEGRADED, VERIFIED)
 _COUNT = "nvidia.com/gpu.count"
 _TYPE = "node.kubernetes.io/instance-type"
 
@@ -141,7 +141,7 @@ def table(report: Report) -> Table:
         found.add_column(column)
     for column in ("Memory GB/s", "From host", "To host", "FP32 TFLOPS", "Tensor TFLOPS", "°C"):
         found.add_column(column, justify="right")
-    for _, row in sorted(_rows(report.nodes), key=lambda pair: _WORST_FIRST.index(pair[0])):
+    for _, row in sorted(_rows(report.nodes), key=lambda pair: VERDICTS.index(pair[0])):
         found.add_row(*row)
     return found
 
@@ -153,9 +153,10 @@ def lines(report: Report) -> list[str]:
 
 
 def _rows(nodes: Iterable[NodeResult]) -> list[tuple[str, tuple[str, ...]]]:
-    rows = []
+    nodes = list(nodes)
+    gpus = sorted((gpu for node in nodes for gpu in node.gpus), key=lambda gpu: gpu.badness)
+    rows = [(gpu.verdict, _gpu_row(gpu)) for gpu in gpus]
     for node in nodes:
-        rows += [(gpu.verdict, _gpu_row(gpu)) for gpu in node.gpus]
         if not node.gpus and node.expected:
             rows.append((node.verdict, (f"{node.node}/–", f"{node.expected} GPUs", node.verdict, "not measured")))
         if node.unmeasured:

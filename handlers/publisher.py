@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 import uuid
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +23,8 @@ from bot.core.story import Story
 from handlers.calls import Clients
 from handlers.direct import Direct
 from handlers.pacing import Pace
-from handlers.sender import EDIT, POST, Closed, Held, Refused, Sender
+from handlers.sender import EDIT, POST, UPLOAD, Closed, Held, Refused, Sender
+from handlers.views.files import COMMENT, attachments
 from handlers.views.line import from_body, story_line
 from handlers.views.outcome import metadata, outcome
 from handlers.views.page import Page
@@ -35,6 +37,9 @@ log = logging.getLogger(__name__)
 LEASE = "publisher"
 LEASE_S = 30.0
 """Real seconds; longer than any one call may take (`calls.TIMEOUT_S`), so that two never edit one message."""
+UPLOAD_LEASE_S = 90.0
+"""An upload is up to seven calls."""
+UPLOAD_TRIES = 5
 LOOK_EVERY_S = 0.5
 STANDBY_S = 5.0
 TROUBLE_S = 2.0
@@ -42,6 +47,7 @@ MOST_DUE = 500
 
 _LOST = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 _EDITED = (MessageKind.PARENT, MessageKind.CARD)
+_HINTS = {"missing_scope": "; give the app the scope files:write (manifests/slack-app.yaml) and install it again"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class Publisher:
         self._direct = Direct(store=store, desk=desk, clock=clock, sender=self._sender, pace=self._pace)
         self._shown: dict[str, str] = {}
         self._posted: dict[str, _Posted] = {}
+        self._upload_tries: Counter[str] = Counter()
         self._shut_out = 0
         self._leased_until = 0.0
         self._woken, self._stopping = threading.Event(), threading.Event()
@@ -125,16 +132,18 @@ class Publisher:
         with self._store.reading() as tx:
             # What a closed channel keeps back must not fill the page, or the others would never be seen.
             rows = tx.due_messages(MOST_DUE + self._shut_out)
-        # A request's thread is told in order: behind a line that has to wait, the later ones wait, too.
+        # A request's thread is told in order: behind a line that has to wait, the later ones wait, too. Files are an
+        # extra: nothing waits for them.
         waiting: set[str] = set()
         for row in sorted(rows, key=self._turn):
             if self._stopping.is_set() or not self._leads():
                 break
             threaded = row.kind not in _EDITED
+            in_order = threaded and row.kind != MessageKind.FILES
             home = row.thread or row.request_id
             if threaded and home in waiting:
                 continue
-            if (self._must_wait(row) or not self._publish(row)) and threaded:
+            if (self._must_wait(row) or not self._publish(row)) and in_order:
                 waiting.add(home)
         shut_out = [row for row in rows if self._is_shut_out(row)]
         for row in shut_out:
@@ -168,7 +177,7 @@ class Publisher:
             return True
         if row.kind in _EDITED and row.ts:
             return self._pace.edit_in(row.id, urgent=row.urgent, real=real) > 0
-        return self._pace.call_in(POST, real) > 0
+        return self._pace.call_in(UPLOAD if row.kind == MessageKind.FILES else POST, real) > 0
 
     # --- one message --------------------------------------------------------------------------------------
 
@@ -176,7 +185,9 @@ class Publisher:
         """Send one message; False when it stays due. A message that cannot be shown never stops the others."""
         try:
             due = self._read(row)
-            if due is not None:
+            if due is not None and due.row.kind == MessageKind.FILES:
+                self._upload(due)
+            elif due is not None:
                 rendered = render(self._page(due))
                 if due.row.kind in _EDITED and due.row.ts:
                     self._edit(due, rendered)
@@ -269,6 +280,30 @@ class Publisher:
         self._posted[sending] = _Posted(ts, due.row.wanted_rev, _digest(rendered))
         self._settle_post(due, self._posted[sending])
 
+    def _upload(self, due: _Due) -> None:
+        """Share the files once. Who may not, or cannot after some tries, has the table all the same."""
+        row = due.row
+        files = attachments(due.story, self._desk.documents(row.request_id))
+        if row.sending:
+            log.warning("the files of %s were being sent and got no answer; they may appear twice", row.id)
+        sending = f"{self._owner}:{uuid.uuid4().hex[:8]}"
+        if not self._write(row, sending=sending) or not self._take_lease(UPLOAD_LEASE_S):
+            raise Held
+        row = replace(row, sending=sending)
+        self._upload_tries[row.id] += 1
+        try:
+            if files:
+                self._sender.upload(row.id, row.channel, due.thread_ts, files, COMMENT)
+        except Closed:
+            self._write(row, sending="")
+            raise
+        except Held as held:
+            if self._upload_tries[row.id] >= UPLOAD_TRIES:
+                raise Refused(f"no upload in {UPLOAD_TRIES} tries", str(held)) from held
+            raise
+        self._upload_tries.pop(row.id, None)
+        self._write(row, sent_rev=row.wanted_rev, sending="")
+
     def _post_parent_anew(self, due: _Due) -> None:
         """The thread is gone from Slack with its first message; the story goes on below a new one."""
         log.info("the thread of request %s is gone from Slack; beginning a new one", due.row.request_id)
@@ -313,7 +348,8 @@ class Publisher:
 
     def _give_up(self, row: MessageRow, code: str) -> bool:
         """Never to be shown. False when the store could not take that, so that the message stays due."""
-        log.error("message %s cannot be shown in %s: %s", row.id, row.channel, code)
+        hint = _HINTS.get(code, "") if row.kind == MessageKind.FILES else ""
+        log.error("message %s (%s) cannot be shown in %s: %s%s", row.id, row.kind, row.channel, code, hint)
         self._forget(row)
         try:
             with self._store.transaction() as tx:

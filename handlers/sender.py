@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from slack_sdk import WebClient
@@ -12,6 +13,7 @@ from slack_sdk.web import SlackResponse
 from bot.core.ports import Clock
 from handlers.calls import CALL_ERRORS, Clients, code_of, retry_after
 from handlers.pacing import Pace
+from handlers.views.files import Attachment
 from handlers.views.render import Block, Rendered
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,10 @@ PLAIN_FOR_S = 3_600.0
 """How long a workspace that refused rich blocks gets plain ones."""
 
 POST, EDIT, OPEN = "chat.postMessage", "chat.update", "conversations.open"
+UPLOAD = "files.upload.v2"
+"""slack_sdk's name for files.getUploadURLExternal, the bytes to another host, and files.completeUploadExternal."""
+NO_UPLOAD_S = 60.0
+"""After an upload that got no answer; Slack's host for files may be closed to us where its API is not."""
 
 _TEMPORARY = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited", "rate_limited"}
@@ -85,6 +91,18 @@ class Sender:
         """The channel of the direct messages with a user; raises `Held` or `Refused`."""
         return str(self._ask(OPEN, user, {"users": user})["channel"]["id"])
 
+    def upload(self, message_id: str, channel: str, thread_ts: str, files: Sequence[Attachment], comment: str) -> None:
+        """Share files as one message, in a thread where `thread_ts` names one; raises `Held` or `Refused`."""
+        uploads = [
+            {"filename": f.name, "title": f.title, "content": f.content, "alt_txt": f.alt or None} for f in files
+        ]
+        try:
+            self._clients[POST].files_upload_v2(
+                file_uploads=uploads, channel=channel, thread_ts=thread_ts or None, initial_comment=comment
+            )
+        except CALL_ERRORS as error:
+            raise self._meaning(error, UPLOAD, message_id, channel) from error
+
     def _call(self, method: str, message_id: str, arguments: dict[str, Any], blocks: tuple[Block, ...]) -> str:
         if method == EDIT:
             self._pace.edited(message_id, self._clock.real())
@@ -113,6 +131,6 @@ class Sender:
             return Held(code)
         if code in _TEMPORARY or not isinstance(error, SlackApiError) or code.startswith("http "):
             log.warning("%s of %s: %s; trying again", method, message_id, code)
-            self._pace.hold(method, NO_ANSWER_S, real)
+            self._pace.hold(method, NO_UPLOAD_S if method == UPLOAD else NO_ANSWER_S, real)
             return Held(code)
         return Refused(code, str(error))

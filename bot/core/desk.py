@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from bot.core import ledger, lifecycle, plan, spending, story
 from bot.core.changes import Change, change_to_json, kind_of
 from bot.core.conflict import Conflict as Conflict
 from bot.core.kinds import rules_of
 from bot.core.ledger import Account, Committed
+from bot.core.measuring import documents
 from bot.core.policy import Denied, Directory, Verb, lead_of, require, roles_of, who_can
 from bot.core.ports import Clock, Store, Taken, Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState
@@ -281,6 +284,12 @@ class Desk:
         with self._store.reading() as tx:
             request = tx.request(request_id)
             return self._tell(tx, request_id) if request else None
+
+    def documents(self, request_id: str) -> dict[str, Any]:
+        """What the probes of a request printed, by node name; for the publisher: no rights are asked."""
+        with self._store.reading() as tx:
+            rows = [row for row in tx.steps(request_id) if row.kind.startswith("verify@")]
+        return {node: said for row in rows for node, said in documents(json.loads(row.facts)).items()}
 
     def team_for(self, ask: Ask) -> Team:
         """The team that somebody asks for from there."""

@@ -103,6 +103,11 @@ def line(model: GpuModel, measure: str) -> Line | None:
     return Line(expected, share * whole, max((share - _LOW_BAND) * whole, floor or 0.0))
 
 
+def data_sheet(model: GpuModel, measure: str) -> float:
+    """What the maker promises, in GB/s or TFLOPS: to compare with by eye, never to judge by."""
+    return model.tensor if measure == "tensor" else _theoretical(model, measure)
+
+
 def _theoretical(model: GpuModel, measure: str) -> float:
     if measure == "device":
         return model.memory_gbs

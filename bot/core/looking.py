@@ -254,6 +254,7 @@ def _fail(tx: Tx, request: RequestRow, failure: Fail, now: float) -> None:
 def _post_results(tx: Tx, request: RequestRow, seen: list[Seen], now: float) -> None:
     if any(_name(one.after.kind) == "verify" and "report" in json.loads(one.after.facts) for one in seen):
         lifecycle.post(tx, request, MessageKind.RESULTS, now)
+        lifecycle.post(tx, request, MessageKind.FILES, now, urgent=False)
 
 
 def _keep_management_id(tx: Tx, cluster: ClusterRow, seen: list[Seen]) -> None:

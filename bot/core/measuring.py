@@ -10,9 +10,10 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
 from bot.core.ports import Cluster, JobOrder, JobView, Node
-from bot.core.probe_document import Unreadable, read_document
+from bot.core.probe_document import Unreadable, document_line, pack, read_document, unpack
 from bot.core.spec import GPU_TAINT, LABEL_MANAGED, LABEL_REQUEST, UNVERIFIED_TAINT, GpuExpectation
 from bot.core.verdict import (
     FAILED,
@@ -142,12 +143,14 @@ class Measuring:
         facts[f"tries:{node.uid}"] = str(tries + 1)
         return _next_attempt(node, facts, f"the probe on {node.name} ended without a result ({job.reason}); once more")
 
-    def _judged(self, node: Node, job: JobView, facts: Mapping[str, str]) -> NodeResult:
+    def _judged(self, node: Node, job: JobView, facts: Facts) -> NodeResult:
         expect = self.expect(node)
         if not job.log.strip():
             reason = f"the probe ended without a result: {job.reason} {job.message}".strip()
             return unmeasured_node(node.name, node.uid, expect, reason, UNKNOWN)
         busy = int(facts.get(f"busy:{node.uid}", "0"))
+        if _error_in(job.log) is not None:
+            facts[f"document:{node.uid}"] = pack(document_line(job.log))
         return judge_node(node.name, node.uid, job.log, expect, unmeasured=busy, probe=self.fingerprint)
 
 
@@ -160,6 +163,15 @@ def measured(facts: Mapping[str, str]) -> list[NodeResult]:
     """The results so far, by node name."""
     results = [node_from_json(value) for key, value in facts.items() if key.startswith("node:")]
     return sorted(results, key=lambda result: result.node)
+
+
+def documents(facts: Mapping[str, str]) -> dict[str, Any]:
+    """What the probes printed, by node name, as they printed it; nodes whose output could not be read are missing."""
+    return {
+        result.node: unpack(facts[f"document:{result.uid}"])
+        for result in measured(facts)
+        if f"document:{result.uid}" in facts
+    }
 
 
 def conclude(facts: Mapping[str, str], nodes: Iterable[Node], expected: int) -> Report:

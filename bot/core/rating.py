@@ -9,6 +9,8 @@ from typing import Any
 from bot.core.gpu_models import MEASURES, find_model, line
 
 GOOD, LOW, BAD, UNRATED, NOT_MEASURED = "good", "low", "bad", "unrated", "not measured"
+WORDS = (BAD, LOW, NOT_MEASURED, UNRATED, GOOD)
+"""The worst first; what was not measured might be anything."""
 
 _TITLES = {
     "device": "memory bandwidth",

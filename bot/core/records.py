@@ -58,6 +58,8 @@ class MessageKind(StrEnum):
     """One line of the story, in the thread."""
     RESULTS = "results"
     """The verification table, in the thread."""
+    FILES = "files"
+    """What was measured, as files below that table: the documents whole, a picture, a CSV."""
     OUTCOME = "outcome"
     """The end of the request, in the thread and broadcast to the channel."""
 

@@ -17,10 +17,12 @@ from typing import Any
 
 from bot.core.gpu_models import find_model, same_model
 from bot.core.probe_document import SCHEMA, Document, Unreadable, read_document
-from bot.core.rating import BAD, LOW, Rate, performance, rate_all
+from bot.core.rating import BAD, LOW, WORDS, Rate, performance, rate_all
 from bot.core.spec import GpuExpectation
 
 VERIFIED, DEGRADED, FAILED, UNKNOWN = "verified", "degraded", "failed", "unknown"
+VERDICTS = (FAILED, UNKNOWN, DEGRADED, VERIFIED)
+"""The worst first."""
 
 MEMORY_TOLERANCE = 0.07
 """The driver shows less than AWS promises: an H100 81,559 of 81,920 MiB (measured); boards with GDDR6 keep 1/16 for
@@ -64,6 +66,13 @@ class GpuResult:
     performance: str = ""
     rates: tuple[Rate, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def badness(self) -> tuple[int, int, float]:
+        """Sorts the worst GPU first: by verdict, by how fast it is in a word, by its measure that is shortest."""
+        shares = [rate.value / rate.expected for rate in self.rates if rate.value is not None and rate.expected]
+        verdict = VERDICTS.index(self.verdict) if self.verdict in VERDICTS else 0
+        return verdict, WORDS.index(self.performance) if self.performance in WORDS else 0, min(shares, default=0.0)
 
 
 @dataclass(frozen=True)
@@ -300,6 +309,7 @@ __all__ = [
     "FAILED",
     "SCHEMA",
     "UNKNOWN",
+    "VERDICTS",
     "VERIFIED",
     "CheckResult",
     "GpuResult",

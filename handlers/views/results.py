@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bot.core.story import Story
-from bot.core.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED, GpuResult, NodeResult, Report
-from handlers.views.page import Bullets, Header, Page, Para, Part, Table
+from bot.core.verdict import VERDICTS, VERIFIED, GpuResult, NodeResult, Report
+from handlers.views.page import Bullets, Header, Note, Page, Para, Part, Table
+from handlers.views.render import MOST_ROWS
 from handlers.views.spans import bold, line
 from handlers.views.words import count
 
@@ -21,7 +22,6 @@ COLUMNS = (
     "Performance",
     "Verdict",
 )
-_WORST_FIRST = (FAILED, UNKNOWN, DEGRADED, VERIFIED)
 
 
 def results(story: Story) -> Page:
@@ -32,8 +32,10 @@ def results(story: Story) -> Page:
     parts: list[Part] = [
         Header(f"{story.cluster}: {report.good} of {count(report.expected, 'GPU')} verified"),
         Para((line("Verdict: ", bold(report.verdict)),)),
-        Table(COLUMNS, _rows(report)),
+        Table(COLUMNS, _rows(report)[:MOST_ROWS]),
     ]
+    if (rows := row_count(report)) > MOST_ROWS:
+        parts.append(Note(line(f"The worst {MOST_ROWS} of {rows:,} rows; all are in the CSV below.")))
     if report.reasons:
         parts.append(Bullets(tuple(line(reason) for reason in report.reasons)))
     said = f"Results for {story.cluster}: {report.good} of {count(report.expected, 'GPU')} verified, {report.verdict}."
@@ -41,13 +43,23 @@ def results(story: Story) -> Page:
     return Page(line(said + why), tuple(parts))
 
 
+def worst_first(report: Report) -> list[GpuResult]:
+    """Every GPU that answered."""
+    return sorted(report.gpus, key=lambda gpu: gpu.badness)
+
+
+def row_count(report: Report) -> int:
+    """How many rows the whole table has."""
+    return len(_rows(report))
+
+
 def _rows(report: Report) -> tuple[tuple[str, ...], ...]:
     """A row a GPU, one for each node without any and one for those in use; the worst first."""
     nodes = list(report.nodes)
-    rows = [(gpu.verdict, _gpu(gpu)) for node in nodes for gpu in node.gpus]
+    rows = [(gpu.verdict, _gpu(gpu)) for gpu in worst_first(report)]
     rows += [(node.verdict, _silent(node)) for node in nodes if not node.gpus and node.expected]
     rows += [(VERIFIED, _busy(node)) for node in nodes if node.unmeasured]
-    rows.sort(key=lambda row: _WORST_FIRST.index(row[0]))
+    rows.sort(key=lambda row: VERDICTS.index(row[0]))
     return tuple(row for _, row in rows)
 
 

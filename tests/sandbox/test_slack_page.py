@@ -140,7 +140,10 @@ def test_files_are_for_those_in_the_channel() -> None:
             async with web.post(f"/api/{method}", json=arguments, headers=headers) as answer:
                 return await answer.json()
 
-        ticket = await api("files.getUploadURLExternal", filename="a.csv", length=3)
+        async with web.post(
+            "/api/files.getUploadURLExternal", data={"filename": "a.csv", "length": 3}, headers=headers
+        ) as got:
+            ticket = await got.json()
         async with web.post(ticket["upload_url"], data=b"abc") as answer:
             assert answer.status == 200
         dm = (await api("conversations.open", users="U0LEAD"))["channel"]["id"]

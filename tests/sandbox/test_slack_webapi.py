@@ -281,3 +281,23 @@ def test_response_url_replaces_and_deletes_what_was_clicked(slack: ThreadedSlack
     assert webhook.send(text="x", blocks=[{"type": "hologram"}]).status_code == 400
     assert webhook.send(delete_original=True).status_code == 200
     assert ("C0GPU", ts) not in slack.workspace.messages
+
+
+def test_several_files_are_one_message_and_each_is_shared_once(slack: ThreadedSlack, client: WebClient) -> None:
+    parent = client.chat_postMessage(channel="C0GPU", text="results")["ts"]
+    uploads = [{"content": b"a", "filename": "a.json"}, {"content": b"b", "filename": "b.png", "alt_txt": "bars"}]
+    done = client.files_upload_v2(file_uploads=uploads, channel="C0GPU", thread_ts=parent, initial_comment="both")
+    told = [event for event in slack.workspace.events if event.kind == "file"]
+    assert {(event.ts, event.thread_ts, event.text) for event in told} == {(told[0].ts, parent, "both")}
+    assert [file.get("alt_txt") for file in done["files"]] == [None, "bars"]
+    again = [{"id": file["id"]} for file in done["files"]]
+    assert refusal(client.files_completeUploadExternal, files=again, channel_id="C0GPU") == "file_not_found"
+    lost = {"file_uploads": uploads, "channel": "C0GPU", "thread_ts": "1.000100"}
+    assert refusal(client.files_upload_v2, **lost) == "thread_not_found"
+
+
+def test_an_upload_needs_its_scope_and_a_form(slack: ThreadedSlack, client: WebClient) -> None:
+    arguments = {"filename": "a.csv", "length": 5}
+    assert refusal(client.api_call, "files.getUploadURLExternal", json=arguments) == "invalid_arguments"
+    slack.workspace.missing_scopes.add("files:write")
+    assert refusal(client.files_getUploadURLExternal, **arguments) == "missing_scope"

@@ -20,7 +20,8 @@ def get_upload_url(state: State, arguments: Arguments) -> Arguments:
     length = str(arguments["length"])
     if not length.isdigit() or int(length) == 0:
         raise SlackError("invalid_arguments", ["[ERROR] must be a positive integer [json-pointer:/length]"])
-    file = File(f"F0{secrets.token_hex(5).upper()}", str(arguments["filename"]), int(length))
+    alt = str(arguments.get("alt_txt", ""))
+    file = File(f"F0{secrets.token_hex(5).upper()}", str(arguments["filename"]), int(length), alt=alt)
     state.files[file.id] = file
     return {"upload_url": f"{state.base_url}/upload/{file.id}", "file_id": file.id}
 
@@ -36,19 +37,26 @@ def receive(state: State, file_id: str, content: bytes) -> None:
 
 
 def complete_upload(state: State, arguments: Arguments) -> Arguments:
-    """files.completeUploadExternal: step three, the files appear in a channel (or nowhere, if none is named)."""
+    """files.completeUploadExternal: step three. The files appear together, as one message of a channel (or nowhere, if
+    none is named); each can be completed once."""
     need(arguments, ["files"])
-    wanted = {str(entry.get("id")): str(entry.get("title", "")) for entry in arguments["files"]}
-    if not all(identity in state.files and state.files[identity].content is not None for identity in wanted):
+    entries = arguments["files"]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise SlackError("invalid_arguments", ["[ERROR] must be a list of objects [json-pointer:/files]"])
+    wanted = {str(entry.get("id")): str(entry.get("title", "")) for entry in entries}
+    files = [state.files[identity] for identity in wanted if identity in state.files]
+    if len(files) != len(entries) or any(file.content is None or file.shared for file in files):
         raise SlackError("file_not_found")
     channel = state.channel(str(arguments["channel_id"])) if arguments.get("channel_id") else None
     if channel is not None and directory.BOT_USER not in channel.members:
         raise SlackError("not_in_channel")
-    files = [state.files[identity] for identity in wanted]
+    thread = str(arguments["thread_ts"]) if arguments.get("thread_ts") else None
+    if thread is not None and (channel is None or (channel.id, thread) not in state.messages):
+        raise SlackError("thread_not_found")
     for file in files:
-        file.title, file.shared = wanted[file.id], True
-        if channel is not None:
-            _share(state, file, channel.id, arguments)
+        file.title, file.shared, file.channel = wanted[file.id], True, channel.id if channel else None
+    if channel is not None:
+        _share(state, files, channel.id, thread, str(arguments.get("initial_comment", "")))
     return {"files": [file.payload() for file in files]}
 
 
@@ -57,24 +65,27 @@ def delete(state: State, arguments: Arguments) -> Arguments:
     need(arguments, ["file"])
     if state.files.pop(str(arguments["file"]), None) is None:
         raise SlackError("file_not_found")
-    for message in [m for m in state.messages.values() if m.file_id == arguments["file"]]:
-        message.file_id = None
-        state.edit(message, None, None) if message.text else state.delete(message)
+    gone = str(arguments["file"])
+    for message in [m for m in state.messages.values() if gone in m.file_ids]:
+        message.file_ids = tuple(identity for identity in message.file_ids if identity != gone)
+        if message.text or message.file_ids:
+            state.edit(message, None, None)
+        else:
+            state.delete(message)
     return {}
 
 
-def _share(state: State, file: File, channel: str, arguments: Arguments) -> None:
-    file.channel = channel
-    text = str(arguments.get("initial_comment", ""))
-    thread = str(arguments["thread_ts"]) if arguments.get("thread_ts") else None
-    message = Message(channel, state.next_ts(), directory.BOT_USER, text, thread_ts=thread, file_id=file.id)
+def _share(state: State, files: list[File], channel: str, thread: str | None, text: str) -> None:
+    identities = tuple(file.id for file in files)
+    message = Message(channel, state.next_ts(), directory.BOT_USER, text, thread_ts=thread, file_ids=identities)
     state.messages[channel, message.ts] = message
-    state.record(
-        "file",
-        channel=channel,
-        thread_ts=thread,
-        ts=message.ts,
-        user=directory.BOT_USER,
-        text=text,
-        metadata={"file_id": file.id, "title": file.title or file.name, "size": file.length},
-    )
+    for file in files:
+        state.record(
+            "file",
+            channel=channel,
+            thread_ts=thread,
+            ts=message.ts,
+            user=directory.BOT_USER,
+            text=text,
+            metadata={"file_id": file.id, "title": file.title or file.name, "size": file.length},
+        )

@@ -21,7 +21,7 @@ class Message:
     broadcast: bool = False
     ephemeral_to: str | None = None
     metadata: dict[str, Any] | None = None
-    file_id: str | None = None
+    file_ids: tuple[str, ...] = ()
     edited_ts: str | None = None
     command: bool = False
     rev: int = 0
@@ -53,6 +53,7 @@ class File:
     length: int
     content: bytes | None = None
     title: str = ""
+    alt: str = ""
     channel: str | None = None
     shared: bool = False
 
@@ -63,6 +64,7 @@ class File:
             "name": self.name,
             "title": self.title or self.name,
             "size": self.length,
+            **({"alt_txt": self.alt} if self.alt else {}),
             "user": directory.BOT_USER,
             "channels": [self.channel] if self.channel else [],
         }

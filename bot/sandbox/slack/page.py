@@ -89,7 +89,7 @@ def snapshot(workspace: Workspace, user: str) -> dict[str, Any]:
 
 
 def _message(workspace: Workspace, message: Message) -> dict[str, Any]:
-    file = workspace.files.get(message.file_id or "")
+    files = [workspace.files[identity] for identity in message.file_ids if identity in workspace.files]
     return {
         "ts": message.ts,
         "user": message.user,
@@ -101,7 +101,7 @@ def _message(workspace: Workspace, message: Message) -> dict[str, Any]:
         "command": message.command,
         "edited": message.edited_ts is not None,
         "rev": message.rev,
-        "file": file.payload() if file else None,
+        "files": [file.payload() for file in files],
     }
 
 

@@ -85,6 +85,7 @@ class State:
         self.warnings: list[str] = []
         self.limiter = RateLimiter(limits)
         self.faults: list[Fault] = []
+        self.missing_scopes: set[str] = set()
         self.triggers: dict[str, Trigger] = {}
         self.response_urls: dict[str, ResponseUrl] = {}
         self._last_ts = 0

@@ -145,6 +145,16 @@ METHODS: dict[str, Method] = {
 }
 
 
+#: Scopes that can be taken away from the app (``State.missing_scopes``), by the methods that need them.
+_SCOPES = {
+    "files.completeUploadExternal": "files:write",
+    "files.delete": "files:write",
+    "files.getUploadURLExternal": "files:write",
+}
+#: These do not read JSON: what it holds is not there for them.
+_FORM_ONLY = frozenset({"files.getUploadURLExternal"})
+
+
 async def call(workspace: Workspace, request: web.Request) -> web.Response:
     """Answer one call: HTTP 200 with ``ok`` true or false, or 429 with Retry-After."""
     method = request.match_info["method"]
@@ -156,6 +166,8 @@ async def call(workspace: Workspace, request: web.Request) -> web.Response:
         _authorize(workspace, method, read_token(request, arguments))
         if method not in METHODS:
             raise SlackError("unknown_method")
+        if method in _FORM_ONLY and request.content_type == "application/json":
+            arguments = {}
         channel = str(arguments.get("channel", ""))
         wait = workspace.limiter.retry_after(method, channel, workspace.real_clock())
         if wait is not None:
@@ -172,6 +184,8 @@ def _authorize(workspace: Workspace, method: str, token: str) -> None:
         raise SlackError("invalid_auth")
     if (token == workspace.app_token) != (method == "apps.connections.open"):
         raise SlackError("not_allowed_token_type")
+    if (needed := _SCOPES.get(method)) in workspace.missing_scopes:
+        raise SlackError("missing_scope", [f"needed: {needed}"])
 
 
 def _refuse(status: int, retry_after: int) -> web.Response:

@@ -148,7 +148,7 @@ function drawList(list, messages, withThreads) {
     const replies = withThreads ? shown().filter((m) => m.thread_ts === message.ts && m.ts !== message.ts && !m.ephemeral) : [];
     const joined = previous && follows(previous, message);
     previous = message;
-    const key = [message.ts, message.rev, replies.length, joined, message.file?.id].join(" ");
+    const key = [message.ts, message.rev, replies.length, joined, message.files.length].join(" ");
     const opened = [...list.children].find((n) => n.dataset.ts === message.ts);
     return old.get(key) ?? messageNode(message, replies, joined, key, withThreads, opened);
   });
@@ -178,7 +178,7 @@ function messageNode(message, replies, joined, key, withThreads, before) {
       withThreads && message.thread_ts && message.thread_ts !== message.ts && el("div", { class: "note" }, "replied to a thread"),
       !joined && el("div", { class: "by" }, el("b", {}, who), (who === "gpu-cluster" || who === "slackbot") && el("span", { class: "app" }, "APP"), timeOf(message)),
       body,
-      message.file && fileNode(message.file),
+      message.files.map(fileNode),
       message.edited && !message.blocks.length && el("small", { class: "faint" }, "(edited)"),
       withThreads && !message.ephemeral && threadLine(message, replies)));
   Object.assign(node.dataset, { key, ts: message.ts });
@@ -195,8 +195,11 @@ function threadLine(message, replies) {
   return el("button", { type: "button", class: replies.length ? "replies" : "replies none", onclick: () => openThread(root) }, label);
 }
 
-const fileNode = (file) =>
-  el("a", { class: "file", href: `/sandbox/slack/file/${file.id}?as=${page.me}` }, el("b", {}, file.title), el("small", {}, `${file.size} bytes`));
+const fileNode = (file) => {
+  const href = `/sandbox/slack/file/${file.id}?as=${page.me}`;
+  const shown = file.name.endsWith(".png") && el("img", { src: href, alt: file.alt_txt ?? file.title });
+  return el("a", { class: "file", href }, el("b", {}, file.title), el("small", {}, `${file.size} bytes`), shown);
+};
 
 const COLOURS = { requester: "#4a7fb5", lead: "#5b8c5a", "second-lead": "#8a6fb0", bystander: "#b5835a", "gpu-cluster": "#1f2a37" };
 
