@@ -272,8 +272,7 @@ def rerender(tx: Tx, request_id: str, *, urgent: bool) -> None:
             tx.change(message, wanted_rev=message.wanted_rev + 1, urgent=urgent or message.urgent)
 
 
-<<<<<<< HEAD
-def post(tx: Tx, request: RequestRow, kind: MessageKind, at: float, body: str = "") -> None:
+def post(tx: Tx, request: RequestRow, kind: MessageKind, at: float, body: str = "", *, urgent: bool = True) -> None:
     """One message of the story, posted once, after the parent; without one of its own, in the cluster's thread."""
     told = tx.messages(request.id)
     own = any(message.kind == MessageKind.PARENT for message in told) or kind == MessageKind.PARENT
@@ -281,15 +280,9 @@ def post(tx: Tx, request: RequestRow, kind: MessageKind, at: float, body: str = 
     tx.add(
         MessageRow(
             f"{request.id}-{len(told):03d}", request.id, kind, home.channel, at, body=body,
-            thread="" if own else home.id,
+            urgent=urgent, thread="" if own else home.id,
         )
     )  # fmt: skip
-=======
-def post(tx: Tx, request: RequestRow, kind: MessageKind, at: float, body: str = "", *, urgent: bool = True) -> None:
-    """One message of the story, posted once, after the parent."""
-    identity = f"{request.id}-{len(tx.messages(request.id)):03d}"
-    tx.add(MessageRow(identity, request.id, kind, request.channel, at, body=body, urgent=urgent))
->>>>>>> 52d7793
 
 
 def _announce(tx: Tx, request: RequestRow, approvals_channel: str) -> None:
