@@ -16,10 +16,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.core.impossible import IMPOSSIBLE
 from bot.core.ports import Temporary
-from bot.core.spec import Catalogue, Image, Policy, PoolSpec, Preset, Target, Team
+from bot.core.spec import AccessPolicy, Catalogue, Image, Policy, PoolSpec, Preset, Target, Team
 
 _SECRETS = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "RANCHER_TOKEN")
 _USER = Annotated[str, StringConstraints(pattern=r"^[UW][A-Z0-9]+$")]
+_PRINCIPAL = Annotated[str, StringConstraints(pattern=r"^\w+://\S+$")]
 _GROUP = Annotated[str, StringConstraints(pattern=r"^(S[A-Z0-9]+)?$")]
 _CHANNEL = Annotated[str, StringConstraints(pattern=r"^(C[A-Z0-9]+|G[A-Z0-9]+)?$")]
 
@@ -75,6 +76,7 @@ class TeamSection(_Strict):
     presets: list[str] = []
     targets: Annotated[list[str], Field(min_length=1)] = ["default"]
     budget_per_month: Annotated[float, Field(gt=0)] | None = None
+    rancher_group: Annotated[str, StringConstraints(pattern=r"^(\w+_(group|org|team)://\S+)?$")] = ""
 
     @model_validator(mode="after")
     def _somebody_approves(self) -> TeamSection:
@@ -161,9 +163,14 @@ class VerifySection(_Strict):
 
 
 class AccessSection(_Strict):
-    """Slack user id → Rancher principal (such as local://u-abcde), for the role binding of the requester."""
+    """Slack user id → Rancher principal (such as local://u-abcde), for role bindings.
 
-    principals: dict[_USER, str] = {}
+    Others get a token of a service account inside of their cluster: `tokens` says by which way in, for `token_hours`.
+    """
+
+    principals: dict[_USER, _PRINCIPAL] = {}
+    tokens: Literal["rancher", "cluster", "off"] = "rancher"
+    token_hours: Annotated[int, Field(ge=1, le=24)] = 8
 
 
 class ConfigFile(_Strict):
@@ -329,6 +336,7 @@ def catalogue_of(config: ConfigFile) -> Catalogue:
         presets={name: _preset(name, preset) for name, preset in config.preset.items()},
         policy=Policy(**config.policy.model_dump()),
         probe_image=config.verify.probe_image(),
+        access=AccessPolicy(**config.access.model_dump()),
     )
 
 

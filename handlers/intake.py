@@ -168,6 +168,9 @@ class Intake:
             Gesture.COST: self._cost,
             Gesture.HELP: lambda ask, _: Reply(self._help(ask)),
             Gesture.EXTEND: self._change,
+            Gesture.SHARE: self._change,
+            Gesture.UNSHARE: self._change,
+            Gesture.KUBECONFIG: self._kubeconfig,
             Gesture.APPROVE: self._decide,
             Gesture.DENY: self._decide,
             Gesture.LATER: lambda _, inbound: Reply(answers.later(inbound.name)),
@@ -195,6 +198,10 @@ class Intake:
         name, change = change_of(inbound.gesture, inbound.words, in_thread=bool(inbound.thread_ts))
         name = name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
         return Reply(answers.change_taken(self._desk.ask_change(ask, name, change)))
+
+    def _kubeconfig(self, ask: Ask, inbound: Inbound) -> Reply:
+        name = inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
+        return Reply(answers.kubeconfig_coming(self._desk.ask_kubeconfig(ask, name).name))
 
     def _status(self, ask: Ask, inbound: Inbound) -> Reply:
         if not inbound.name:

@@ -17,6 +17,10 @@ class Verb(StrEnum):
     COST = "cost"
     DELETE = "delete"
     EXTEND = "extend"
+    SHARE = "share"
+    UNSHARE = "unshare"
+    KUBECONFIG = "kubeconfig"
+    ENABLE = "enable"
     APPROVE = "approve"
     DENY = "deny"
     HELP = "help"
@@ -26,21 +30,27 @@ class Role(StrEnum):
     OWNER = "owner"
     TEAMMATE = "teammate"
     LEAD = "lead"
+    SHARED = "shared with"
     MEMBER = "other member"
     OUTSIDER = "guest or foreign user"
 
 
-_O, _T, _L, _M = Role.OWNER, Role.TEAMMATE, Role.LEAD, Role.MEMBER
+_O, _T, _L, _S, _M = Role.OWNER, Role.TEAMMATE, Role.LEAD, Role.SHARED, Role.MEMBER
+_EVERYBODY = frozenset({_O, _T, _L, _S, _M})
 _ALLOWED: dict[Verb, frozenset[Role]] = {
     Verb.CREATE: frozenset({_O, _T, _L}),
-    Verb.LIST: frozenset({_O, _T, _L, _M}),
-    Verb.STATUS: frozenset({_O, _T, _L, _M}),
-    Verb.COST: frozenset({_O, _T, _L, _M}),
+    Verb.LIST: _EVERYBODY,
+    Verb.STATUS: _EVERYBODY,
+    Verb.COST: _EVERYBODY,
     Verb.DELETE: frozenset({_O, _T, _L}),
     Verb.EXTEND: frozenset({_O, _T, _L}),
+    Verb.SHARE: frozenset({_O, _L}),
+    Verb.UNSHARE: frozenset({_O, _L}),
+    Verb.KUBECONFIG: frozenset({_O, _T, _L, _S}),
+    Verb.ENABLE: frozenset({_O, _T, _L}),
     Verb.APPROVE: frozenset({_L}),
     Verb.DENY: frozenset({_L}),
-    Verb.HELP: frozenset({_O, _T, _L, _M}),
+    Verb.HELP: _EVERYBODY,
 }
 
 
@@ -115,6 +125,8 @@ def _own_roles(person: Person, team: Team, cluster: ClusterRow | None) -> frozen
     roles = {Role.MEMBER}
     if cluster is not None and cluster.owner == person.id:
         roles.add(Role.OWNER)
+    if cluster is not None and person.id in cluster.shared_with:
+        roles.add(Role.SHARED)
     if not team.members or person.id in team.members:
         roles.add(Role.TEAMMATE)
     return frozenset(roles)
@@ -138,4 +150,6 @@ def require(verb: Verb, person: Person, team: Team, cluster: ClusterRow | None, 
         raise Denied(verb, "Guests, deactivated accounts and people of other workspaces cannot use this bot.")
     if verb in (Verb.APPROVE, Verb.DENY):
         raise Denied(verb, f"Only a lead of team {team.name} can decide this.", who_can(team))
+    if verb in (Verb.SHARE, Verb.UNSHARE) and cluster is not None:
+        raise Denied(verb, "Only who asked for the cluster and leads can do that.", (cluster.owner, *who_can(team)))
     raise Denied(verb, f"Only members and leads of team {team.name} can do that.", who_can(team))

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ LABEL_MANAGED = "gpu-cluster/managed"
 LABEL_REQUEST = "gpu-cluster/request"
 LABEL_CLUSTER = "gpu-cluster/cluster"
 LABEL_POOL = "gpu-cluster/pool"
+LABEL_PERSON = "gpu-cluster/person"
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class Target:
 class Team:
     """Who belongs together. Slack user ids; `lead_group` is a Slack user group id; `channels` empty: any allowed.
 
-    `budget_per_month` in US dollars a calendar month (UTC), None for no limit.
+    `budget_per_month` in US dollars a calendar month (UTC), None for no limit. `rancher_group`: the principal of the
+    team's group in Rancher.
     """
 
     name: str
@@ -121,6 +124,7 @@ class Team:
     presets: tuple[str, ...] = ()
     targets: tuple[str, ...] = ("default",)
     budget_per_month: float | None = None
+    rancher_group: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,19 @@ class Image:
 
 
 @dataclass(frozen=True)
+class AccessPolicy:
+    """How people get in. `principals`: Rancher principals by Slack user id.
+
+    `tokens`: whether people without one get a token of a service account, by way of Rancher's proxy (`rancher`), by
+    the cluster's own endpoint (`cluster`), or not at all (`off`); good for `token_hours`.
+    """
+
+    principals: Mapping[str, str] = field(default_factory=dict)
+    tokens: str = "rancher"
+    token_hours: int = 8
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """Everything the configuration names, by name."""
 
@@ -160,6 +177,7 @@ class Catalogue:
     presets: dict[str, Preset]
     policy: Policy
     probe_image: Image
+    access: AccessPolicy = AccessPolicy()
 
     def team_of(self, user: str, channel: str) -> Team:
         """The team a person asks for: the one that lists them, else the one that owns the channel, else `default`."""

@@ -16,13 +16,15 @@ from bot.core.ports import (
     JobOrder,
     JobView,
     Node,
+    OwnEndpoint,
     PodTrouble,
     PolicyView,
     Temporary,
+    Token,
     WorldError,
 )
 from bot.core.spec import GPU_RESOURCE, LABEL_REQUEST
-from bot.kube import events, jobs, pods
+from bot.kube import accounts, events, jobs, pods
 from bot.kube.access import Access, Kubeconfig, RancherProxy
 from bot.kube.client import ApiError, Json, KubeClient
 from bot.kube.namespaces import ensure_namespace
@@ -188,6 +190,15 @@ class KubeCluster:
                 continue  # a test failed or a path has gone: the taints have moved, look again
             return
         raise Busy(f"The taints of {node} change all the time.")
+
+    def issue_token(self, account: str, person: str, *, seconds: int) -> Token:
+        return accounts.issue_token(self._client, account, person, seconds=seconds)
+
+    def remove_accounts(self, *, account: str = "", person: str = "") -> None:
+        accounts.remove_accounts(self._client, account=account, person=person)
+
+    def own_endpoint(self) -> OwnEndpoint:
+        return accounts.own_endpoint(self._client)
 
     def _create_or_get(self, body: Json, create: Callable[..., Any], read: Callable[..., Any], request_id: str) -> None:
         name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]

@@ -29,6 +29,8 @@ STEP_TITLES: Mapping[str, str] = {
     "verify": "Measure every GPU",
     "gate": "Open the nodes for work",
     "access": "Give access",
+    "share": "Let them in",
+    "unshare": "Take away what they were given",
     "remove_cluster": "Remove the cluster from Rancher",
     "no_instances": "No machine is left in EC2",
 }

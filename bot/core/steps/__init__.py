@@ -1,6 +1,6 @@
 """The steps, by kind. A process works only on plans whose kinds it knows."""
 
-from bot.core.steps.access import Access
+from bot.core.steps.access import Access, FirstAccess, Share, Unshare
 from bot.core.steps.allocatable import Allocatable
 from bot.core.steps.base import Step
 from bot.core.steps.catalog import Catalog
@@ -30,7 +30,10 @@ _ALL: tuple[Step, ...] = (
     Allocatable(),
     Verify(),
     Gate(),
+    FirstAccess(),
     Access(),
+    Share(),
+    Unshare(),
     RemoveCluster(),
     NoInstances(),
 )

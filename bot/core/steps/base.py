@@ -50,12 +50,13 @@ Outcome = Done | Wait | Fail
 
 @dataclass(frozen=True)
 class Outside:
-    """The outside world of one target."""
+    """The outside world of one target. `rancher_authority`: the CA (PEM in base64) of a Rancher with a private one."""
 
     rancher: Rancher
     cloud: Cloud
     cluster: Callable[[str], Cluster]
     rancher_url: str
+    rancher_authority: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,14 @@ class Look:
 
     @property
     def management_id(self) -> str:
-        return self.facts["cluster_object"]["management_id"]
+        """Rancher's own id of the cluster: as stored, or as an earlier step of this very look has found it.
+
+        Raises ValueError before Rancher has given it one.
+        """
+        found = self.facts.get("cluster_object", {}).get("management_id") or self.cluster.management_id
+        if not found:
+            raise ValueError(f"{self.cluster.name} has no id in Rancher yet")
+        return found
 
     def view(self) -> ClusterView | None:
         """The cluster as Rancher sees it, never older than our last write."""

@@ -67,7 +67,7 @@ class World:
             timings=timings or Timings(),
             seed=seed,
         )
-        self._gateway = Gateway(self.management, token)
+        self.gateway = Gateway(self.management, token)
         self._ticker: asyncio.Task[None] | None = None
 
     @property
@@ -100,11 +100,11 @@ class World:
     def handle(self, call: Call, authorization: str) -> Reply | Watch:
         """Answer one call to Rancher; time has been brought up to date first."""
         self.advance()
-        downstream, template = self._gateway.template(call.path)
+        downstream, template = self.gateway.template(call.path)
         self.calls[downstream, f"{call.method} {template}"] += 1
         if self._out_of_order():
             return Reply(503, "no available server\n", "text/plain")
-        return self._gateway.handle(call, authorization)
+        return self.gateway.handle(call, authorization)
 
     def call_counts(self) -> Obj:
         """Calls by method and path template: Rancher's own API and its clusters' apart, and the total."""

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from bot.sandbox.world.engine import Engine
 from bot.sandbox.world.journal import Journal
 from bot.sandbox.world.kube.kinds import (
+    CLUSTER_PROXY_CONFIG,
     MACHINE,
     MACHINE_CONFIG,
     MANAGEMENT,
@@ -66,6 +67,8 @@ class Management:
             return webhook.admit_cluster(obj, namespace, credentials=CREDENTIALS, user=USER)
         if kind is MACHINE_CONFIG:
             return webhook.admit_machine_config(obj, namespace)
+        if kind is CLUSTER_PROXY_CONFIG:
+            return webhook.admit_proxy_config(obj, namespace, self.store.all(kind, namespace))
         raise ApiError(405, "MethodNotAllowed", f"{kind.resource} are made by Rancher itself")
 
     def update(self, kind: Kind, old: Obj, new: Obj) -> Obj:
@@ -88,6 +91,9 @@ class Management:
     def forget(self, cluster: ProvisionedCluster) -> None:
         """The cluster is gone."""
         self.clusters.pop(cluster.mid, None)
+        for config in self.store.all(CLUSTER_PROXY_CONFIG, cluster.mid):
+            self.store.remove(CLUSTER_PROXY_CONFIG, config["metadata"]["name"], cluster.mid)
+        self.store.remove(NAMESPACE, cluster.mid)
         self._by_name.pop(cluster.name, None)
 
     def _changed(self, change: Change) -> None:
@@ -110,6 +116,7 @@ class Management:
             cluster = ProvisionedCluster(self, change.obj, self.timings.jittered(seed), seed)
             self._by_name[name] = cluster
             self.clusters[cluster.mid] = cluster
+            self.store.create(NAMESPACE, {"metadata": {"name": cluster.mid}, "status": {"phase": "Active"}})
             return
         found = self._by_name.get(name)
         if found is None or change.type != "MODIFIED":
