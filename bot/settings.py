@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.core.impossible import IMPOSSIBLE
 from bot.core.ports import Temporary
-from bot.core.spec import AccessPolicy, Catalogue, Image, Policy, PoolSpec, Preset, Target, Team
+from bot.core.spec import NAME, AccessPolicy, Catalogue, EnablePolicy, Image, Policy, PoolSpec, Preset, Target, Team
 
 _SECRETS = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "RANCHER_TOKEN")
 _USER = Annotated[str, StringConstraints(pattern=r"^[UW][A-Z0-9]+$")]
@@ -173,6 +173,13 @@ class AccessSection(_Strict):
     token_hours: Annotated[int, Field(ge=1, le=24)] = 8
 
 
+class EnableSection(_Strict):
+    """Clusters of Rancher that were there before us: name → the team whose leads decide."""
+
+    clusters: dict[Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")], str] = {}
+    operator: Annotated[str, StringConstraints(pattern=r"^v\d+\.\d+\.\d+$")] = "v26.7.0"
+
+
 class ConfigFile(_Strict):
     slack: SlackSection = SlackSection()
     team: dict[str, TeamSection]
@@ -181,6 +188,7 @@ class ConfigFile(_Strict):
     policy: PolicySection = PolicySection()
     verify: VerifySection = VerifySection()
     access: AccessSection = AccessSection()
+    enable: EnableSection = EnableSection()
 
     @model_validator(mode="after")
     def _something_to_choose(self) -> ConfigFile:
@@ -190,7 +198,7 @@ class ConfigFile(_Strict):
 
     def dangling(self) -> list[tuple[tuple[str, ...], str]]:
         """Names that stand for nothing: the key where each stands, and what is wrong with it."""
-        return [
+        found: list[tuple[tuple[str, ...], str]] = [
             (("team", name, key), f"there is no [{section}.{wanted}]")
             for name, team in self.team.items()
             for key, section, wanted_names, known in (
@@ -199,6 +207,12 @@ class ConfigFile(_Strict):
             )
             for wanted in wanted_names
             if wanted not in known
+        ]
+        owners = self.enable.clusters.items()
+        return found + [
+            (("enable", "clusters", name), f"there is no [team.{team}]")
+            for name, team in owners
+            if team not in self.team
         ]
 
 
@@ -337,6 +351,7 @@ def catalogue_of(config: ConfigFile) -> Catalogue:
         policy=Policy(**config.policy.model_dump()),
         probe_image=config.verify.probe_image(),
         access=AccessPolicy(**config.access.model_dump()),
+        enable=EnablePolicy(**config.enable.model_dump()),
     )
 
 

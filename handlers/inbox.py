@@ -30,6 +30,7 @@ class Gesture(StrEnum):
     SHARE = "share"
     UNSHARE = "unshare"
     KUBECONFIG = "kubeconfig"
+    ENABLE = "enable"
     APPROVE = "approve"
     DENY = "deny"
     LATER = "later"

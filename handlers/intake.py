@@ -171,6 +171,7 @@ class Intake:
             Gesture.SHARE: self._change,
             Gesture.UNSHARE: self._change,
             Gesture.KUBECONFIG: self._kubeconfig,
+            Gesture.ENABLE: self._enable,
             Gesture.APPROVE: self._decide,
             Gesture.DENY: self._decide,
             Gesture.LATER: lambda _, inbound: Reply(answers.later(inbound.name)),
@@ -198,6 +199,13 @@ class Intake:
         name, change = change_of(inbound.gesture, inbound.words, in_thread=bool(inbound.thread_ts))
         name = name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
         return Reply(answers.change_taken(self._desk.ask_change(ask, name, change)))
+
+    def _enable(self, ask: Ask, inbound: Inbound) -> Reply:
+        if not self._directory.is_in(ask.channel):
+            return Reply(answers.not_invited(ask.channel))
+        if not inbound.name:
+            return Reply(answers.no_name(inbound.gesture))
+        return Reply(answers.got_it(self._desk.ask_enable(ask, inbound.name).cluster))
 
     def _kubeconfig(self, ask: Ask, inbound: Inbound) -> Reply:
         name = inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster

@@ -65,8 +65,8 @@ def issue(outside: Outside, cluster: ClusterRow, row: CredentialRow, policy: Acc
 
 
 def revoke(outside: Outside, cluster: ClusterRow, row: CredentialRow) -> None:
-    """Remove the account, and with it every token of it. A cluster that is gone has taken it along."""
-    if cluster.state != ClusterState.GONE and cluster.management_id:
+    """Remove the account, and with it every token of it. A cluster of ours that is gone has taken it along."""
+    if (cluster.enabled or cluster.state != ClusterState.GONE) and cluster.management_id:
         outside.cluster(cluster.management_id).remove_accounts(account=row.account)
 
 

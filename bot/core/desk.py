@@ -116,6 +116,36 @@ class Desk:
         self._wake()
         return told
 
+    def ask_enable(self, ask: Ask, name: str) -> Story:
+        """Write down that a cluster which is there already shall be enabled; its survey starts at once.
+
+        Raises `Denied`, `Invalid`, or `Conflict` for one that is not on the list or has been enabled.
+        """
+        now, listed = self._clock.now(), self._catalogue.enable.clusters
+        if name not in listed:
+            known = ", ".join(sorted(listed)) or "none so far"
+            raise Conflict(
+                f"“{name}” is not on the list of clusters that may be enabled.",
+                f"On it are: {known}. Whoever runs the bot can add it under [enable] clusters.",
+            )
+        team = self._team(listed[name])
+        require(Verb.ENABLE, self._directory.person(ask.user), team, None, self._directory)
+        request_id = request_id_for(ask.key)
+        cluster = ClusterRow(
+            id=f"k-{request_id[2:]}", name=name, team=team.name, target=team.targets[0], owner=ask.user,
+            channel=ask.channel, state=ClusterState.BUILDING, created_at=now, enabled=True,
+        )  # fmt: skip
+        request = self._request(request_id, Kind.ENABLE, cluster, ask, "{}", now)
+        with self._store.transaction() as tx:
+            if (known_story := self._known(tx, request_id)) is not None:
+                return known_story
+            if (living := tx.living_cluster(name)) is not None:
+                raise _enabled_already(living)
+            lifecycle.open_create(tx, cluster, request, approvals_channel=self._approvals_channel)
+            told = self._tell(tx, request_id)
+        self._wake()
+        return told
+
     def ask_delete(self, ask: Ask, name: str) -> Story:
         """Write a delete down; it waits for a lead. Raises `Denied`, `Invalid` or `Conflict`."""
         now = self._clock.now()
@@ -355,7 +385,7 @@ class Desk:
             spec=spec,
             asked_at=now,
             next_look_at=now,
-            plan=plan.freeze(plan.plan_for(kind)),
+            plan=plan.freeze(plan.plan_for(kind, enabled=cluster.enabled)),
         )
 
     def _known(self, tx: Tx, request_id: str) -> Story | None:
@@ -392,6 +422,17 @@ class Desk:
 
 _ASIDE = (Kind.SHARE, Kind.UNSHARE)
 """Kinds that say nothing about how the cluster is, once they are over."""
+
+
+def _enabled_already(cluster: ClusterRow) -> Conflict:
+    if cluster.enabled:
+        return Conflict(
+            f"“{cluster.name}” is {cluster.state} already.", f"/gpu-cluster status {cluster.name}; delete forgets it."
+        )
+    return Conflict(
+        f"The name “{cluster.name}” belongs to a cluster that this bot made for <@{cluster.owner}>.",
+        "It was enabled when it was made.",
+    )
 
 
 def _must_be_usable(cluster: ClusterRow) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.core.spec import GPU_TAINT, UNVERIFIED_TAINT, Envelope
+from bot.core.spec import GPU_TAINT, UNVERIFIED_TAINT, Envelope, Taint
 
 REPO_NAME = "nvidia"
 REPO_URL = "https://helm.ngc.nvidia.com/nvidia"
@@ -28,18 +28,27 @@ _CONTROL_PLANE = [
 ]
 
 
+def _toleration(taint: Taint) -> dict[str, str]:
+    value = {"operator": "Equal", "value": taint.value} if taint.value else {"operator": "Exists"}
+    return {"key": taint.key, **value, "effect": taint.effect}
+
+
 def operator_values(envelope: Envelope) -> dict[str, Any]:
     """The chart's values. The three toleration lists are separate in the chart: each needs both taints.
 
     Automatic driver upgrades are off: one would evict people's GPU pods.
     """
     driver: dict[str, Any] = {"upgradePolicy": {"autoUpgrade": False}}
+    existing = envelope.existing
+    taints = [*_OUR_TAINTS, *map(_toleration, existing.taints if existing else ())]
+    if existing and existing.host_driver:
+        driver["enabled"] = False
     if envelope.driver:
         driver["version"] = envelope.driver
     return {
-        "operator": {"tolerations": [*_CONTROL_PLANE, *_OUR_TAINTS]},
-        "daemonsets": {"tolerations": _OUR_TAINTS},
-        "node-feature-discovery": {"worker": {"tolerations": [*_CONTROL_PLANE, *_OUR_TAINTS]}},
+        "operator": {"tolerations": [*_CONTROL_PLANE, *taints]},
+        "daemonsets": {"tolerations": taints},
+        "node-feature-discovery": {"worker": {"tolerations": [*_CONTROL_PLANE, *taints]}},
         "toolkit": {"env": [{"name": "CONTAINERD_SOCKET", "value": _CONTAINERD_SOCKET}]},
         "driver": driver,
     }

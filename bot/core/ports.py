@@ -256,6 +256,17 @@ class AppView:
 
 
 @dataclass(frozen=True)
+class Release:
+    """A Helm release of some chart, wherever it is."""
+
+    name: str
+    namespace: str
+    chart: str
+    version: str
+    status: str
+
+
+@dataclass(frozen=True)
 class ChartOrder:
     """What to install: an exact version, and values as Helm takes them."""
 
@@ -315,6 +326,9 @@ class Rancher(Protocol):
         """The last lines of Helm's own output; '' when it is gone."""
 
     def app(self, management_id: str, namespace: str, release: str) -> AppView | None: ...
+    def releases(self, management_id: str) -> tuple[Release, ...]:
+        """Every Helm release in that cluster."""
+
     def has_role(self, role: str) -> bool:
         """Whether a role of that id exists and is visible to us."""
 
@@ -325,7 +339,8 @@ class Rancher(Protocol):
         """
 
     def unbind(self, management_id: str, person: str) -> None:
-        """Take away every role that `bind_role` gave to that person in that cluster; others' gifts stay."""
+        """Take away every role that `bind_role` gave to that person in that cluster, to everybody where `person` is
+        ''; others' gifts stay."""
 
     def let_tokens_through(self, management_id: str, *, may_change: bool) -> None:
         """See to it that Rancher's proxy takes tokens of that cluster's own service accounts.
@@ -475,6 +490,9 @@ class Cluster(Protocol):
 
     def remove_accounts(self, *, account: str = "", person: str = "") -> None:
         """Remove that one account, or all of that person's, with their rights: their tokens end with them."""
+
+    def device_classes(self) -> tuple[str, ...]:
+        """Names of the DeviceClasses of dynamic resource allocation; empty where the cluster has none."""
 
     def own_endpoint(self) -> OwnEndpoint:
         """Where the API server itself listens. Raises `Permanent` where the cluster does not say."""

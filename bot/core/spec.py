@@ -169,6 +169,17 @@ class AccessPolicy:
 
 
 @dataclass(frozen=True)
+class EnablePolicy:
+    """Which clusters of Rancher that are there already may be enabled: the team that owns each, by its name.
+
+    `operator` is the version that is installed where there is none.
+    """
+
+    clusters: Mapping[str, str] = field(default_factory=dict)
+    operator: str = "v26.7.0"
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """Everything the configuration names, by name."""
 
@@ -178,6 +189,7 @@ class Catalogue:
     policy: Policy
     probe_image: Image
     access: AccessPolicy = AccessPolicy()
+    enable: EnablePolicy = EnablePolicy()
 
     def team_of(self, user: str, channel: str) -> Team:
         """The team a person asks for: the one that lists them, else the one that owns the channel, else `default`."""
@@ -244,11 +256,28 @@ class GpuExpectation:
 
 
 @dataclass(frozen=True)
+class Existing:
+    """A cluster that was there before us, as the survey found it.
+
+    `nodes`: its GPU nodes by name, with how many GPUs each should hand out, None where nobody can tell.
+    `taints`: those of its GPU nodes, which the operator must tolerate. `adopted`: its GPU Operator stays as it is.
+    `host_driver`: the driver is installed on the machines, so the operator brings none.
+    """
+
+    management_id: str
+    nodes: tuple[tuple[str, int | None], ...]
+    taints: tuple[Taint, ...] = ()
+    adopted: bool = False
+    host_driver: bool = False
+
+
+@dataclass(frozen=True)
 class Envelope:
     """What exactly is approved. Its hash binds the approval; the engine refuses anything outside it.
 
     `max_price_per_hour` in US dollars for machines and disks, None where no price is known; `gpu_price_per_hour` is
     the GPU machines' part of it. `places`: types and zones in the order in which they may be tried.
+    `existing`: nothing is made, this is what is there.
     """
 
     name: str
@@ -272,6 +301,7 @@ class Envelope:
     max_price_per_hour: float | None = None
     gpu_price_per_hour: float | None = None
     places: tuple[Place, ...] = ()
+    existing: Existing | None = None
 
     @property
     def max_cost(self) -> float | None:
@@ -284,7 +314,10 @@ class Envelope:
 
     def digest(self) -> str:
         """SHA-256 over the canonical JSON: equal envelopes, equal digests, on every machine."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        whole = dataclasses.asdict(self)
+        if self.existing is None:
+            del whole["existing"]  # envelopes of the first release had none, and their approvals still hold
+        text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -398,7 +431,16 @@ def envelope_from_json(text: str) -> Envelope:
         for pool in raw["pools"]
     )
     places = tuple(Place(**place) for place in raw.get("places", []))
-    return Envelope(**{**raw, "pools": pools, "gpu": GpuExpectation(**raw["gpu"]), "places": places})
+    there = raw.get("existing")
+    existing = there and Existing(
+        **{
+            **there,
+            "nodes": tuple((name, count) for name, count in there["nodes"]),
+            "taints": tuple(Taint(**t) for t in there["taints"]),
+        }
+    )
+    gpu = GpuExpectation(**raw["gpu"])
+    return Envelope(**{**raw, "pools": pools, "gpu": gpu, "places": places, "existing": existing})
 
 
 def spec_from_json(text: str) -> ClusterSpec:

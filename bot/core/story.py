@@ -61,6 +61,7 @@ class Story:
     state: RequestState
     cluster: str
     cluster_state: ClusterState
+    enabled: bool
     requester: str
     team: str
     channel: str
@@ -111,6 +112,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         state=request.state,
         cluster=cluster.name,
         cluster_state=cluster.state,
+        enabled=cluster.enabled,
         requester=request.requester,
         team=request.team,
         channel=request.channel,

@@ -197,6 +197,16 @@ class KubeCluster:
     def remove_accounts(self, *, account: str = "", person: str = "") -> None:
         accounts.remove_accounts(self._client, account=account, person=person)
 
+    def device_classes(self) -> tuple[str, ...]:
+        """v1 since Kubernetes 1.34; a cluster without the API answers 404 (kubernetes: pkg/apis/resource)."""
+        found: list[str] = []
+        for version in ("v1", "v1beta1"):
+            listed = self._client.find(
+                self._client.custom.list_cluster_custom_object, "resource.k8s.io", version, "deviceclasses"
+            )
+            found += [str(item["metadata"]["name"]) for item in (listed or {}).get("items") or []]
+        return tuple(sorted(set(found)))
+
     def own_endpoint(self) -> OwnEndpoint:
         return accounts.own_endpoint(self._client)
 

@@ -15,6 +15,7 @@ from bot.core.ports import (
     Foreign,
     Permanent,
     RancherAbout,
+    Release,
     RepoView,
     Temporary,
 )
@@ -189,6 +190,9 @@ class RancherAdapter:
         projects = self._client.get("/v3/projects", {"clusterId": management_id, "name": "System"}).get("data") or []
         return next((str(p["id"]) for p in projects if p.get("name") == "System"), None)
 
+    def releases(self, management_id: str) -> tuple[Release, ...]:
+        return self._catalog.releases(management_id)
+
     def has_role(self, role: str) -> bool:
         return self._client.ask("GET", f"/v3/roletemplates/{role}", accept=(403, 404)).error is None
 
@@ -205,7 +209,7 @@ class RancherAdapter:
         there = self._client.get(_BINDINGS, {"clusterId": management_id}).get("data") or []
         for binding in there:
             labels = binding.get("labels") or {}
-            if labels.get(LABEL_MANAGED) == "true" and labels.get(LABEL_PERSON) == person:
+            if labels.get(LABEL_MANAGED) == "true" and person in ("", labels.get(LABEL_PERSON)):
                 self._client.ask("DELETE", f"{_BINDINGS}/{binding['id']}", accept=(404,))
 
     def let_tokens_through(self, management_id: str, *, may_change: bool) -> None:

@@ -21,7 +21,7 @@ def wish(story: Story) -> str:
         case Unshare():
             return "to share no longer"
         case None:
-            return "to delete" if story.kind == Kind.DELETE else "for"
+            return {Kind.DELETE: "to delete", Kind.ENABLE: "to enable"}.get(story.kind, "for")
 
 
 def what(story: Story) -> str:
@@ -33,6 +33,10 @@ def what(story: Story) -> str:
             return "share the cluster"
         case Unshare():
             return "end the sharing"
+        case None if story.kind == Kind.ENABLE:
+            return "enable the GPUs of a cluster that is there: GPU Operator, and every GPU measured"
+        case None if story.enabled:
+            return "forget the cluster; it stays, with its GPU Operator"
         case None:
             return "delete the cluster and its machines"
 

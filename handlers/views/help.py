@@ -19,12 +19,12 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster extend NAME 4h", "keep it longer; a lead confirms"),
     ("/gpu-cluster share NAME @someone", "let somebody else in; unshare NAME @someone ends it"),
     ("/gpu-cluster kubeconfig NAME", "a file of your own, where Rancher has no account for you"),
+    ("/gpu-cluster enable NAME", "GPUs of a cluster that Rancher has already; a lead of its team confirms"),
     ("/gpu-cluster delete NAME", "give it back; a lead confirms"),
     ("@gpu-cluster status", "in a cluster's thread, where slash commands do not exist"),
 )
 
 LATER: Mapping[str, str] = {
-    "enable": "install the GPU Operator from Rancher's Apps page for now.",
     "why": "status NAME shows the step, what it waits for and what was found.",
     "logs": "Rancher's own page of the cluster has the logs of its pods.",
     "verify": "every cluster is measured once, when it is made; status NAME shows the result.",

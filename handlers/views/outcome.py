@@ -26,6 +26,12 @@ def outcome(story: Story) -> Page:
             return changes.done(story)
         case "ready" | "degraded":
             return _usable(story)
+        case "deleted" if story.enabled:
+            said = line(
+                who(story.requester),
+                f" {story.cluster} is forgotten: roles and tokens are taken back, it and its GPU Operator stay.",
+            )
+            return Page(said, (Header(f"{story.cluster}: Forgotten"), Para((said,))))
         case "deleted":
             said = line(
                 who(story.requester), f" {story.cluster} is deleted: Rancher and EC2 show nothing of it any more."
@@ -67,7 +73,8 @@ def getting_in(story: Story) -> list[Part]:
     pairs.append(("Storage class", storage))
     if story.expires_at is not None:
         pairs.append(("Available until", line(moment(story.expires_at))))
-    pairs.append(("Price", line(cost(story))))
+    if not story.enabled:
+        pairs.append(("Price", line(cost(story))))
     first = "download the KubeConfig from that page" if access.role else "set KUBECONFIG to your file"
     return [Fields(tuple(pairs)), Para((line(f"To see a GPU, {first} and paste:"),)), Code(smi_command())]
 
@@ -92,7 +99,8 @@ def _usable(story: Story) -> Page:
         if story.remedy:
             lines.append(line(bold("What to do: "), story.remedy))
         remove = code(f"/gpu-cluster delete {story.cluster}")
-        lines.append(line("Use it as it is, or give it back with ", remove, " and ask again."))
+        if not story.enabled:
+            lines.append(line("Use it as it is, or give it back with ", remove, " and ask again."))
     parts: list[Part] = [Header(f"{story.cluster}: {state.capitalize()}, {told}"), Para(tuple(lines))]
     if state == "degraded":
         parts.append(Bullets(tuple(line(item) for item in story.diagnosis)))
@@ -133,7 +141,7 @@ def _denied(story: Story) -> Page:
     return Page(said, (Header(f"{story.cluster}: Denied"), Para(tuple(lines))))
 
 
-_DOING = {Kind.DELETE: "deleting", Kind.CREATE: "making"}
+_DOING = {Kind.ENABLE: "enabling", Kind.DELETE: "deleting", Kind.CREATE: "making"}
 
 
 def _failed(story: Story) -> Page:
@@ -159,6 +167,9 @@ def _next(story: Story) -> Line:
         return line("Machines may still run and cost money. Type ", again, " to try again.")
     if story.change is not None:
         return line("The cluster itself is as it was.")
+    if story.kind == Kind.ENABLE and story.steps:
+        forget = code(f"/gpu-cluster delete {story.cluster}")
+        return line("What was installed stays in the cluster. ", forget, " forgets it; then it can be asked again.")
     if not story.steps:
         return line("Nothing was made. ", *_again(story))
     remove = code(f"/gpu-cluster delete {story.cluster}")
@@ -166,6 +177,8 @@ def _next(story: Story) -> Line:
 
 
 def _again(story: Story) -> Line:
+    if story.kind == Kind.ENABLE:
+        return line("To ask again, type ", code(f"/gpu-cluster enable {story.cluster}"), ".")
     if story.spec is None:
         return line("To ask again, type ", code(f"/gpu-cluster delete {story.cluster}"), ".")
     return line("To ask again, type ", code(create_line(story.spec)))

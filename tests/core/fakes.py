@@ -36,6 +36,7 @@ from bot.core.ports import (
     PodTrouble,
     PolicyView,
     RancherAbout,
+    Release,
     RepoView,
     Subnet,
     Token,
@@ -238,6 +239,8 @@ class FakeRancher(Scripted):
         self.roles: frozenset[str] = frozenset({"cluster-member", "gpu-cluster-user"})
         self.unbound: list[str] = []
         self.tokens: WorldError | None = None
+        self.existing = False
+        self.charts_there: tuple[Release, ...] = ()
         self.orders: list[ChartOrder] = []
         self.crash_after_install = False
         self.helm_seconds = 0.0
@@ -286,7 +289,7 @@ class FakeRancher(Scripted):
             self.lingers -= 1
             if self.lingers < 0 and self.label:
                 self.label, self._cloud.left = "", ()
-        if not self.label:
+        if not self.label and not self.existing:
             return None
         return ClusterView(
             name=name,
@@ -357,6 +360,10 @@ class FakeRancher(Scripted):
             self.release = dataclasses.replace(self.release, status="deployed")
         return self.release
 
+    def releases(self, management_id: str) -> tuple[Release, ...]:
+        self._ask()
+        return self.charts_there
+
     def has_role(self, role: str) -> bool:
         self._ask()
         return role in self.roles
@@ -400,6 +407,7 @@ class FakeKube(Scripted):
         self.results: dict[str, JobView] = {}
         self.opened: list[str] = []
         self.accounts: dict[str, str] = {}
+        self.classes: tuple[str, ...] = ()
 
     def version(self) -> str:
         self._ask()
@@ -457,7 +465,8 @@ class FakeKube(Scripted):
         raise AssertionError("Jobs are kept: their logs are evidence")
 
     def remove_namespace(self, name: str, request_id: str) -> None:
-        raise AssertionError("the namespace goes with its cluster")
+        assert self._rancher.existing, "the namespace goes with its cluster"
+        self.namespaces.pop(name, None)
 
     def gpus_in_use(self) -> Mapping[str, int]:
         self._ask()
@@ -486,6 +495,10 @@ class FakeKube(Scripted):
         self._ask()
         assert bool(account) != bool(person)
         self.accounts = {k: v for k, v in self.accounts.items() if account not in ("", k) or person not in ("", v)}
+
+    def device_classes(self) -> tuple[str, ...]:
+        self._ask()
+        return self.classes
 
     def own_endpoint(self) -> OwnEndpoint:
         self._ask()

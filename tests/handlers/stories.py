@@ -168,6 +168,7 @@ def stories(draw: st.DrawFn) -> Story:
         kind=kind,
         state=draw(st.sampled_from(RequestState)),
         cluster=draw(NAME),
+        enabled=draw(st.booleans()),
         cluster_state=draw(st.sampled_from(ClusterState)),
         requester=draw(USER),
         team=draw(TEXT),

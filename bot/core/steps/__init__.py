@@ -6,6 +6,7 @@ from bot.core.steps.base import Step
 from bot.core.steps.catalog import Catalog
 from bot.core.steps.cluster_object import ClusterObject
 from bot.core.steps.control_plane import ControlPlane
+from bot.core.steps.forget import Forget
 from bot.core.steps.gate import Gate
 from bot.core.steps.gpu_labels import GpuLabels
 from bot.core.steps.machine_configs import MachineConfigs
@@ -34,6 +35,7 @@ _ALL: tuple[Step, ...] = (
     Access(),
     Share(),
     Unshare(),
+    Forget(),
     RemoveCluster(),
     NoInstances(),
 )

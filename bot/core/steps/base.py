@@ -8,7 +8,8 @@ from typing import Protocol
 
 from bot.core.ports import Clock, Cloud, Cluster, ClusterView, Node, Rancher
 from bot.core.records import ClusterRow, RequestRow, StepRow
-from bot.core.spec import LABEL_POOL, Catalogue, Envelope, Pool
+from bot.core.spec import LABEL_POOL, Catalogue, Envelope, GpuExpectation, Pool
+from bot.core.survey import expectation
 
 Facts = Mapping[str, str]
 
@@ -116,10 +117,24 @@ class Look:
         return self.outside.rancher.observe(self.order.name, newer_than=written)
 
     def gpu_nodes(self) -> list[Node]:
-        """The nodes of the GPU pools, by name."""
+        """The nodes of the GPU pools, or those that the survey found, by name."""
+        if (existing := self.order.existing) is not None:
+            found = {name for name, _ in existing.nodes}
+            return sorted((n for n in self.downstream.nodes() if n.name in found), key=lambda node: node.name)
         pools = {pool.name for pool in self.order.gpu_pools}
         nodes = [n for n in self.downstream.nodes() if n.labels.get(LABEL_POOL) in pools]
         return sorted(nodes, key=lambda node: node.name)
+
+    @property
+    def gpus_wanted(self) -> int:
+        """As ordered; in a cluster that was there before us, as its nodes' labels say by now."""
+        if self.order.existing is None:
+            return self.order.gpus
+        return sum(expectation(node).count for node in self.gpu_nodes())
+
+    def expected(self, node: Node) -> GpuExpectation:
+        """What that node should have."""
+        return self.order.gpu if self.order.existing is None else expectation(node)
 
     @property
     def gpu_pool(self) -> Pool:
