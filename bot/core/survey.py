@@ -20,7 +20,7 @@ from bot.core.spec import (
     Taint,
 )
 
-COUNT, REPLICAS, MIG = "nvidia.com/gpu.count", "nvidia.com/gpu.replicas", "nvidia.com/mig.strategy"
+COUNT, REPLICAS = "nvidia.com/gpu.count", "nvidia.com/gpu.replicas"
 TYPE = "node.kubernetes.io/instance-type"
 
 _SEEN = (
@@ -86,12 +86,12 @@ def has_gpu(node: Node) -> bool:
 
 
 def expected_gpus(node: Node) -> int | None:
-    """How many the node should hand out: GPU Feature Discovery's count, times the replicas of time-slicing, or its MIG
-    devices; None before it has looked (NVIDIA/k8s-device-plugin: docs/gpu-feature-discovery)."""
+    """How many the node should hand out, by the labels of GPU Feature Discovery: its MIG devices where the strategy is
+    mixed, else its count (of MIG devices, too, where it is single), times the replicas of time-slicing. None before it
+    has looked (NVIDIA/k8s-device-plugin: docs/gpu-feature-discovery)."""
     labels = node.labels
-    if labels.get(MIG, "none") != "none":
-        devices = [int(value) for key, value in labels.items() if _MIG_COUNT.fullmatch(key) and value.isdigit()]
-        return sum(devices) if devices else None
+    if devices := [int(value) for key, value in labels.items() if _MIG_COUNT.fullmatch(key) and value.isdigit()]:
+        return sum(devices)
     count, replicas = labels.get(COUNT, ""), labels.get(REPLICAS, "")
     if not count.isdigit():
         return node.gpu_capacity or None

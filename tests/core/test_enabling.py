@@ -163,8 +163,8 @@ def test_taints_and_a_driver_on_the_host_reach_the_chart(lab: Stage) -> None:
     [
         ({"nvidia.com/gpu.count": "8"}, 8, 8),
         ({"nvidia.com/gpu.count": "2", "nvidia.com/gpu.replicas": "4"}, 8, 8),
-        ({"nvidia.com/mig.strategy": "single", "nvidia.com/mig-1g.10gb.count": "7"}, 7, 7),
-        ({"nvidia.com/mig.strategy": "mixed"}, 0, None),
+        ({"nvidia.com/mig.strategy": "single", "nvidia.com/gpu.count": "7"}, 7, 7),
+        ({"nvidia.com/mig.strategy": "mixed", "nvidia.com/gpu.count": "1", "nvidia.com/mig-1g.10gb.count": "7"}, 0, 7),
         ({}, 0, None),
         ({}, 4, 4),
     ],

@@ -33,7 +33,8 @@ class World:
     """A simulated Rancher and its clusters.
 
     ``ec2_endpoint`` is the URL of an EC2 stand-in in which instances really start and end. ``faults`` are names
-    of :data:`~bot.sandbox.world.faults.FAULTS`. With a manual clock nothing happens but in :meth:`advance`,
+    of :data:`~bot.sandbox.world.faults.FAULTS`;
+    ``existing`` are clusters that are there from the start. With a manual clock nothing happens but in :meth:`advance`,
     which then also waits for EC2.
 
     Raises:
@@ -50,6 +51,7 @@ class World:
         seed: int = 0,
         token: str = "token-bot:sandbox",  # noqa: S107 - opens nothing but a stand-in
         timings: Timings | None = None,
+        existing: Iterable[str] = (),
     ) -> None:
         self.clock = clock
         self.faults = checked(faults)
@@ -67,6 +69,8 @@ class World:
             timings=timings or Timings(),
             seed=seed,
         )
+        for name in existing:
+            self.management.import_cluster(name)
         self.gateway = Gateway(self.management, token)
         self._ticker: asyncio.Task[None] | None = None
 

@@ -19,6 +19,7 @@ from bot.sandbox.world.kube.kinds import (
 from bot.sandbox.world.kube.objects import ApiError, Change, Obj, ObjectStore
 from bot.sandbox.world.rancher import webhook
 from bot.sandbox.world.rancher.ec2 import Ec2
+from bot.sandbox.world.rancher.imported import ImportedCluster
 from bot.sandbox.world.rancher.provisioning import ProvisionedCluster
 from bot.sandbox.world.rancher.release import Release
 from bot.sandbox.world.timings import Timings
@@ -88,6 +89,10 @@ class Management:
         """See :class:`~bot.sandbox.world.kube.host.ApiHost`; a bot has no right to make these."""
         raise ApiError(403, "Forbidden", f"{service_account['metadata']['name']}: no token for {seconds} s")
 
+    def import_cluster(self, name: str) -> None:
+        """A cluster is there that nobody made through Rancher's pools."""
+        self.store.create(PROVISIONING_CLUSTER, {"metadata": {"name": name, "namespace": "fleet-default"}, "spec": {}})
+
     def forget(self, cluster: ProvisionedCluster) -> None:
         """The cluster is gone."""
         self.clusters.pop(cluster.mid, None)
@@ -113,7 +118,8 @@ class Management:
         if change.type == "ADDED":
             self._made += 1
             seed = self._seed * 1000 + self._made
-            cluster = ProvisionedCluster(self, change.obj, self.timings.jittered(seed), seed)
+            made = ProvisionedCluster if "rkeConfig" in change.obj["spec"] else ImportedCluster
+            cluster = made(self, change.obj, self.timings.jittered(seed), seed)
             self._by_name[name] = cluster
             self.clusters[cluster.mid] = cluster
             self.store.create(NAMESPACE, {"metadata": {"name": cluster.mid}, "status": {"phase": "Active"}})
