@@ -61,7 +61,6 @@ class Story:
     state: RequestState
     cluster: str
     cluster_state: ClusterState
-    enabled: bool
     requester: str
     team: str
     channel: str
@@ -84,6 +83,7 @@ class Story:
     incident: str
     report: Report | None
     access: Access | None
+    enabled: bool = False
     change: Change | None = None
 
     @property

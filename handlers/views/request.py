@@ -153,8 +153,8 @@ def _existing(envelope: Envelope, there: Existing) -> list[tuple[str, Line]]:
     driver = ", no driver: the machines have one" if there.host_driver else ""
     taints = ", ".join(f"{t.key}:{t.effect}" for t in there.taints)
     return [
-        ("GPU nodes", line(f"{names}{more}")),
-        ("GPU Operator", line(f"{operator}{driver}{f'; tolerates {taints}' if taints else ''}")),
+        ("GPU nodes", line(clip(f"{names}{more}", 900))),
+        ("GPU Operator", line(clip(f"{operator}{driver}{f'; tolerates {taints}' if taints else ''}", 900))),
         ("Probe", line(envelope.probe_image)),
         ("Price", line("nothing by this bot: the machines are there")),
     ]

@@ -1,4 +1,4 @@
-"""A cluster that was there is enabled, shared, opened with a kubeconfig of one's own, and given back; as people do it."""
+"""A cluster that was there is enabled, shared, opened with a kubeconfig, and given back; as people do it."""
 
 from __future__ import annotations
 
