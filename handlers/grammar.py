@@ -19,6 +19,8 @@ _SINGLE_QUOTED = re.compile(r"(?<!\w)‘([^‘]*?)’(?!\w)")
 _DASHES = re.compile(r"(?<!\S)[–—]+(?=[A-Za-z])")
 # As Slack sends a mention, which its own escaping tells from typed text; the label may hold anything but ">".
 _MENTION = re.compile(r"<@([UW][A-Z0-9]{1,30})(?:\|[^>]*)?>")
+_UNQUOTED = re.compile(r"[\s'\"‘’“”„‟]")
+"""What a person's name, as the label of a mention, must not hold: a quotation mark of theirs opens nothing here."""
 _FIELDS = ("name", "preset", "gpus", "hours", "reason")
 _OPTION = re.compile(r"(?P<dashes>-{0,2})(?P<key>[A-Za-z]+)(?P<given>=(?P<value>.*))?", re.DOTALL)
 
@@ -42,7 +44,7 @@ def unescape(text: str) -> str:
 
 def split(text: str) -> Words:
     """Take a line apart. Quotes may be curly; an unbalanced one is named, and the first word is kept."""
-    typed = unescape(_MENTION.sub(r"<@\1>", text)).strip()
+    typed = unescape(_MENTION.sub(lambda mention: _UNQUOTED.sub("", mention[0]), text)).strip()
     try:
         words = shlex.split(_typewritten(typed))
     except ValueError:
