@@ -25,6 +25,7 @@ class Gesture(StrEnum):
     STATUS = "status"
     COST = "cost"
     """What clusters cost; `name` is one of them, or empty for all."""
+    EXPORT = "export"
     HELP = "help"
     EXTEND = "extend"
     SHARE = "share"

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bot.core.desk import Ask, Conflict, Desk
+from bot.core.exporting import Made
 from bot.core.looking import new_incident
 from bot.core.policy import Denied
 from bot.core.ports import Clock, Store, WorldError
@@ -21,6 +22,7 @@ from handlers.grammar import change_of
 from handlers.inbox import Gesture, Inbound, Inbox, inbound_from_json
 from handlers.views import answers
 from handlers.views.costs import costs
+from handlers.views.export import export_page
 from handlers.views.help import Rights, help_page
 from handlers.views.listing import listing
 from handlers.views.page import Page
@@ -60,10 +62,12 @@ class Intake:
         clock: Clock,
         channels: tuple[str, ...] = (),
         workers: int = 6,
+        write_down: Callable[[Made], str] = lambda _: "",
     ) -> None:
         self._store, self._inbox, self._desk, self._directory = store, inbox, desk, directory
         self._answerer, self._clock, self._channels = answerer, clock, channels
         self._workers = workers
+        self._write_down = write_down
         self._free = threading.Semaphore(workers)
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="intake")
@@ -166,6 +170,7 @@ class Intake:
             Gesture.LIST: lambda ask, _: Reply(listing(self._desk.stories(ask))),
             Gesture.STATUS: self._status,
             Gesture.COST: self._cost,
+            Gesture.EXPORT: self._export,
             Gesture.HELP: lambda ask, _: Reply(self._help(ask)),
             Gesture.EXTEND: self._change,
             Gesture.SHARE: self._change,
@@ -226,6 +231,13 @@ class Intake:
         if inbound.name and name_problem(inbound.name) is not None:
             raise Conflict("That is not a cluster's name.", "/gpu-cluster cost shows all there are.")
         return Reply(costs(self._desk.costs(ask, inbound.name)), visible=bool(inbound.thread_ts))
+
+    def _export(self, ask: Ask, inbound: Inbound) -> Reply:
+        """For the one who asks, and for nobody else in the channel."""
+        if name_problem(inbound.name) is not None:
+            raise Conflict("That is not a cluster's name.", "/gpu-cluster export NAME; /gpu-cluster list shows them.")
+        found = self._desk.made(ask, inbound.name)
+        return Reply(export_page(inbound.name, self._write_down(found)))
 
     def _decide(self, ask: Ask, inbound: Inbound) -> Reply:
         request_id, _, seen = inbound.name.partition(".")

@@ -11,6 +11,7 @@ from typing import Any
 from bot.core import credentials, ledger, lifecycle, plan, spending, story
 from bot.core.changes import Change, Share, change_to_json, kind_of
 from bot.core.conflict import Conflict as Conflict
+from bot.core.exporting import Made, made
 from bot.core.kinds import rules_of
 from bot.core.ledger import Account, Committed
 from bot.core.measuring import documents
@@ -335,6 +336,19 @@ class Desk:
             for request_id in waiting:
                 lifecycle.rerender(tx, request_id, urgent=False)
         self._wake()
+
+    def made(self, ask: Ask, name: str) -> Made:
+        """What a cluster was made of. Raises `Denied`, or `Conflict` when there is none, or nothing resolved yet."""
+        with self._store.reading() as tx:
+            cluster = tx.living_cluster(name)
+            if cluster is None:
+                raise Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
+            found = made(tx, cluster)
+        person = self._directory.person(ask.user)
+        require(Verb.EXPORT, person, self._team(cluster.team), cluster, self._directory)
+        if found is None:
+            raise Conflict(f"Nothing has been resolved for {name} yet.", f"/gpu-cluster status {name}")
+        return found
 
     def costs(self, ask: Ask, name: str = "") -> Costs:
         """The bill of every cluster of this month, or of all that bore a name. Raises `Denied` or `Conflict`."""

@@ -173,6 +173,7 @@ def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_
             checks=checks,
             envelope=to_json(found.envelope),
             envelope_hash=found.envelope.digest(),
+            plan=_plan_of(request, found.envelope),
             lapses_at=lapses_at,
             next_look_at=lapses_at,
         )
@@ -190,6 +191,12 @@ def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_
     post(tx, failed, MessageKind.OUTCOME, at)
     free_name(tx, failed, at)
     return failed
+
+
+def _plan_of(request: RequestRow, envelope: Envelope) -> str:
+    """The plan for what was resolved; one of another release stays as it is."""
+    own = request.plan == plan.freeze(plan.plan_for(request.kind))
+    return plan.freeze(plan.plan_for(request.kind, envelope)) if own else request.plan
 
 
 def approve(tx: Tx, request: RequestRow, user: str, because: str, at: float, *, needed: int) -> int:

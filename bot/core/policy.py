@@ -21,6 +21,7 @@ class Verb(StrEnum):
     UNSHARE = "unshare"
     KUBECONFIG = "kubeconfig"
     ENABLE = "enable"
+    EXPORT = "export"
     APPROVE = "approve"
     DENY = "deny"
     HELP = "help"
@@ -48,6 +49,7 @@ _ALLOWED: dict[Verb, frozenset[Role]] = {
     Verb.UNSHARE: frozenset({_O, _L}),
     Verb.KUBECONFIG: frozenset({_O, _T, _L, _S}),
     Verb.ENABLE: frozenset({_O, _T, _L}),
+    Verb.EXPORT: frozenset({_O, _T, _L}),
     Verb.APPROVE: frozenset({_L}),
     Verb.DENY: frozenset({_L}),
     Verb.HELP: _EVERYBODY,

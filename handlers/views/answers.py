@@ -17,7 +17,20 @@ from handlers.views.page import Bullets, Page, Para
 from handlers.views.retype import create_line
 from handlers.views.spans import Line, Span, channel, code, joined, line, who
 
-COMMANDS = ("create", "list", "status", "cost", "delete", "extend", "share", "unshare", "kubeconfig", "enable", "help")
+COMMANDS = (
+    "create",
+    "list",
+    "status",
+    "cost",
+    "export",
+    "delete",
+    "extend",
+    "share",
+    "unshare",
+    "kubeconfig",
+    "enable",
+    "help",
+)
 _MENTION = re.compile(r"<@([UW][A-Z0-9]{1,30})>")
 
 

@@ -20,6 +20,7 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster share NAME @someone", "let somebody else in; unshare NAME @someone ends it"),
     ("/gpu-cluster kubeconfig NAME", "a file of your own, where Rancher has no account for you"),
     ("/gpu-cluster enable NAME", "GPUs of a cluster that Rancher has already; a lead of its team confirms"),
+    ("/gpu-cluster export NAME", "the cluster as YAML for a repository, without secrets"),
     ("/gpu-cluster delete NAME", "give it back; a lead confirms"),
     ("@gpu-cluster status", "in a cluster's thread, where slash commands do not exist"),
 )
@@ -31,7 +32,6 @@ LATER: Mapping[str, str] = {
     "scale": "ask for a second cluster with create for now.",
     "cancel": "a lead can deny what waits; delete NAME ends what runs.",
     "retry": "delete NAME, then create it again.",
-    "export": "Rancher's page of the cluster shows it as YAML.",
     "history": "the thread of each request holds its story.",
 }
 """Words that are planned and not there yet, with what to do instead."""

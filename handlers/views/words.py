@@ -22,6 +22,7 @@ STEP_TITLES: Mapping[str, str] = {
     "control_plane": "Control plane and first worker answer",
     "catalog": "Add NVIDIA's chart repository",
     "operator": "Install the GPU Operator",
+    "addons": "Install the add-ons",
     "machines": "All machines have joined",
     "gpu_labels": "GPUs are found on the nodes",
     "policy_ready": "Driver and device plugin are ready",

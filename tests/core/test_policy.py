@@ -20,6 +20,7 @@ TABLE = {
     Verb.COST: EVERYBODY,
     Verb.DELETE: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.EXTEND: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
+    Verb.EXPORT: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.SHARE: {Role.OWNER, Role.LEAD},
     Verb.UNSHARE: {Role.OWNER, Role.LEAD},
     Verb.KUBECONFIG: {Role.OWNER, Role.TEAMMATE, Role.LEAD, Role.SHARED},

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from bot.core.ports import Clock, Cloud, Cluster, ClusterView, Node, Rancher
 from bot.core.records import ClusterRow, RequestRow, StepRow
-from bot.core.spec import LABEL_POOL, Catalogue, Envelope, GpuExpectation, Pool
+from bot.core.spec import LABEL_POOL, Catalogue, Envelope, Pool
 from bot.core.survey import expectation
 
 Facts = Mapping[str, str]
@@ -131,10 +131,6 @@ class Look:
         if self.order.existing is None:
             return self.order.gpus
         return sum(expectation(node).count for node in self.gpu_nodes())
-
-    def expected(self, node: Node) -> GpuExpectation:
-        """What that node should have."""
-        return self.order.gpu if self.order.existing is None else expectation(node)
 
     @property
     def gpu_pool(self) -> Pool:

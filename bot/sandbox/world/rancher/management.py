@@ -65,9 +65,11 @@ class Management:
         if kind.namespaced:
             self.store.get(NAMESPACE, namespace)
         if kind is PROVISIONING_CLUSTER:
-            return webhook.admit_cluster(obj, namespace, credentials=CREDENTIALS, user=USER)
+            cluster = webhook.admit_cluster(obj, namespace, credentials=CREDENTIALS, user=USER)
+            return webhook.without_unknown(cluster, self.release.unknown_fields)
         if kind is MACHINE_CONFIG:
-            return webhook.admit_machine_config(obj, namespace)
+            config = webhook.admit_machine_config(obj, namespace)
+            return webhook.without_unknown(config, self.release.unknown_fields)
         if kind is CLUSTER_PROXY_CONFIG:
             return webhook.admit_proxy_config(obj, namespace, self.store.all(kind, namespace))
         raise ApiError(405, "MethodNotAllowed", f"{kind.resource} are made by Rancher itself")
