@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import functools
@@ -45,6 +46,7 @@ from bot.settings import Environment, Settings
 from bot.store import open_store
 from handlers.answering import Answerer
 from handlers.calls import make_clients
+from handlers.courier import Courier
 from handlers.directory import SlackDirectory
 from handlers.inbox import Inbox
 from handlers.intake import Intake
@@ -114,7 +116,16 @@ class Outsides:
         if target not in self._targets:
             raise Permanent(f"There is no [target.{target}] any more.", "Put it back into gpu-cluster.toml.")
         region = self._targets[target].region
-        return Outside(self.rancher, self.cloud(region), self.cluster, self._environment.rancher_url)
+        return Outside(self.rancher, self.cloud(region), self.cluster, self._environment.rancher_url, self._authority())
+
+    def _authority(self) -> str:
+        """Of a Rancher with a private CA, for other people's kubeconfigs: its PEM in base64, '' for none."""
+        bundle = self._environment.rancher_ca_bundle
+        try:
+            return base64.b64encode(Path(bundle).read_bytes()).decode() if bundle else ""
+        except OSError as error:
+            why = f"RANCHER_CA_BUNDLE: {bundle} cannot be read ({error.strerror})."
+            raise Permanent(why, "It must be the path of a PEM file.") from None
 
     def _cluster(self, management_id: str) -> Cluster:
         return KubeCluster(
@@ -187,7 +198,8 @@ def run_bot(settings: Settings) -> None:
         wake=wake,
     )
     publisher = Publisher(store=store, desk=desk, clock=clock, clients=clients)
-    wakers.append(publisher.wake)
+    courier = Courier(store=store, clock=clock, desk=desk, directory=directory, outside=outsides.of, clients=clients)
+    wakers += [publisher.wake, courier.wake]
     engine.on_written(publisher.wake)
     inbox = Inbox(store, clock)
     channels = tuple(filter(None, (slack.channel, slack.approvals_channel if slack.channel else "")))
@@ -212,6 +224,7 @@ def run_bot(settings: Settings) -> None:
     )
     log.info("gpu-cluster in %s (%s); store %s", installation.team, installation.team_id, store.describe())
     publisher.start()
+    courier.start()
     intake.start()
     _settle_memory(outsides.of, settings.catalogue.targets)
     way_in = _way_in(bolt, environment)
@@ -223,6 +236,7 @@ def run_bot(settings: Settings) -> None:
         way_in.close()
         close_app(bolt)
         intake.stop()
+        courier.stop()
         publisher.stop()
 
 

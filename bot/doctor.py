@@ -10,6 +10,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.core.ports import Cloud, Rancher, Store, WorldError
 from bot.core.spec import Check, Target
+from bot.core.steps.access import FALLBACK_ROLE, SHIPPED_ROLE
 from bot.settings import Environment
 
 _SLACK_REMEDY = {
@@ -54,6 +55,7 @@ def rancher_checks(environment: Environment, make: Callable[[], Rancher], target
         return
     for target in targets:
         yield _asked(f"Cloud credential of {target.name}", lambda target=target: _credential(make(), target))  # type: ignore[misc]
+    yield _asked("Role for people", lambda: _role(make()))
 
 
 def aws_checks(make: Callable[[Target], Cloud], targets: list[Target]) -> Iterator[Check]:
@@ -130,6 +132,16 @@ def _about(rancher: Rancher) -> str:
     if days <= 0:
         raise _No("the token has expired", "Make a new API key in Rancher and set RANCHER_TOKEN.")
     return f"{about.version} as {about.user_id}; the token expires in {days:.0f} days"
+
+
+def _role(rancher: Rancher) -> str:
+    """Not a no: the bot works without it."""
+    if rancher.has_role(SHIPPED_ROLE):
+        return SHIPPED_ROLE
+    return (
+        f"{SHIPPED_ROLE} is not in Rancher, so people get {FALLBACK_ROLE}; "
+        "its admin can apply manifests/rancher/role-template.yaml (docs/operations.md)"
+    )
 
 
 def _credential(rancher: Rancher, target: Target) -> str:

@@ -17,7 +17,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.core.base import BadBase, kubernetes_of, read_base
 from bot.core.ports import Temporary
-from bot.core.spec import Catalogue, Image, Policy, PoolSpec, Preset, Target, Team, distribution_of
+from bot.core.spec import (
+    NAME,
+    AccessPolicy,
+    Catalogue,
+    EnablePolicy,
+    Image,
+    Policy,
+    PoolSpec,
+    Preset,
+    Target,
+    Team,
+    distribution_of,
+)
 from bot.core.wiring import DIRECT, Network
 from bot.sections import AddonSection as AddonSection
 from bot.sections import CountedPoolSection as CountedPoolSection
@@ -26,6 +38,7 @@ from bot.sections import GpuPoolSection, NetworkSection
 _SECRETS = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "RANCHER_TOKEN")
 _IMAGE = Annotated[str, StringConstraints(pattern=r"^[^\s@]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$")]
 _USER = Annotated[str, StringConstraints(pattern=r"^[UW][A-Z0-9]+$")]
+_PRINCIPAL = Annotated[str, StringConstraints(pattern=r"^\w+://\S+$")]
 _GROUP = Annotated[str, StringConstraints(pattern=r"^(S[A-Z0-9]+)?$")]
 _CHANNEL = Annotated[str, StringConstraints(pattern=r"^(C[A-Z0-9]+|G[A-Z0-9]+)?$")]
 
@@ -81,6 +94,7 @@ class TeamSection(_Strict):
     presets: list[str] = []
     targets: Annotated[list[str], Field(min_length=1)] = ["default"]
     budget_per_month: Annotated[float, Field(gt=0)] | None = None
+    rancher_group: Annotated[str, StringConstraints(pattern=r"^(\w+_(group|org|team)://\S+)?$")] = ""
 
     @model_validator(mode="after")
     def _somebody_approves(self) -> TeamSection:
@@ -201,9 +215,21 @@ class VerifySection(_Strict):
 
 
 class AccessSection(_Strict):
-    """Slack user id → Rancher principal (such as local://u-abcde), for the role binding of the requester."""
+    """Slack user id → Rancher principal (such as local://u-abcde), for role bindings.
 
-    principals: dict[_USER, str] = {}
+    Others get a token of a service account inside of their cluster: `tokens` says by which way in, for `token_hours`.
+    """
+
+    principals: dict[_USER, _PRINCIPAL] = {}
+    tokens: Literal["rancher", "cluster", "off"] = "rancher"
+    token_hours: Annotated[int, Field(ge=1, le=24)] = 8
+
+
+class EnableSection(_Strict):
+    """Clusters of Rancher that were there before us: name → the team whose leads decide."""
+
+    clusters: dict[Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")], str] = {}
+    operator: Annotated[str, StringConstraints(pattern=r"^v\d+\.\d+\.\d+$")] = "v26.7.0"
 
 
 class ConfigFile(_Strict):
@@ -215,6 +241,7 @@ class ConfigFile(_Strict):
     network: NetworkSection = NetworkSection()
     verify: VerifySection = VerifySection()
     access: AccessSection = AccessSection()
+    enable: EnableSection = EnableSection()
 
     @model_validator(mode="after")
     def _something_to_choose(self) -> ConfigFile:
@@ -224,7 +251,7 @@ class ConfigFile(_Strict):
 
     def dangling(self) -> list[tuple[tuple[str, ...], str]]:
         """Names that stand for nothing: the key where each stands, and what is wrong with it."""
-        return [
+        found: list[tuple[tuple[str, ...], str]] = [
             (("team", name, key), f"there is no [{section}.{wanted}]")
             for name, team in self.team.items()
             for key, section, wanted_names, known in (
@@ -233,6 +260,12 @@ class ConfigFile(_Strict):
             )
             for wanted in wanted_names
             if wanted not in known
+        ]
+        owners = self.enable.clusters.items()
+        return found + [
+            (("enable", "clusters", name), f"there is no [team.{team}]")
+            for name, team in owners
+            if team not in self.team
         ]
 
 
@@ -411,6 +444,8 @@ def catalogue_of(config: ConfigFile, folder: Path = Path()) -> Catalogue:
         policy=Policy(**config.policy.model_dump()),
         probe_image=config.verify.probe_image(network),
         network=network,
+        access=AccessPolicy(**config.access.model_dump()),
+        enable=EnablePolicy(**config.enable.model_dump()),
     )
 
 

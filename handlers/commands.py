@@ -66,7 +66,7 @@ class Commands:
         elif words.verb == "cost":
             name = words.rest[0] if words.rest else ""
             self._take(ack, typed, Inbound(Gesture.COST, typed.user, typed.channel, name=name))
-        elif words.verb in ("status", "why", "logs", "export", "delete"):
+        elif words.verb in ("status", "why", "logs", "export", "delete", "kubeconfig", "enable"):
             self._about_one(ack, typed, Gesture(words.verb), words.rest)
         elif words.verb in CHANGES:
             self._take(ack, typed, Inbound(Gesture(words.verb), typed.user, typed.channel, words=words.rest))

@@ -9,7 +9,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from bot.core.changes import Change, Extend
+from bot.core.changes import Change, Extend, Share, Unshare
 from bot.core.impossible import why_not
 from bot.core.spec import Draft, Invalid, Problem
 
@@ -17,6 +17,10 @@ from bot.core.spec import Draft, Invalid, Problem
 _DOUBLE_QUOTES = str.maketrans(dict.fromkeys("“”„‟", '"'))
 _SINGLE_QUOTED = re.compile(r"(?<!\w)‘([^‘]*?)’(?!\w)")
 _DASHES = re.compile(r"(?<!\S)[–—]+(?=[A-Za-z])")
+# As Slack sends a mention, which its own escaping tells from typed text; the label may hold anything but ">".
+_MENTION = re.compile(r"<@([UW][A-Z0-9]{1,30})(?:\|[^>]*)?>")
+_UNQUOTED = re.compile(r"[\s'\"‘’“”„‟]")
+"""What a person's name, as the label of a mention, must not hold: a quotation mark of theirs opens nothing here."""
 _FIELDS = ("name", "preset", "gpus", "hours", "reason")
 _OPTION = re.compile(r"(?P<dashes>-{0,2})(?P<key>[A-Za-z]+)(?P<given>=(?P<value>.*))?", re.DOTALL)
 
@@ -40,7 +44,7 @@ def unescape(text: str) -> str:
 
 def split(text: str) -> Words:
     """Take a line apart. Quotes may be curly; an unbalanced one is named, and the first word is kept."""
-    typed = unescape(text).strip()
+    typed = unescape(_MENTION.sub(lambda mention: _UNQUOTED.sub("", mention[0]), text)).strip()
     try:
         words = shlex.split(_typewritten(typed))
     except ValueError:
@@ -57,15 +61,25 @@ def _typewritten(text: str) -> str:
 def change_of(verb: str, words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
     """The cluster's name ('' for the thread's own) and the change. Raises `Invalid`.
 
-    extend NAME 4h      in a thread: extend 4h
+    extend NAME 4h      share NAME @someone      unshare NAME @someone      in a thread: extend 4h, share @someone
     """
     name, rest = _name_first(words, 1, in_thread=in_thread)
     if len(rest) != 1:
         raise Invalid(Problem("", f"Type it like this: {USAGE[verb]}"))
-    return name, Extend(_hours(rest[0]))
+    match verb:
+        case "share":
+            return name, Share(_person(rest[0]))
+        case "unshare":
+            return name, Unshare(_person(rest[0]))
+        case _:
+            return name, Extend(_hours(rest[0]))
 
 
-USAGE = {"extend": "/gpu-cluster extend NAME 4h"}
+USAGE = {
+    "extend": "/gpu-cluster extend NAME 4h",
+    "share": "/gpu-cluster share NAME @someone",
+    "unshare": "/gpu-cluster unshare NAME @someone",
+}
 """How each change is typed."""
 
 CHANGES = frozenset(USAGE)
@@ -76,6 +90,19 @@ def _name_first(words: tuple[str, ...], values: int, *, in_thread: bool) -> tupl
     if in_thread and len(words) <= values:
         return "", words
     return (words[0], words[1:]) if words else ("", ())
+
+
+def _person(text: str) -> str:
+    """The Slack id in a mention."""
+    if (found := _MENTION.fullmatch(text)) is not None:
+        return found[1]
+    if text.startswith("<!"):
+        raise Invalid(Problem("person", "A group is nobody; share with one person at a time."))
+    raise Invalid(
+        Problem(
+            "person", f"“{text}” is nobody I can find: type @ and choose the person from the list that Slack shows."
+        )
+    )
 
 
 def _hours(text: str) -> int:

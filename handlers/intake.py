@@ -179,6 +179,10 @@ class Intake:
             Gesture.LOGS: self._logs,
             Gesture.HELP: lambda ask, _: Reply(self._help(ask)),
             Gesture.EXTEND: self._change,
+            Gesture.SHARE: self._change,
+            Gesture.UNSHARE: self._change,
+            Gesture.KUBECONFIG: self._kubeconfig,
+            Gesture.ENABLE: self._enable,
             Gesture.APPROVE: self._decide,
             Gesture.DENY: self._decide,
             Gesture.LATER: lambda _, inbound: Reply(answers.later(inbound.name)),
@@ -206,6 +210,17 @@ class Intake:
         name, change = change_of(inbound.gesture, inbound.words, in_thread=bool(inbound.thread_ts))
         name = name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
         return Reply(answers.change_taken(self._desk.ask_change(ask, name, change)))
+
+    def _enable(self, ask: Ask, inbound: Inbound) -> Reply:
+        if not self._directory.is_in(ask.channel):
+            return Reply(answers.not_invited(ask.channel))
+        if not inbound.name:
+            return Reply(answers.no_name(inbound.gesture))
+        return Reply(answers.got_it(self._desk.ask_enable(ask, inbound.name).cluster))
+
+    def _kubeconfig(self, ask: Ask, inbound: Inbound) -> Reply:
+        name = inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
+        return Reply(answers.kubeconfig_coming(self._desk.ask_kubeconfig(ask, name).name))
 
     def _status(self, ask: Ask, inbound: Inbound) -> Reply:
         if not inbound.name:

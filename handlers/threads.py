@@ -40,7 +40,7 @@ def _inbound(words: Words, event: dict[str, Any]) -> Inbound:
         return Inbound(Gesture.GARBLED, user, channel, name=words.trouble, thread_ts=thread)
     if verb == "create":
         return Inbound(Gesture.CREATE, user, channel, draft=draft_of(rest), thread_ts=thread)
-    if verb in ("help", "list", "status", "cost", "why", "logs", "export", "delete"):
+    if verb in ("help", "list", "status", "cost", "why", "logs", "export", "delete", "kubeconfig", "enable"):
         return Inbound(Gesture(verb), user, channel, name=rest[0] if rest else "", thread_ts=thread)
     if verb in CHANGES:
         return Inbound(Gesture(verb), user, channel, words=rest, thread_ts=thread)

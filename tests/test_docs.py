@@ -193,7 +193,7 @@ def test_faults() -> None:
 
 def test_labels_and_namespaces() -> None:
     told = {codes(c[0])[0] for c in rows(section(CONTRACTS, "## Names")) if c[0].startswith("`")}
-    assert told == {spec.LABEL_MANAGED, spec.LABEL_REQUEST, spec.LABEL_CLUSTER, spec.LABEL_POOL}
+    assert told == {spec.LABEL_MANAGED, spec.LABEL_REQUEST, spec.LABEL_CLUSTER, spec.LABEL_POOL, spec.LABEL_PERSON}
     said = codes(section(CONTRACTS, "## Names"))
     assert {NAMESPACE, VERIFY_NAMESPACE, REPO_NAME, REPO_URL, spec.NAME.pattern} <= set(said)
     assert f"{spec.UNVERIFIED_TAINT}=true:NoSchedule" in said
@@ -232,12 +232,13 @@ def test_rights_table() -> None:
         policy.Role.OWNER,
         policy.Role.TEAMMATE,
         policy.Role.LEAD,
+        policy.Role.SHARED,
         policy.Role.MEMBER,
         policy.Role.OUTSIDER,
     )
     for line in section(SLACK, "## Who may do what").splitlines():
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
-        if len(cells) == 6 and re.match(r"[a-z]", cells[0]):
+        if len(cells) == 7 and re.match(r"[a-z]", cells[0]):
             for verb in re.sub(r"\(.*\)", "", cells[0]).split(","):
                 told |= {(verb.strip(), role): cell == "yes" for role, cell in zip(roles, cells[1:], strict=True)}
     assert told == {(v.value, r): policy.permitted(v, frozenset({r})) for v in policy.Verb for r in policy.Role}

@@ -28,6 +28,7 @@ def test_all_is_well(stage: Stage) -> None:
         ["ok", "Slack connection"],
         ["ok", "Rancher"],
         ["ok", "Cloud credential of default"],
+        ["ok", "Role for people"],
         ["ok", "AWS for default"],
     ]
     assert "2.15.0" in ended.stderr

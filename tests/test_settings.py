@@ -98,6 +98,11 @@ def test_the_file_is_where_the_variable_says_else_here_else_at_home(
         ('leads = ["U00000000"]', "leads = []", "team.default", "nobody can approve anything"),
         ('targets = ["default"]', "targets = []", "team.default.targets", "at least 1 item"),
         ('targets = ["default"]', 'targets = ["other"]', "team.default.targets", "there is no [target.other]"),
+        ("clusters = {}", 'clusters = { lab = "ml" }', "enable.clusters.lab", "there is no [team.ml]"),
+        ("clusters = {}", 'clusters = { Lab = "default" }', "enable.clusters.Lab.[key]", "match pattern"),
+        ('tokens = "rancher"', 'tokens = "all"', "access.tokens", "Input should be"),
+        ("principals = {}", 'principals = { U1 = "me" }', "access.principals.U1", "match pattern"),
+        ('# rancher_group = "okta_group://ml"', 'rancher_group = "ml"', "team.default.rancher_group", "match pattern"),
         ("presets = []", 'presets = ["strater"]', "team.default.presets", "there is no [preset.strater]"),
         (
             "cloud_credential =",

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from bot.core.records import Kind
+from bot.core.records import Kind, RequestRow
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,23 @@ class Extend:
     hours: int
 
 
-Change = Extend
+@dataclass(frozen=True)
+class Share:
+    """Let somebody else in. `person` is a Slack user id."""
 
-_TYPES: dict[Kind, type[Change]] = {Kind.EXTEND: Extend}
+    person: str
+
+
+@dataclass(frozen=True)
+class Unshare:
+    """Let somebody in no longer."""
+
+    person: str
+
+
+Change = Extend | Share | Unshare
+
+_TYPES: dict[Kind, type[Change]] = {Kind.EXTEND: Extend, Kind.SHARE: Share, Kind.UNSHARE: Unshare}
 
 
 def kind_of(change: Change) -> Kind:
@@ -35,3 +49,11 @@ def change_from_json(kind: Kind, text: str) -> Change | None:
     """The change as it was stored; None for a kind that has none (create, delete)."""
     of = _TYPES.get(kind)
     return None if of is None else of(**json.loads(text))
+
+
+def person_of(request: RequestRow) -> str:
+    """Whom a share or unshare is about. Raises TypeError for another kind."""
+    change = change_from_json(request.kind, request.spec)
+    if not isinstance(change, Share | Unshare):
+        raise TypeError(request.kind)
+    return change.person

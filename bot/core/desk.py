@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core import ledger, lifecycle, plan, spending, story
-from bot.core.changes import Change, change_to_json, kind_of
+from bot.core import credentials, ledger, lifecycle, plan, spending, story
+from bot.core.changes import Change, Share, change_to_json, kind_of
 from bot.core.conflict import Conflict as Conflict
 from bot.core.exporting import Made, made
 from bot.core.kinds import rules_of
@@ -17,8 +17,16 @@ from bot.core.ledger import Account, Committed
 from bot.core.measuring import documents
 from bot.core.policy import Denied, Directory, Verb, lead_of, require, roles_of, who_can
 from bot.core.ports import Clock, Store, Taken, Tx
-from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState
-from bot.core.spec import Catalogue, Draft, Invalid, Problem, Team, check_draft, name_problem, to_json
+from bot.core.records import (
+    ClusterRow,
+    ClusterState,
+    CredentialRow,
+    CredentialState,
+    Kind,
+    RequestRow,
+    RequestState,
+)
+from bot.core.spec import AccessPolicy, Catalogue, Draft, Invalid, Problem, Team, check_draft, name_problem, to_json
 from bot.core.spending import OverBudget
 from bot.core.story import Story
 
@@ -109,6 +117,36 @@ class Desk:
         self._wake()
         return told
 
+    def ask_enable(self, ask: Ask, name: str) -> Story:
+        """Write down that a cluster which is there already shall be enabled; its survey starts at once.
+
+        Raises `Denied`, `Invalid`, or `Conflict` for one that is not on the list or has been enabled.
+        """
+        now, listed = self._clock.now(), self._catalogue.enable.clusters
+        if name not in listed:
+            known = ", ".join(sorted(listed)) or "none so far"
+            raise Conflict(
+                f"“{name}” is not on the list of clusters that may be enabled.",
+                f"On it are: {known}. Whoever runs the bot can add it under [enable] clusters.",
+            )
+        team = self._team(listed[name])
+        require(Verb.ENABLE, self._directory.person(ask.user), team, None, self._directory)
+        request_id = request_id_for(ask.key)
+        cluster = ClusterRow(
+            id=f"k-{request_id[2:]}", name=name, team=team.name, target=team.targets[0], owner=ask.user,
+            channel=ask.channel, state=ClusterState.BUILDING, created_at=now, enabled=True,
+        )  # fmt: skip
+        request = self._request(request_id, Kind.ENABLE, cluster, ask, "{}", now)
+        with self._store.transaction() as tx:
+            if (known_story := self._known(tx, request_id)) is not None:
+                return known_story
+            if (living := tx.living_cluster(name)) is not None:
+                raise _enabled_already(living)
+            lifecycle.open_create(tx, cluster, request, approvals_channel=self._approvals_channel)
+            told = self._tell(tx, request_id)
+        self._wake()
+        return told
+
     def ask_delete(self, ask: Ask, name: str) -> Story:
         """Write a delete down; it waits for a lead. Raises `Denied`, `Invalid` or `Conflict`."""
         now = self._clock.now()
@@ -140,6 +178,8 @@ class Desk:
         now, kind = self._clock.now(), kind_of(change)
         request_id = request_id_for(ask.key)
         cluster = self._allowed(Verb(kind), ask, name)
+        if isinstance(change, Share):
+            self._must_be_shareable(ask.user, change.person)
         request = self._request(request_id, kind, cluster, ask, change_to_json(change), now)
         with self._store.transaction() as tx:
             if (known := self._known(tx, request_id)) is not None:
@@ -162,6 +202,36 @@ class Desk:
             told = self._tell(tx, request_id)
         self._wake()
         return told
+
+    def ask_kubeconfig(self, ask: Ask, name: str) -> ClusterRow:
+        """Write down that somebody wants a kubeconfig of their own. Raises `Denied`, `Invalid` or `Conflict`.
+
+        It is for those whom Rancher does not know: the others have their own, by Rancher.
+        """
+        now = self._clock.now()
+        cluster, access = self._allowed(Verb.KUBECONFIG, ask, name), self._catalogue.access
+        _must_give_tokens(cluster, ask.user, access)
+        identity = "t-" + request_id_for(ask.key)[2:]
+        row = CredentialRow(
+            id=identity, cluster_id=cluster.id, person=ask.user, account=f"person-{identity[2:]}",
+            state=CredentialState.WANTED, asked_at=now, next_look_at=now,
+        )  # fmt: skip
+        with self._store.transaction() as tx:
+            cluster = tx.cluster(cluster.id)
+            _must_be_usable(cluster)
+            if tx.credential(identity) is None:
+                credentials.want(tx, row)
+        self._wake()
+        return cluster
+
+    def _must_be_shareable(self, user: str, person: str) -> None:
+        if person == user:
+            raise Conflict("You cannot share a cluster with yourself.", "Name somebody else: share NAME @them")
+        if not self._directory.person(person).member:
+            raise Conflict(
+                f"<@{person}> is a guest, a bot, deactivated, or of another workspace.",
+                "A cluster can be shared with full members of this workspace.",
+            )
 
     def _allowed(self, verb: Verb, ask: Ask, name: str) -> ClusterRow:
         """The living cluster of that name, if this person may do that to it."""
@@ -346,7 +416,7 @@ class Desk:
             spec=spec,
             asked_at=now,
             next_look_at=now,
-            plan=plan.freeze(plan.plan_for(kind)),
+            plan=plan.freeze(plan.plan_for(kind, enabled=cluster.enabled)),
         )
 
     def _known(self, tx: Tx, request_id: str) -> Story | None:
@@ -363,7 +433,8 @@ class Desk:
     def _newest(self, tx: Tx, cluster: ClusterRow) -> Story:
         """The newest request that came to something: one denied or lapsed says nothing about the cluster."""
         requests = tx.requests_of(cluster.id)
-        counted = [r for r in requests if r.state not in (RequestState.DENIED, RequestState.LAPSED)]
+        unsaid = (RequestState.DENIED, RequestState.LAPSED)
+        counted = [r for r in requests if r.state not in unsaid and not (r.kind in _ASIDE and r.finished_at)]
         return self._tell(tx, (counted or requests)[-1].id)
 
     def _needed(self, tx: Tx, request: RequestRow) -> int:
@@ -384,6 +455,43 @@ def _no_such_cluster(name: str) -> Conflict:
     if not name:
         return Conflict("This thread belongs to no cluster.", "Add its name; /gpu-cluster list shows those there are.")
     return Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
+
+
+_ASIDE = (Kind.SHARE, Kind.UNSHARE)
+"""Kinds that say nothing about how the cluster is, once they are over."""
+
+
+def _enabled_already(cluster: ClusterRow) -> Conflict:
+    if cluster.enabled:
+        return Conflict(
+            f"“{cluster.name}” is {cluster.state} already.", f"/gpu-cluster status {cluster.name}; delete forgets it."
+        )
+    return Conflict(
+        f"The name “{cluster.name}” belongs to a cluster that this bot made for <@{cluster.owner}>.",
+        "It was enabled when it was made.",
+    )
+
+
+def _must_be_usable(cluster: ClusterRow) -> None:
+    if cluster.state not in (ClusterState.READY, ClusterState.DEGRADED) or not cluster.management_id:
+        raise Conflict(
+            f"“{cluster.name}” is {cluster.state}; there is a kubeconfig once it is ready.",
+            f"/gpu-cluster status {cluster.name}",
+        )
+
+
+def _must_give_tokens(cluster: ClusterRow, user: str, access: AccessPolicy) -> None:
+    _must_be_usable(cluster)
+    if principal := access.principals.get(user):
+        raise Conflict(
+            f"Rancher knows you as {principal}: log in there and download your own KubeConfig from the cluster's page.",
+            f"Is the cluster not there? <@{cluster.owner}> or a lead can type /gpu-cluster share {cluster.name} @you",
+        )
+    if access.tokens == credentials.OFF:
+        raise Conflict(
+            "This bot gives no kubeconfigs, and it does not know your Rancher account.",
+            "Whoever runs the bot can add you under [access] principals.",
+        )
 
 
 def request_id_for(key: str) -> str:

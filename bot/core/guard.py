@@ -6,7 +6,8 @@ import dataclasses
 import logging
 
 from bot.core import plan
-from bot.core.ports import Busy, Refused, Temporary, WorldError
+from bot.core.denial import denied_by
+from bot.core.ports import Busy, Permanent, Refused, Temporary, WorldError
 from bot.core.steps.base import Fail, Look, Outcome, Step, Wait
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,11 @@ def ensured(step: Step, look: Look) -> Outcome:
         return step.ensure(look)
     except Busy as busy:
         return Wait(busy.reason)
-    except Refused as refused:
+    except Permanent as refused:
+        if denied := denied_by(refused.reason):
+            return denied
+        if not isinstance(refused, Refused):
+            raise
         if look.observed_s > plan.clocks(look.row.kind).give_up_s:
             return Fail(refused.reason, refused.remedy)
         return Wait(f"{refused.reason} {refused.remedy}".strip(), _REFUSED_LOOK_S)

@@ -26,7 +26,7 @@ from bot.core.records import (
     StepRow,
 )
 from bot.core.refusal import in_one_line
-from bot.core.spec import Envelope, Preflight, to_json
+from bot.core.spec import Envelope, Preflight, envelope_from_json, to_json
 
 ENGINE = "engine"
 BY_POLICY = "policy"
@@ -88,7 +88,7 @@ def open_create(tx: Tx, cluster: ClusterRow, request: RequestRow, *, approvals_c
     """Take the name and write the request down with its message; raises `Taken`."""
     tx.add(cluster)
     tx.add(request)
-    _audit(tx, request, request.requester, "asked to create", request.spec, request.asked_at)
+    _audit(tx, request, request.requester, f"asked to {request.kind}", request.spec, request.asked_at)
     _announce(tx, request, approvals_channel)
 
 
@@ -147,6 +147,11 @@ def open_change(
     if free:
         approve(tx, waiting, BY_POLICY, free, request.asked_at, needed=1)
     return waiting
+
+
+def approved_envelope(request: RequestRow) -> Envelope:
+    """What was approved; raises ValueError or KeyError where there is no envelope."""
+    return envelope_from_json(request.envelope)
 
 
 def home_of(tx: Tx, cluster_id: str) -> RequestRow:
@@ -260,8 +265,8 @@ def fail(
 
 
 def free_name(tx: Tx, request: RequestRow, at: float) -> None:
-    """A create that ended before anything was made leaves nothing behind, nor anything to delete."""
-    if request.kind != Kind.CREATE:
+    """A create or enable that ended before anything was made leaves nothing behind, nor anything to delete."""
+    if request.kind not in (Kind.CREATE, Kind.ENABLE):
         return
     cluster = tx.cluster(request.cluster_id)
     move_cluster(tx, cluster, ClusterState.GONE, request=request, at=at, gone_at=at)

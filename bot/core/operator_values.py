@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.core.spec import GPU_TAINT, UNVERIFIED_TAINT, Envelope
+from bot.core.spec import GPU_TAINT, UNVERIFIED_TAINT, Envelope, Taint
 from bot.core.wiring import CA_CONFIG_MAP
 
 REPO_NAME = "nvidia"
@@ -29,6 +29,11 @@ _CONTROL_PLANE = [
 ]
 
 
+def _toleration(taint: Taint) -> dict[str, str]:
+    value = {"operator": "Equal", "value": taint.value} if taint.value else {"operator": "Exists"}
+    return {"key": taint.key, **value, "effect": taint.effect}
+
+
 # Each has its own imagePullSecrets in the chart: names, but objects for the subchart.
 _PULLING = ("validator", "operator", "driver", "toolkit", "devicePlugin", "dcgmExporter", "gfd", "migManager")
 _SUBCHART = "node-feature-discovery"
@@ -45,8 +50,8 @@ def operator_values(envelope: Envelope) -> dict[str, Any]:
     Automatic driver upgrades are off: one would evict people's GPU pods. The driver container builds against headers
     that it fetches, so it needs the network's proxy and CA for itself.
     """
-    network, driver = envelope.network, _driver(envelope)
-    taints = [*_OUR_TAINTS, *_own_taints(envelope)]
+    network, driver, existing = envelope.network, _driver(envelope), envelope.existing
+    taints = [*_OUR_TAINTS, *_own_taints(envelope), *map(_toleration, existing.taints if existing else ())]
     values: dict[str, Any] = {
         "operator": {"tolerations": [*_CONTROL_PLANE, *taints]},
         "daemonsets": {"tolerations": taints},
@@ -63,6 +68,8 @@ def operator_values(envelope: Envelope) -> dict[str, Any]:
 
 def _driver(envelope: Envelope) -> dict[str, Any]:
     driver: dict[str, Any] = {"upgradePolicy": {"autoUpgrade": False}}
+    if envelope.existing is not None and envelope.existing.host_driver:
+        driver["enabled"] = False
     if envelope.driver:
         driver["version"] = envelope.driver
     if environment := envelope.network.environment(envelope.cidrs):

@@ -44,6 +44,10 @@ _CLOCKS = {
     "verify@1": Clocks(90, 240, 900),
     "gate@1": Clocks(5, 60, 300),
     "access@1": Clocks(5, 60, 300),
+    "access@2": Clocks(5, 60, 300),
+    "share@1": Clocks(5, 60, 600),
+    "unshare@1": Clocks(5, 60, 600),
+    "forget@1": Clocks(10, 120, 900),
     "remove_cluster@1": Clocks(300, 900, 3600),
     "no_instances@1": Clocks(60, 300, 1800),
 }
@@ -62,20 +66,39 @@ _CREATE = (
     Planned("allocatable@1", ("policy_ready@1",)),
     Planned("verify@1", ("allocatable@1",)),
     Planned("gate@1", ("verify@1",)),
-    Planned("access@1", ("gate@1",)),
+    Planned("access@2", ("gate@1",)),
 )
 _DELETE = (
     Planned("remove_cluster@1", ()),
     Planned("no_instances@1", ("remove_cluster@1",)),
 )
-_PLANS: dict[Kind, tuple[Planned, ...]] = {Kind.CREATE: _CREATE, Kind.DELETE: _DELETE, Kind.EXTEND: ()}
+_ENABLE = (
+    Planned("catalog@1", ()),
+    Planned("operator@1", ("catalog@1",)),
+    Planned("gpu_labels@1", ("operator@1",)),
+    Planned("policy_ready@1", ("gpu_labels@1",)),
+    Planned("allocatable@1", ("policy_ready@1",)),
+    Planned("verify@1", ("allocatable@1",)),
+    Planned("access@2", ("verify@1",)),
+)
+_FORGET = (Planned("forget@1", ()),)
+_PLANS: dict[Kind, tuple[Planned, ...]] = {
+    Kind.CREATE: _CREATE,
+    Kind.DELETE: _DELETE,
+    Kind.EXTEND: (),
+    Kind.SHARE: (Planned("share@1", ()),),
+    Kind.ENABLE: _ENABLE,
+    Kind.UNSHARE: (Planned("unshare@1", ()),),
+}
 
 
-def plan_for(kind: Kind, envelope: Envelope | None = None) -> tuple[Planned, ...]:
-    """The plan of this release for a request of that kind; empty where nothing outside changes.
+def plan_for(kind: Kind, envelope: Envelope | None = None, *, enabled: bool = False) -> tuple[Planned, ...]:
+    """The plan of this release for a request of that kind; of an envelope, without the steps that it does not need.
 
-    Of an envelope, without the steps that it does not need.
+    `enabled`: the cluster was there before us, so a delete only forgets it.
     """
+    if enabled and kind == Kind.DELETE:
+        return _FORGET
     if kind != Kind.CREATE:
         return _PLANS[kind]
     unneeded = {"addons@1"} if envelope is None or not envelope.addons else set()

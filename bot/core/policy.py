@@ -19,6 +19,10 @@ class Verb(StrEnum):
     LOGS = "logs"
     DELETE = "delete"
     EXTEND = "extend"
+    SHARE = "share"
+    UNSHARE = "unshare"
+    KUBECONFIG = "kubeconfig"
+    ENABLE = "enable"
     EXPORT = "export"
     APPROVE = "approve"
     DENY = "deny"
@@ -29,24 +33,30 @@ class Role(StrEnum):
     OWNER = "owner"
     TEAMMATE = "teammate"
     LEAD = "lead"
+    SHARED = "shared with"
     MEMBER = "other member"
     OUTSIDER = "guest or foreign user"
 
 
-_O, _T, _L, _M = Role.OWNER, Role.TEAMMATE, Role.LEAD, Role.MEMBER
+_O, _T, _L, _S, _M = Role.OWNER, Role.TEAMMATE, Role.LEAD, Role.SHARED, Role.MEMBER
+_EVERYBODY = frozenset({_O, _T, _L, _S, _M})
 _ALLOWED: dict[Verb, frozenset[Role]] = {
     Verb.CREATE: frozenset({_O, _T, _L}),
-    Verb.LIST: frozenset({_O, _T, _L, _M}),
-    Verb.STATUS: frozenset({_O, _T, _L, _M}),
-    Verb.COST: frozenset({_O, _T, _L, _M}),
+    Verb.LIST: _EVERYBODY,
+    Verb.STATUS: _EVERYBODY,
+    Verb.COST: _EVERYBODY,
     Verb.WHY: frozenset({_O, _T, _L}),
     Verb.LOGS: frozenset({_O, _T, _L}),
     Verb.DELETE: frozenset({_O, _T, _L}),
     Verb.EXTEND: frozenset({_O, _T, _L}),
+    Verb.SHARE: frozenset({_O, _L}),
+    Verb.UNSHARE: frozenset({_O, _L}),
+    Verb.KUBECONFIG: frozenset({_O, _T, _L, _S}),
+    Verb.ENABLE: frozenset({_O, _T, _L}),
     Verb.EXPORT: frozenset({_O, _T, _L}),
     Verb.APPROVE: frozenset({_L}),
     Verb.DENY: frozenset({_L}),
-    Verb.HELP: frozenset({_O, _T, _L, _M}),
+    Verb.HELP: _EVERYBODY,
 }
 
 
@@ -121,6 +131,8 @@ def _own_roles(person: Person, team: Team, cluster: ClusterRow | None) -> frozen
     roles = {Role.MEMBER}
     if cluster is not None and cluster.owner == person.id:
         roles.add(Role.OWNER)
+    if cluster is not None and person.id in cluster.shared_with:
+        roles.add(Role.SHARED)
     if not team.members or person.id in team.members:
         roles.add(Role.TEAMMATE)
     return frozenset(roles)
@@ -144,4 +156,6 @@ def require(verb: Verb, person: Person, team: Team, cluster: ClusterRow | None, 
         raise Denied(verb, "Guests, deactivated accounts and people of other workspaces cannot use this bot.")
     if verb in (Verb.APPROVE, Verb.DENY):
         raise Denied(verb, f"Only a lead of team {team.name} can decide this.", who_can(team))
+    if verb in (Verb.SHARE, Verb.UNSHARE) and cluster is not None:
+        raise Denied(verb, "Only who asked for the cluster and leads can do that.", (cluster.owner, *who_can(team)))
     raise Denied(verb, f"Only members and leads of team {team.name} can do that.", who_can(team))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from bot.core.cloud import Cloud as Cloud
@@ -20,6 +20,7 @@ from bot.core.records import (
     ApprovalRow,
     AuditRow,
     ClusterRow,
+    CredentialRow,
     InboundRow,
     MessageRow,
     RequestRow,
@@ -91,18 +92,21 @@ class Clock(Protocol):
 
 # --- store ----------------------------------------------------------------------------------------------------
 
-Row = TypeVar("Row", ClusterRow, RequestRow, StepRow, MessageRow)
+Row = TypeVar("Row", ClusterRow, RequestRow, StepRow, MessageRow, CredentialRow)
 
 
 class Tx(Protocol):
     """One transaction. Reads see one state; writes happen together or not at all."""
 
-    def add(self, row: ClusterRow | RequestRow | StepRow | ApprovalRow | MessageRow | InboundRow | AuditRow) -> None:
+    def add(
+        self,
+        row: ClusterRow | RequestRow | StepRow | ApprovalRow | MessageRow | CredentialRow | InboundRow | AuditRow,
+    ) -> None:
         """Insert; raises `Taken` when a unique index says no.
 
         Indexes: `cluster_name` (living clusters), `open_request` (one open changing request per cluster; a delete
         may wait beside it), `approval` (request, hash, approver), `seen` (key), `message` (id), `cluster`,
-        `request`, `step`.
+        `request`, `step`, `credential`.
         """
 
     def change(self, row: Row, **changes: Any) -> Row:
@@ -130,6 +134,13 @@ class Tx(Protocol):
 
     def message_at(self, channel: str, ts: str) -> MessageRow | None:
         """The message of ours that Slack knows by this channel and timestamp."""
+
+    def credential(self, credential_id: str) -> CredentialRow | None: ...
+    def credentials(self, cluster_id: str = "") -> list[CredentialRow]:
+        """Those that have not ended, oldest first; of one cluster, or of all."""
+
+    def due_credentials(self, now: float, limit: int) -> list[CredentialRow]:
+        """Those at which somebody has to look now, soonest due first."""
 
     def audit_trail(self, request_id: str) -> list[AuditRow]: ...
 
@@ -246,6 +257,17 @@ class AppView:
 
 
 @dataclass(frozen=True)
+class Release:
+    """A Helm release of some chart, wherever it is."""
+
+    name: str
+    namespace: str
+    chart: str
+    version: str
+    status: str
+
+
+@dataclass(frozen=True)
 class ChartOrder:
     """What to install: an exact version, and values as Helm takes them."""
 
@@ -307,8 +329,27 @@ class Rancher(Protocol):
         """The last lines of Helm's own output; '' when it is gone."""
 
     def app(self, management_id: str, namespace: str, release: str) -> AppView | None: ...
-    def bind_role(self, management_id: str, principal: str, role: str) -> None:
-        """Give a Rancher principal a role in that cluster; nothing happens when it has it."""
+    def releases(self, management_id: str) -> tuple[Release, ...]:
+        """Every Helm release in that cluster."""
+
+    def has_role(self, role: str) -> bool:
+        """Whether a role of that id exists and is visible to us."""
+
+    def bind_role(self, management_id: str, principal: str, role: str, *, person: str = "") -> None:
+        """Give a Rancher principal a role in that cluster; nothing happens when it has it.
+
+        `person` is the Slack id by which `unbind` finds it again, '' for a group.
+        """
+
+    def unbind(self, management_id: str, person: str) -> None:
+        """Take away every role that `bind_role` gave to that person in that cluster, to everybody where `person` is
+        ''; others' gifts stay."""
+
+    def let_tokens_through(self, management_id: str, *, may_change: bool) -> None:
+        """See to it that Rancher's proxy takes tokens of that cluster's own service accounts.
+
+        Raises `Permanent` where it does not and may not be changed, `Refused` where the bot has no right to.
+        """
 
 
 # --- a downstream cluster -------------------------------------------------------------------------------------
@@ -410,6 +451,25 @@ class GpuUse:
     last_at: float | None
 
 
+@dataclass(frozen=True)
+class Token:
+    """A token of a service account of one cluster. `expires_at` Unix seconds, by that cluster's clock.
+
+    `repr` hides the token: it is in no log and no trace.
+    """
+
+    secret: str = field(repr=False)
+    expires_at: float
+
+
+@dataclass(frozen=True)
+class OwnEndpoint:
+    """The cluster's API server without Rancher in between: its URL and its certificate authority (PEM in base64)."""
+
+    url: str
+    authority: str
+
+
 class Cluster(Protocol):
     """The Kubernetes API of one downstream cluster. Every method may raise `WorldError`s."""
 
@@ -454,6 +514,21 @@ class Cluster(Protocol):
 
     def gpu_use(self, ours: frozenset[str]) -> GpuUse:
         """What pods outside of the namespaces `ours` ask of the GPUs."""
+
+    def issue_token(self, account: str, person: str, *, seconds: int) -> Token:
+        """A token of the service account of that name, which is made with its rights where it is not there.
+
+        `person` is the Slack id by which `remove_accounts` finds it.
+        """
+
+    def remove_accounts(self, *, account: str = "", person: str = "") -> None:
+        """Remove that one account, or all of that person's, with their rights: their tokens end with them."""
+
+    def device_classes(self) -> tuple[str, ...]:
+        """Names of the DeviceClasses of dynamic resource allocation; empty where the cluster has none."""
+
+    def own_endpoint(self) -> OwnEndpoint:
+        """Where the API server itself listens. Raises `Permanent` where the cluster does not say."""
 
     def storage_class(self) -> str:
         """The default StorageClass's name, '' when there is none."""

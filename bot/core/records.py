@@ -40,6 +40,9 @@ class Kind(StrEnum):
     CREATE = "create"
     DELETE = "delete"
     EXTEND = "extend"
+    SHARE = "share"
+    UNSHARE = "unshare"
+    ENABLE = "enable"
 
 
 class StepState(StrEnum):
@@ -47,6 +50,16 @@ class StepState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+
+
+class CredentialState(StrEnum):
+    """wanted → handed → ending → ended; what cannot be given goes from wanted to ended."""
+
+    WANTED = "wanted"
+    HANDED = "handed"
+    ENDING = "ending"
+    """To be revoked: its service account and its file still have to go."""
+    ENDED = "ended"
 
 
 class MessageKind(StrEnum):
@@ -66,7 +79,11 @@ class MessageKind(StrEnum):
 
 @dataclass(frozen=True)
 class ClusterRow:
-    """The thing people have. `management_id` is Rancher's c-m-…, once known; `verdict` '' until measured."""
+    """The thing people have. `management_id` is Rancher's c-m-…, once known; `verdict` '' until measured.
+
+    `shared` holds the Slack ids of those it is shared with, between spaces. `enabled`: it was there before us, and
+    stays when it is given back.
+    """
 
     id: str
     name: str
@@ -81,7 +98,14 @@ class ClusterRow:
     ready_at: float | None = None
     expires_at: float | None = None
     gone_at: float | None = None
+    shared: str = ""
+    enabled: bool = False
     rev: int = 0
+
+    @property
+    def shared_with(self) -> frozenset[str]:
+        """Slack ids of those who may get in beside the owner and the team."""
+        return frozenset(self.shared.split())
 
 
 @dataclass(frozen=True)
@@ -179,6 +203,27 @@ class MessageRow:
     urgent: bool = True
     failed: str = ""
     thread: str = ""
+
+
+@dataclass(frozen=True)
+class CredentialRow:
+    """A kubeconfig for one person: a token of the service account `account` in that one cluster. The token itself is
+    stored nowhere. `file_id` is Slack's id of the file, '' when there is none (any more); `file_until` when it goes.
+    """
+
+    id: str
+    cluster_id: str
+    person: str
+    account: str
+    state: CredentialState
+    asked_at: float
+    next_look_at: float
+    issued_at: float | None = None
+    expires_at: float | None = None
+    file_id: str = ""
+    file_until: float | None = None
+    why: str = ""
+    rev: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ LABEL_MANAGED = "gpu-cluster/managed"
 LABEL_REQUEST = "gpu-cluster/request"
 LABEL_CLUSTER = "gpu-cluster/cluster"
 LABEL_POOL = "gpu-cluster/pool"
+LABEL_PERSON = "gpu-cluster/person"
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ class Target:
 class Team:
     """Who belongs together. Slack user ids; `lead_group` is a Slack user group id; `channels` empty: any allowed.
 
-    `budget_per_month` in US dollars a calendar month (UTC), None for no limit.
+    `budget_per_month` in US dollars a calendar month (UTC), None for no limit. `rancher_group`: the principal of the
+    team's group in Rancher.
     """
 
     name: str
@@ -156,6 +159,7 @@ class Team:
     presets: tuple[str, ...] = ()
     targets: tuple[str, ...] = ("default",)
     budget_per_month: float | None = None
+    rancher_group: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,30 @@ class Image:
 
 
 @dataclass(frozen=True)
+class AccessPolicy:
+    """How people get in. `principals`: Rancher principals by Slack user id.
+
+    `tokens`: whether people without one get a token of a service account, by way of Rancher's proxy (`rancher`), by
+    the cluster's own endpoint (`cluster`), or not at all (`off`); good for `token_hours`.
+    """
+
+    principals: Mapping[str, str] = field(default_factory=dict)
+    tokens: str = "rancher"
+    token_hours: int = 8
+
+
+@dataclass(frozen=True)
+class EnablePolicy:
+    """Which clusters of Rancher that are there already may be enabled: the team that owns each, by its name.
+
+    `operator` is the version that is installed where there is none.
+    """
+
+    clusters: Mapping[str, str] = field(default_factory=dict)
+    operator: str = "v26.7.0"
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """Everything the configuration names, by name."""
 
@@ -202,6 +230,8 @@ class Catalogue:
     presets: dict[str, Preset]
     policy: Policy
     probe_image: Image
+    access: AccessPolicy = AccessPolicy()
+    enable: EnablePolicy = EnablePolicy()
     network: Network = DIRECT
 
     def team_of(self, user: str, channel: str) -> Team:
@@ -239,6 +269,22 @@ class GpuExpectation:
     name: str
     count: int
     memory_mib: int
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A cluster that was there before us, as the survey found it.
+
+    `nodes`: its GPU nodes by name, with how many GPUs each should hand out, None where nobody can tell.
+    `taints`: those of its GPU nodes, which the operator must tolerate. `adopted`: its GPU Operator stays as it is.
+    `host_driver`: the driver is installed on the machines, so the operator brings none.
+    """
+
+    management_id: str
+    nodes: tuple[tuple[str, int | None], ...]
+    taints: tuple[Taint, ...] = ()
+    adopted: bool = False
+    host_driver: bool = False
 
 
 @dataclass(frozen=True)
@@ -281,6 +327,7 @@ class Envelope:
     `max_price_per_hour` in US dollars for machines and disks, None where no price is known; `gpu_price_per_hour` is
     the GPU machines' part of it. `places`: types and zones in the order in which they may be tried. `gpus` counts
     those of all GPU pools; `gpu` is what the pool has that the order sizes.
+    `existing`: nothing is made, this is what is there.
     """
 
     name: str
@@ -304,6 +351,7 @@ class Envelope:
     max_price_per_hour: float | None = None
     gpu_price_per_hour: float | None = None
     places: tuple[Place, ...] = ()
+    existing: Existing | None = None
     kms_key: str = ""
     private: bool = False
     instance_profile: str = ""
@@ -349,6 +397,7 @@ class Envelope:
 
 
 _SINCE = {
+    "existing": None,
     "kms_key": "",
     "private": False,
     "instance_profile": "",
@@ -470,6 +519,7 @@ def envelope_from_json(text: str) -> Envelope:
         "places": tuple(Place(**place) for place in raw.get("places", [])),
         "addons": tuple(Addon(**addon) for addon in raw.get("addons", [])),
         "network": _network(raw.get("network") or {}),
+        "existing": _existing(raw.get("existing")),
     }
     pools = tuple(_pool(pool) for pool in raw["pools"])
     return Envelope(**{**raw, **later, "pools": pools, "gpu": GpuExpectation(**raw["gpu"])})
@@ -485,6 +535,13 @@ def _pool(raw: dict[str, Any]) -> Pool:
             "expect": GpuExpectation(**expect) if expect else None,
         }
     )
+
+
+def _existing(raw: dict[str, Any] | None) -> Existing | None:
+    if raw is None:
+        return None
+    nodes = tuple((name, count) for name, count in raw["nodes"])
+    return Existing(**{**raw, "nodes": nodes, "taints": tuple(Taint(**taint) for taint in raw["taints"])})
 
 
 def _network(raw: dict[str, Any]) -> Network:

@@ -26,6 +26,8 @@ def approvals_needed(tx: Tx, request: RequestRow, catalogue: Catalogue, now: flo
     What buys nothing needs the usual number.
     """
     policy = catalogue.policy
+    if request.kind == Kind.ENABLE:  # it costs nothing here, and changes what others own
+        return policy.approvals
     by_cost = policy.no_approval_below > 0 or policy.two_approvals_above is not None
     if not request.envelope or request.state != RequestState.AWAITING_APPROVAL or not by_cost:
         return policy.approvals

@@ -38,13 +38,18 @@ class Decision:
 
 @dataclass(frozen=True)
 class Access:
-    """How to get in. `bound_to` the Rancher principal that was given `role`; '' when none is known."""
+    """How to get in. `bound_to` the Rancher principal that was given `role`, '' when none is known; so was `group`.
+
+    `tokens`: how others get in, as in `bot.core.spec.AccessPolicy`; '' for a cluster of the first release.
+    """
 
     rancher_url: str
     management_id: str
     bound_to: str
     role: str
     storage_class: str
+    group: str = ""
+    tokens: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Story:
     incident: str
     report: Report | None
     access: Access | None
+    enabled: bool = False
     change: Change | None = None
 
     @property
@@ -98,7 +104,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
     cluster = tx.cluster(request.cluster_id)
     steps = tx.steps(request_id)
     facts = step_facts(tx, request_id)
-    access = facts.get("access") or {}
+    access = facts.get("access") or facts.get("share") or {}
     report = final_report(facts)
     return Story(
         request_id=request.id,
@@ -106,6 +112,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         state=request.state,
         cluster=cluster.name,
         cluster_state=cluster.state,
+        enabled=cluster.enabled,
         requester=request.requester,
         team=request.team,
         channel=request.channel,

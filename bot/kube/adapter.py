@@ -17,14 +17,16 @@ from bot.core.ports import (
     JobOrder,
     JobView,
     Node,
+    OwnEndpoint,
     PodLog,
     PodTrouble,
     PolicyView,
     Temporary,
+    Token,
     WorldError,
 )
 from bot.core.spec import GPU_RESOURCE, LABEL_MANAGED, LABEL_REQUEST
-from bot.kube import events, jobs, pods
+from bot.kube import accounts, events, jobs, pods
 from bot.kube.access import Access, Kubeconfig, RancherProxy
 from bot.kube.client import ApiError, Json, KubeClient
 from bot.kube.namespaces import ensure_namespace
@@ -248,6 +250,25 @@ class KubeCluster:
                 continue  # a test failed or a path has gone: the taints have moved, look again
             return
         raise Busy(f"The taints of {node} change all the time.")
+
+    def issue_token(self, account: str, person: str, *, seconds: int) -> Token:
+        return accounts.issue_token(self._client, account, person, seconds=seconds)
+
+    def remove_accounts(self, *, account: str = "", person: str = "") -> None:
+        accounts.remove_accounts(self._client, account=account, person=person)
+
+    def device_classes(self) -> tuple[str, ...]:
+        """v1 since Kubernetes 1.34; a cluster without the API answers 404 (kubernetes: pkg/apis/resource)."""
+        found: list[str] = []
+        for version in ("v1", "v1beta1"):
+            listed = self._client.find(
+                self._client.custom.list_cluster_custom_object, "resource.k8s.io", version, "deviceclasses"
+            )
+            found += [str(item["metadata"]["name"]) for item in (listed or {}).get("items") or []]
+        return tuple(sorted(set(found)))
+
+    def own_endpoint(self) -> OwnEndpoint:
+        return accounts.own_endpoint(self._client)
 
     def _create_or_get(self, body: Json, create: Callable[..., Any], read: Callable[..., Any], request_id: str) -> None:
         name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]

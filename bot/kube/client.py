@@ -63,6 +63,7 @@ class KubeClient:
         self._api.user_agent = f"gpu-cluster/{version('gpu-cluster')}"
         self.core = client.CoreV1Api(self._api)
         self.batch = client.BatchV1Api(self._api)
+        self.rbac = client.RbacAuthorizationV1Api(self._api)
         self.storage = client.StorageV1Api(self._api)
         self.node = client.NodeV1Api(self._api)
         self.custom = client.CustomObjectsApi(self._api)

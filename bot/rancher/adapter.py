@@ -15,10 +15,19 @@ from bot.core.ports import (
     Foreign,
     Permanent,
     RancherAbout,
+    Release,
     RepoView,
     Temporary,
 )
-from bot.core.spec import LABEL_CLUSTER, LABEL_REQUEST, Distribution, Envelope, Pool
+from bot.core.spec import (
+    LABEL_CLUSTER,
+    LABEL_MANAGED,
+    LABEL_PERSON,
+    LABEL_REQUEST,
+    Distribution,
+    Envelope,
+    Pool,
+)
 from bot.core.wiring import DIRECT, Network
 from bot.rancher import bodies, views
 from bot.rancher.bodies import NAMESPACE
@@ -27,6 +36,7 @@ from bot.rancher.client import JSON_PATCH, Json, RancherClient
 from bot.rancher.reader import CLUSTERS, MANAGEMENT, SnapshotReader
 
 _MACHINE_CONFIGS = "/v1/rke-machine-config.cattle.io.amazonec2configs"
+_PROXY_CONFIGS = "/v1/management.cattle.io.clusterproxyconfigs"
 _BINDINGS = "/v3/clusterroletemplatebindings"
 _PATCH_TRIES = 4
 _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-([\w.-]+))?\+(?:rke2r|k3s)(\d+)")
@@ -189,13 +199,50 @@ class RancherAdapter:
         projects = self._client.get("/v3/projects", {"clusterId": management_id, "name": "System"}).get("data") or []
         return next((str(p["id"]) for p in projects if p.get("name") == "System"), None)
 
-    def bind_role(self, management_id: str, principal: str, role: str) -> None:
-        wanted = bodies.role_binding(management_id, principal, role)
-        telling = wanted.keys() - {"type"}
+    def releases(self, management_id: str) -> tuple[Release, ...]:
+        return self._catalog.releases(management_id)
+
+    def has_role(self, role: str) -> bool:
+        return self._client.ask("GET", f"/v3/roletemplates/{role}", accept=(403, 404)).error is None
+
+    def bind_role(self, management_id: str, principal: str, role: str, *, person: str = "") -> None:
+        """A binding of somebody else's making that says the same will do, and is not ours to remove."""
+        wanted = bodies.role_binding(management_id, principal, role, person)
+        telling = wanted.keys() - {"type", "labels"}
         there = self._client.get(_BINDINGS, {"clusterId": management_id}).get("data") or []
         if any(all(binding.get(key) == wanted[key] for key in telling) for binding in there):
             return
         self._client.ask("POST", _BINDINGS, body=wanted)
+
+    def unbind(self, management_id: str, person: str) -> None:
+        there = self._client.get(_BINDINGS, {"clusterId": management_id}).get("data") or []
+        for binding in there:
+            labels = binding.get("labels") or {}
+            if labels.get(LABEL_MANAGED) == "true" and person in ("", labels.get(LABEL_PERSON)):
+                self._client.ask("DELETE", f"{_BINDINGS}/{binding['id']}", accept=(404,))
+
+    def let_tokens_through(self, management_id: str, *, may_change: bool) -> None:
+        """Rancher's *JWT Authentication*, off until somebody switches it on (Rancher 2.9+; rancher/rancher:
+        pkg/auth/requests/service_account.go). At most one object a cluster counts, of any name."""
+        answer = self._client.ask("GET", f"{_PROXY_CONFIGS}/{management_id}", accept=(403, 404))
+        there = [] if answer.error else answer.json().get("data") or []
+        if any(config.get("enabled") for config in there):
+            return
+        if there or not may_change:
+            raise Permanent(
+                "Rancher takes no tokens of that cluster's own service accounts: JWT Authentication is switched off.",
+                "Whoever keeps Rancher can switch it on (Cluster Management → Advanced → JWT Authentication), or add "
+                "you under [access] principals.",
+            )
+        made = self._client.ask("POST", _PROXY_CONFIGS, body=bodies.proxy_config(management_id), accept=(403, 404, 409))
+        if made.status == 409:
+            raise Temporary("JWT Authentication of the cluster is being switched on.")
+        if made.error is not None:
+            raise Permanent(
+                f"Rancher does not let the bot switch on JWT Authentication for the cluster: {made.error.message}",
+                "Whoever keeps Rancher can switch it on (Cluster Management → Advanced → JWT Authentication), or add "
+                "you under [access] principals.",
+            )
 
     def ensure_repo(
         self, management_id: str, name: str, url: str, request_id: str, network: Network = DIRECT

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from bot.core.ports import ChartOrder
-from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_POOL, LABEL_REQUEST, Envelope, Pool
+from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_PERSON, LABEL_POOL, LABEL_REQUEST, Envelope, Pool
 from bot.rancher.cloud_init import userdata
 from bot.rancher.manifest import additional_manifest
 from bot.rancher.registries import registries
@@ -231,12 +231,29 @@ def chart_action(order: ChartOrder) -> dict[str, Any]:
     return body
 
 
-def role_binding(management_id: str, principal: str, role: str) -> dict[str, Any]:
-    """A ClusterRoleTemplateBinding; group principals look like `okta_group://…`."""
-    kind = "groupPrincipalId" if "_group://" in principal else "userPrincipalId"
+def is_group(principal: str) -> bool:
+    """Whether a principal is a group's, as `okta_group://…` or `github_team://…` (rancher/rancher:
+    pkg/auth/providers/*: the provider's name and the kind, before ://)."""
+    return principal.partition("://")[0].endswith(("_group", "_org", "_team"))
+
+
+def role_binding(management_id: str, principal: str, role: str, person: str = "") -> dict[str, Any]:
+    """A ClusterRoleTemplateBinding; its labels say that it is ours, and for whom."""
+    kind = "groupPrincipalId" if is_group(principal) else "userPrincipalId"
     return {
         "type": "clusterRoleTemplateBinding",
         "clusterId": management_id,
         "roleTemplateId": role,
         kind: principal,
+        "labels": {LABEL_MANAGED: "true", **({LABEL_PERSON: person} if person else {})},
+    }
+
+
+def proxy_config(management_id: str) -> dict[str, Any]:
+    """JWT Authentication of one cluster, on. `enabled` stands at the top: there is no `spec` (rancher/rancher:
+    pkg/apis/management.cattle.io/v3/clusterproxyconfig_types.go)."""
+    return {
+        "type": "management.cattle.io.clusterproxyconfig",
+        "metadata": {"name": "clusterproxyconfig", "namespace": management_id},
+        "enabled": True,
     }

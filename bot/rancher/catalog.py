@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from bot.core.ports import AppView, ChartOrder, Clock, Permanent, RepoView, Temporary
+from bot.core.ports import AppView, ChartOrder, Clock, Permanent, Release, RepoView, Temporary
 from bot.rancher import bodies, views
 from bot.rancher.client import MERGE_PATCH, RancherClient
 
@@ -82,6 +82,11 @@ class Catalog:
     def app(self, management_id: str, namespace: str, release: str) -> AppView | None:
         found = self._client.find(f"{_steve(management_id)}/catalog.cattle.io.apps/{namespace}/{release}")
         return None if found is None else views.app_view(found)
+
+    def releases(self, management_id: str) -> tuple[Release, ...]:
+        return tuple(
+            views.release_of(app) for app in self._client.list(f"{_steve(management_id)}/catalog.cattle.io.apps")
+        )
 
     def _due(self, repo: views.Json) -> bool:
         """Whether the last try, whose time Rancher keeps for us, is long enough ago."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bot.core.ports import AppView, ClusterView, MachineView, RepoView
+from bot.core.ports import AppView, ClusterView, MachineView, Release, RepoView
 from bot.core.spec import LABEL_REQUEST
 
 Json = dict[str, Any]
@@ -116,6 +116,13 @@ def app_view(app: Json) -> AppView:
         version=str(((spec.get("chart") or {}).get("metadata") or {}).get("version") or ""),
         revision=int(spec.get("version") or 0),
     )
+
+
+def release_of(app: Json) -> Release:
+    view, spec = app_view(app), app.get("spec") or {}
+    chart = str(((spec.get("chart") or {}).get("metadata") or {}).get("name") or "")
+    name = str(spec.get("name") or name_of(app))
+    return Release(name, str(app["metadata"].get("namespace") or ""), chart, view.version, view.status)
 
 
 def _status(obj: Json) -> Json:

@@ -25,6 +25,8 @@ from bot.sandbox.world import make_app as rancher_app
 RANCHER_TOKEN = "token-sandbox:not-a-secret-inside-the-sandbox"
 SIGNING_SECRET = "0123456789abcdef0123456789abcdef"
 CHANNEL = "C0GPU"
+EXISTING = "ml-lab"
+"""A cluster that Rancher has from the start, with one GPU node; it can be enabled."""
 
 _CONFIG = """\
 [slack]
@@ -44,6 +46,9 @@ ami = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-g
 
 [access]
 principals = {{ U0REQUESTER = "local://u-requester" }}
+
+[enable]
+clusters = {{ {existing} = "default" }}
 
 """
 
@@ -99,6 +104,7 @@ class Stage:
             faults=self.plot.faults,
             version=self.plot.rancher,
             token=RANCHER_TOKEN,
+            existing=(EXISTING,),
         )
         self._runner = web.AppRunner(rancher_app(self.world), shutdown_timeout=1.0)
         await self._runner.setup()
@@ -122,6 +128,7 @@ class Stage:
         config.write_text(
             _CONFIG.format(
                 channel=CHANNEL,
+                existing=EXISTING,
                 region=aws.region,
                 account=aws.account,
                 vpc=aws.vpc,

@@ -246,3 +246,39 @@ def m003_messages_and_inbound(db: Database) -> None:
 def m004_threads(db: Database) -> None:
     """A small change to a cluster has no message of its own: what is said about it stands in the cluster's thread."""
     db.table("messages").add_column("thread", str, not_null_default="")
+
+
+@migrations()
+def m050_credentials(db: Database) -> None:
+    """Kubeconfigs that were given to people: whose, until when, and the file that holds one; never a token."""
+    _create(
+        db,
+        "credentials",
+        {
+            "id": str,
+            "cluster_id": str,
+            "person": str,
+            "account": str,
+            "state": str,
+            "asked_at": float,
+            "next_look_at": float,
+            "issued_at": float,
+            "expires_at": float,
+            "file_id": str,
+            "file_until": float,
+            "why": str,
+            "rev": int,
+        },
+        pk="id",
+        optional=("issued_at", "expires_at", "file_until"),
+        foreign_keys=[("cluster_id", "clusters", "id")],
+    )
+    db.execute("CREATE INDEX credential_due ON credentials (next_look_at) WHERE state <> 'ended'")
+    db.execute("CREATE INDEX credential_of_cluster ON credentials (cluster_id)")
+
+
+@migrations()
+def m051_shared_and_enabled(db: Database) -> None:
+    """Whom a cluster is shared with, and whether it was there before us."""
+    db.table("clusters").add_column("shared", str, not_null_default="")
+    db.table("clusters").add_column("enabled", int, not_null_default=0)

@@ -11,6 +11,7 @@ from bot.core.records import (
     ApprovalRow,
     AuditRow,
     ClusterRow,
+    CredentialRow,
     InboundRow,
     MessageRow,
     RequestRow,
@@ -89,6 +90,7 @@ _TABLES: Mapping[type[Any], Table[Any]] = {
         _table("steps", StepRow, "request_id", "position"),
         _table("approvals", ApprovalRow, "request_id", "envelope_hash", "approver"),
         _table("messages", MessageRow, "id"),
+        _table("credentials", CredentialRow, "id"),
         _table("seen", InboundRow, "key"),
         _table("audit", AuditRow),
     )

@@ -14,6 +14,8 @@ from bot.core.records import (
     AuditRow,
     ClusterRow,
     ClusterState,
+    CredentialRow,
+    CredentialState,
     InboundRow,
     Kind,
     MessageRow,
@@ -27,6 +29,7 @@ R = TypeVar("R")
 # Literals, not parameters: SQLite uses a partial index only where the query repeats its condition word for word.
 _OPEN = f"state IN ({', '.join(repr(state.value) for state in OPEN_STATES)})"
 _LIVING = f"state <> '{ClusterState.GONE}'"
+_UNENDED = f"state <> '{CredentialState.ENDED}'"
 _UNSENT = "sent_rev < wanted_rev AND failed = ''"
 
 _UNIQUE = {
@@ -37,6 +40,7 @@ _UNIQUE = {
     "steps.request_id, steps.position": "step",
     "approvals.request_id, approvals.envelope_hash, approvals.approver": "approval",
     "messages.id": "message",
+    "credentials.id": "credential",
     "seen.key": "seen",
 }
 """SQLite's words for the columns of a unique index, and the index's name in `bot.core.ports.Tx`."""
@@ -51,7 +55,9 @@ class SqliteTx:
 
     # --- rows ---------------------------------------------------------------------------------------------
 
-    def add(self, row: ClusterRow | RequestRow | StepRow | ApprovalRow | MessageRow | InboundRow | AuditRow) -> None:
+    def add(
+        self, row: ClusterRow | RequestRow | StepRow | ApprovalRow | MessageRow | CredentialRow | InboundRow | AuditRow
+    ) -> None:
         """Insert; raises `Taken` when a unique index says no."""
         table = table_of(type(row))
         marks = ", ".join("?" * len(table.columns))
@@ -149,6 +155,22 @@ class SqliteTx:
                  ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until_real = excluded.until_real
                  WHERE owner = excluded.owner OR until_real <= ? RETURNING owner"""
         return bool(self._write(sql, (name, owner, real + seconds, real)))
+
+    # --- what was given to people -------------------------------------------------------------------------
+
+    def credential(self, credential_id: str) -> CredentialRow | None:
+        return self._one(CredentialRow, "WHERE id = ?", credential_id)
+
+    def credentials(self, cluster_id: str = "") -> list[CredentialRow]:
+        """Those that have not ended, oldest first; of one cluster, or of all."""
+        of = "AND cluster_id = ?" if cluster_id else ""
+        where = f"WHERE {_UNENDED} {of} ORDER BY asked_at, rowid"
+        return self._all(CredentialRow, where, *filter(None, (cluster_id,)))
+
+    def due_credentials(self, now: float, limit: int) -> list[CredentialRow]:
+        """Those at which somebody has to look now, soonest due first."""
+        where = f"WHERE {_UNENDED} AND next_look_at <= ? ORDER BY next_look_at LIMIT ?"
+        return self._all(CredentialRow, where, now, max(limit, 0))
 
     # --- what was heard -----------------------------------------------------------------------------------
 

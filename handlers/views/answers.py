@@ -17,7 +17,22 @@ from handlers.views.page import Bullets, Page, Para
 from handlers.views.retype import create_line
 from handlers.views.spans import Line, Span, channel, code, joined, line, who
 
-COMMANDS = ("create", "list", "status", "why", "logs", "cost", "export", "delete", "help")
+COMMANDS = (
+    "create",
+    "list",
+    "status",
+    "why",
+    "logs",
+    "cost",
+    "export",
+    "delete",
+    "extend",
+    "share",
+    "unshare",
+    "kubeconfig",
+    "enable",
+    "help",
+)
 _MENTION = re.compile(r"<@([UW][A-Z0-9]{1,30})>")
 
 
@@ -123,6 +138,11 @@ def change_taken(story: Story) -> Page:
         case _:
             then = "once a lead has agreed; the card is in the channel in a moment"
     return _page(line(f"Got it: {changes.what(story)} ({story.cluster}): {then}."))
+
+
+def kubeconfig_coming(name: str) -> Page:
+    """A kubeconfig has been asked for."""
+    return _page(line(f"Got it: a kubeconfig for {name} comes to your direct messages in a moment, for you alone."))
 
 
 def decided(result: Decided, *, approve: bool) -> Page:

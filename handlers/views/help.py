@@ -19,16 +19,17 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster logs NAME", "the last lines of the operator, the driver and the probe"),
     ("/gpu-cluster cost", "what clusters cost so far, by cluster, person and team; cost NAME for one"),
     ("/gpu-cluster extend NAME 4h", "keep it longer; a lead confirms"),
+    ("/gpu-cluster share NAME @someone", "let somebody else in; unshare NAME @someone ends it"),
+    ("/gpu-cluster kubeconfig NAME", "a file of your own, where Rancher has no account for you"),
+    ("/gpu-cluster enable NAME", "GPUs of a cluster that Rancher has already; a lead of its team confirms"),
     ("/gpu-cluster export NAME", "the cluster as YAML for a repository, without secrets"),
     ("/gpu-cluster delete NAME", "give it back; a lead confirms"),
     ("@gpu-cluster status", "in a cluster's thread, where slash commands do not exist"),
 )
 
 LATER: Mapping[str, str] = {
-    "enable": "install the GPU Operator from Rancher's Apps page for now.",
     "verify": "every cluster is measured once, when it is made; status NAME shows the result.",
     "scale": "ask for a second cluster with create for now.",
-    "share": "whoever keeps Rancher can add people under Cluster Members.",
     "cancel": "a lead can deny what waits; delete NAME ends what runs.",
     "retry": "delete NAME, then create it again.",
     "history": "the thread of each request holds its story.",

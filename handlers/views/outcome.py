@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bot.core.credentials import BY_CLUSTER, BY_RANCHER
 from bot.core.records import Kind, RequestState
+from bot.core.steps.access import FALLBACK_ROLE, SHIPPED_ROLE
 from bot.core.story import Access, Story
 from handlers.views import changes
 from handlers.views.page import Bullets, Code, Fields, Header, Page, Para, Part
@@ -24,6 +26,12 @@ def outcome(story: Story) -> Page:
             return changes.done(story)
         case "ready" | "degraded":
             return _usable(story)
+        case "deleted" if story.enabled:
+            said = line(
+                who(story.requester),
+                f" {story.cluster} is forgotten: roles and tokens are taken back, it and its GPU Operator stay.",
+            )
+            return Page(said, (Header(f"{story.cluster}: Forgotten"), Para((said,))))
         case "deleted":
             said = line(
                 who(story.requester), f" {story.cluster} is deleted: Rancher and EC2 show nothing of it any more."
@@ -58,16 +66,17 @@ def getting_in(story: Story) -> list[Part]:
     access = story.access
     if access is None:
         return []
-    pairs = [("How to get in", _door(access))]
+    pairs = [("How to get in", _door(access, story.cluster))]
     storage = (
         line(code(access.storage_class)) if access.storage_class else line("none: pods have no volumes of their own")
     )
     pairs.append(("Storage class", storage))
     if story.expires_at is not None:
         pairs.append(("Available until", line(moment(story.expires_at))))
-    pairs.append(("Price", line(cost(story))))
-    paste = line("To see a GPU, download the KubeConfig from that page and paste:")
-    return [Fields(tuple(pairs)), Para((paste,)), Code(smi_command())]
+    if not story.enabled:
+        pairs.append(("Price", line(cost(story))))
+    first = "download the KubeConfig from that page" if access.role else "set KUBECONFIG to your file"
+    return [Fields(tuple(pairs)), Para((line(f"To see a GPU, {first} and paste:"),)), Code(smi_command())]
 
 
 def smi_command() -> str:
@@ -90,18 +99,35 @@ def _usable(story: Story) -> Page:
         if story.remedy:
             lines.append(line(bold("What to do: "), story.remedy))
         remove = code(f"/gpu-cluster delete {story.cluster}")
-        lines.append(line("Use it as it is, or give it back with ", remove, " and ask again."))
+        if not story.enabled:
+            lines.append(line("Use it as it is, or give it back with ", remove, " and ask again."))
     parts: list[Part] = [Header(f"{story.cluster}: {state.capitalize()}, {told}"), Para(tuple(lines))]
     if state == "degraded":
         parts.append(Bullets(tuple(line(item) for item in story.diagnosis)))
     return Page(said, (*parts, *getting_in(story)))
 
 
-def _door(access: Access) -> Line:
-    place = f"{access.rancher_url.rstrip('/')}/dashboard/c/{access.management_id}/explorer"
+def _door(access: Access, cluster: str) -> Line:
+    """By one's own account in Rancher, by the team's group, by a token of the cluster, or by a person."""
+    place = link(f"{access.rancher_url.rstrip('/')}/dashboard/c/{access.management_id}/explorer", "open it in Rancher")
     if access.bound_to:
-        return line(link(place, "open it in Rancher"), f": your account has the role {access.role} there")
-    return line(link(place, "open it in Rancher"), ": whoever keeps Rancher adds you under Cluster Members")
+        theirs = f", and so have members of {access.group}" if access.group else ""
+        return line(place, f": your account has the role {access.role} there{theirs}{_more(access)}")
+    if access.group:
+        return line(place, f": members of {access.group} have the role {access.role} there{_more(access)}")
+    if access.tokens in (BY_RANCHER, BY_CLUSTER):
+        file = "sends a file that works for some hours to your direct messages"
+        return line(
+            code(f"/gpu-cluster kubeconfig {cluster}"), f" {file}; Rancher has no account for you that I know of"
+        )
+    return line(place, ": whoever keeps Rancher adds you under Cluster Members")
+
+
+def _more(access: Access) -> str:
+    """That there could be more than Rancher's own role."""
+    if access.role != FALLBACK_ROLE or not access.tokens:
+        return ""
+    return f" (the role {SHIPPED_ROLE}, which allows more, is not in this Rancher; its admins can add it)"
 
 
 def _denied(story: Story) -> Page:
@@ -115,9 +141,12 @@ def _denied(story: Story) -> Page:
     return Page(said, (Header(f"{story.cluster}: Denied"), Para(tuple(lines))))
 
 
+_DOING = {Kind.ENABLE: "enabling", Kind.DELETE: "deleting", Kind.CREATE: "making"}
+
+
 def _failed(story: Story) -> Page:
     verb = "was cancelled" if story.state == RequestState.CANCELLED else "failed"
-    what = "deleting" if story.kind == Kind.DELETE else "making"
+    what = _DOING.get(story.kind, str(story.kind))
     reason = _reason(story) or "no reason was given"
     said = line(who(story.requester), f" {what} {story.cluster} {verb}: {clip(reason, 600)}")
     lines = [line(who(story.requester), f" {what} {story.cluster} {verb}."), line(bold("Why: "), reason)]
@@ -136,6 +165,11 @@ def _next(story: Story) -> Line:
     if story.kind == Kind.DELETE:
         again = code(f"/gpu-cluster delete {story.cluster}")
         return line("Machines may still run and cost money. Type ", again, " to try again.")
+    if story.change is not None:
+        return line("The cluster itself is as it was.")
+    if story.kind == Kind.ENABLE and story.steps:
+        forget = code(f"/gpu-cluster delete {story.cluster}")
+        return line("What was installed stays in the cluster. ", forget, " forgets it; then it can be asked again.")
     if not story.steps:
         return line("Nothing was made. ", *_again(story))
     remove = code(f"/gpu-cluster delete {story.cluster}")
@@ -143,6 +177,8 @@ def _next(story: Story) -> Line:
 
 
 def _again(story: Story) -> Line:
+    if story.kind == Kind.ENABLE:
+        return line("To ask again, type ", code(f"/gpu-cluster enable {story.cluster}"), ".")
     if story.spec is None:
         return line("To ask again, type ", code(f"/gpu-cluster delete {story.cluster}"), ".")
     return line("To ask again, type ", code(create_line(story.spec)))

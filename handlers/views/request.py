@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.core.records import OPEN_STATES, ClusterState, Kind, RequestState, StepState
-from bot.core.spec import Check, Envelope, Pool
+from bot.core.spec import Check, Envelope, Existing, Pool
 from bot.core.story import Decision, StepFacts, Story
 from handlers.views.changes import what, wish
 from handlers.views.page import (
@@ -142,6 +142,8 @@ def _fields(story: Story) -> tuple[tuple[str, Line], ...]:
     pairs: list[tuple[str, Line]] = [("Asked by", line(who(story.requester), " ", moment(story.asked_at)))]
     if story.spec is None:
         pairs.append(("What", line(what(story))))
+        if story.envelope is not None and story.envelope.existing is not None:
+            pairs += _existing(story.envelope, story.envelope.existing)
         return tuple(pairs)
     order = f"{count(story.spec.gpus, 'GPU')} for {count(story.spec.hours, 'hour')} (preset {story.spec.preset})"
     pairs.append(("What", line(order)))
@@ -152,6 +154,21 @@ def _fields(story: Story) -> tuple[tuple[str, Line], ...]:
         pairs.append(("Versions", line(f"{versions}{_with(story.envelope)}")))
     pairs.append(("Price", line(cost(story))))
     return tuple(pairs)
+
+
+def _existing(envelope: Envelope, there: Existing) -> list[tuple[str, Line]]:
+    """What a lead agrees to: what is put there, and where."""
+    names = ", ".join(f"{name} ({'?' if gpus is None else gpus})" for name, gpus in there.nodes[:8])
+    more = f" and {len(there.nodes) - 8} more" if len(there.nodes) > 8 else ""
+    operator = f"{envelope.operator} is there and stays" if there.adopted else f"{envelope.operator} is installed"
+    driver = ", no driver: the machines have one" if there.host_driver else ""
+    taints = ", ".join(f"{t.key}:{t.effect}" for t in there.taints)
+    return [
+        ("GPU nodes", line(clip(f"{names}{more}", 900))),
+        ("GPU Operator", line(clip(f"{operator}{driver}{f'; tolerates {taints}' if taints else ''}", 900))),
+        ("Probe", line(envelope.probe_image)),
+        ("Price", line("nothing by this bot: the machines are there")),
+    ]
 
 
 def _check(check: Check) -> Line:
@@ -233,7 +250,9 @@ def _ended(story: Story) -> Line:
 def _buttons(story: Story) -> Buttons:
     value = f"{story.request_id}.{story.envelope_hash[:8]}"
     hours = story.envelope.hours if story.envelope is not None else 0
-    if story.kind == Kind.DELETE:
+    if story.kind == Kind.ENABLE or (story.kind == Kind.DELETE and story.enabled):
+        weight = f"{story.cluster}: {what(story)}."
+    elif story.kind == Kind.DELETE:
         weight = f"Delete {story.cluster}: all its machines and everything on them."
     elif story.change is not None:
         weight = f"{what(story).capitalize()}; price: {cost(story)}."

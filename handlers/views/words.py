@@ -30,6 +30,9 @@ STEP_TITLES: Mapping[str, str] = {
     "verify": "Measure every GPU",
     "gate": "Open the nodes for work",
     "access": "Give access",
+    "share": "Let them in",
+    "forget": "Take away what people were given",
+    "unshare": "Take away what they were given",
     "remove_cluster": "Remove the cluster from Rancher",
     "no_instances": "No machine is left in EC2",
 }
@@ -113,7 +116,7 @@ def outcome_state(story: Story) -> str:
     return "ready" if story.report is not None and story.report.verdict == VERIFIED else DEGRADED
 
 
-_RUNNING = {Kind.CREATE: "Building", Kind.DELETE: "Deleting"}
+_RUNNING = {Kind.ENABLE: "Enabling", Kind.CREATE: "Building", Kind.DELETE: "Deleting"}
 
 
 def _ended_words(story: Story) -> str:

@@ -31,13 +31,16 @@ from bot.core.ports import (
     MachineImage,
     MachineView,
     Node,
+    OwnEndpoint,
     Permanent,
     PodLog,
     PodTrouble,
     PolicyView,
     RancherAbout,
+    Release,
     RepoView,
     Subnet,
+    Token,
     WorldError,
 )
 from bot.core.spec import GPU_TAINT, LABEL_CLUSTER, LABEL_POOL, UNVERIFIED_TAINT, Distribution, Envelope, Pool
@@ -221,7 +224,7 @@ class FakeRancher(Scripted):
 
     def __init__(self, cloud: FakeCloud, clock: HandClock) -> None:
         super().__init__()
-        self._cloud, self._clock = cloud, clock
+        self._cloud, self.clock = cloud, clock
         self.configs: dict[str, str] = {}
         self.label = ""
         self.machines: tuple[MachineView, ...] = ()
@@ -237,6 +240,12 @@ class FakeRancher(Scripted):
         self.release: AppView | None = None
         self.held: list[tuple[str, bool]] = []
         self.bound: list[tuple[str, str]] = []
+        self.persons: dict[str, str] = {}
+        self.roles: frozenset[str] = frozenset({"cluster-member", "gpu-cluster-user"})
+        self.unbound: list[str] = []
+        self.tokens: WorldError | None = None
+        self.existing = False
+        self.charts_there: tuple[Release, ...] = ()
         self.orders: list[ChartOrder] = []
         self.crash_after_install = False
         self.helm_seconds = 0.0
@@ -279,13 +288,13 @@ class FakeRancher(Scripted):
 
     def observe(self, name: str, *, newer_than: float) -> ClusterView | None:
         self._ask()
-        assert newer_than <= self._clock.real(), "a look cannot wait for the future"
+        assert newer_than <= self.clock.real(), "a look cannot wait for the future"
         self.observed.append(newer_than)
         if self.deleting:
             self.lingers -= 1
             if self.lingers < 0 and self.label:
                 self.label, self._cloud.left = "", ()
-        if not self.label:
+        if not self.label and not self.existing:
             return None
         return ClusterView(
             name=name,
@@ -345,7 +354,7 @@ class FakeRancher(Scripted):
         if order.release != RELEASE:
             self.apps.setdefault(order.release, AppView("deployed", order.version, 1))
             return f"helm-operation-{order.release}"
-        self.installed_at = self._clock.now()
+        self.installed_at = self.clock.now()
         self.release = AppView("pending-install", order.version, 1)
         if self.crash_after_install:
             self.crash_after_install = False
@@ -361,13 +370,35 @@ class FakeRancher(Scripted):
         if release != RELEASE:
             return self.apps.get(release)
         pending = self.release is not None and self.release.status == "pending-install"
-        if self.release is not None and pending and self._clock.now() >= self.installed_at + self.helm_seconds:
+        if self.release is not None and pending and self.clock.now() >= self.installed_at + self.helm_seconds:
             self.release = dataclasses.replace(self.release, status="deployed")
         return self.release
 
-    def bind_role(self, management_id: str, principal: str, role: str) -> None:
+    def releases(self, management_id: str) -> tuple[Release, ...]:
         self._ask()
+        return self.charts_there
+
+    def has_role(self, role: str) -> bool:
+        self._ask()
+        return role in self.roles
+
+    def bind_role(self, management_id: str, principal: str, role: str, *, person: str = "") -> None:
+        self._ask()
+        assert management_id == MID and role in self.roles
         self.bound.append((principal, role))
+        if person:
+            self.persons[person] = principal
+
+    def unbind(self, management_id: str, person: str) -> None:
+        self._ask()
+        assert management_id == MID
+        self.unbound.append(person)
+        self.persons.pop(person, None)
+
+    def let_tokens_through(self, management_id: str, *, may_change: bool) -> None:
+        self._ask()
+        if self.tokens is not None:
+            raise self.tokens
 
 
 class KilledHere(BaseException):
@@ -391,6 +422,8 @@ class FakeKube(Scripted):
         self.jobs: dict[str, JobOrder] = {}
         self.results: dict[str, JobView] = {}
         self.opened: list[str] = []
+        self.accounts: dict[str, str] = {}
+        self.classes: tuple[str, ...] = ()
 
     def version(self) -> str:
         self._ask()
@@ -460,7 +493,8 @@ class FakeKube(Scripted):
         raise AssertionError("Jobs are kept: their logs are evidence")
 
     def remove_namespace(self, name: str, request_id: str) -> None:
-        raise AssertionError("the namespace goes with its cluster")
+        assert self._rancher.existing, "the namespace goes with its cluster"
+        self.namespaces.pop(name, None)
 
     def gpus_in_use(self) -> Mapping[str, int]:
         self._ask()
@@ -478,6 +512,25 @@ class FakeKube(Scripted):
     def storage_class(self) -> str:
         self._ask()
         return "ebs-gp3"
+
+    def issue_token(self, account: str, person: str, *, seconds: int) -> Token:
+        self._ask()
+        self.accounts[account] = person
+        self.made[f"token {account}"] += 1
+        return Token(f"secret-{account}-{self.made[f'token {account}']}", self._rancher.clock.now() + seconds)
+
+    def remove_accounts(self, *, account: str = "", person: str = "") -> None:
+        self._ask()
+        assert bool(account) != bool(person)
+        self.accounts = {k: v for k, v in self.accounts.items() if account not in ("", k) or person not in ("", v)}
+
+    def device_classes(self) -> tuple[str, ...]:
+        self._ask()
+        return self.classes
+
+    def own_endpoint(self) -> OwnEndpoint:
+        self._ask()
+        return OwnEndpoint("https://10.0.0.7:6443", "UEVN")
 
 
 def joined(pool: str, number: int) -> MachineView:

@@ -29,7 +29,7 @@ def test_from_approval_to_ready(stage: Stage) -> None:
     assert story.expires_at == (story.ready_at or 0) + 8 * 3600
     assert story.access is not None
     assert (story.access.bound_to, story.access.storage_class) == ("local://u-abcde", "ebs-gp3")
-    assert stage.rancher.bound == [("local://u-abcde", "cluster-member")]
+    assert stage.rancher.bound == [("local://u-abcde", "gpu-cluster-user")]
     assert stage.cluster(story.request_id).management_id == MID
     assert dict(stage.rancher.made) == ONCE
     assert list(stage.kube.made.values()) == [1]
@@ -106,8 +106,8 @@ def test_a_process_killed_right_after_it_made_something(stage: Stage, doomed: st
     request_id = stage.running()
     real = getattr(stage.rancher, doomed)
 
-    def killed(*args: object) -> None:
-        real(*args)
+    def killed(*args: object, **options: object) -> None:
+        real(*args, **options)
         raise KilledHere
 
     setattr(stage.rancher, doomed, killed)

@@ -12,7 +12,7 @@ from bot.core.records import ClusterRow, ClusterState
 from bot.core.spec import Team
 from tests.core.fakes import FakeDirectory
 
-EVERYBODY = {Role.OWNER, Role.TEAMMATE, Role.LEAD, Role.MEMBER}
+EVERYBODY = {Role.OWNER, Role.TEAMMATE, Role.LEAD, Role.SHARED, Role.MEMBER}
 TABLE = {
     Verb.CREATE: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.LIST: EVERYBODY,
@@ -21,20 +21,24 @@ TABLE = {
     Verb.WHY: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.LOGS: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.DELETE: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
-    Verb.EXPORT: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.EXTEND: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.EXPORT: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
+    Verb.SHARE: {Role.OWNER, Role.LEAD},
+    Verb.UNSHARE: {Role.OWNER, Role.LEAD},
+    Verb.KUBECONFIG: {Role.OWNER, Role.TEAMMATE, Role.LEAD, Role.SHARED},
+    Verb.ENABLE: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.APPROVE: {Role.LEAD},
     Verb.DENY: {Role.LEAD},
     Verb.HELP: EVERYBODY,
 }
 CELLS = [(verb, role) for verb in Verb for role in Role]
 TEAM = Team("ml", leads=("UNAMED",), lead_group="SLEADS", members=("UMATE",))
-CLUSTER = ClusterRow("k-1", "train-a", "ml", "default", "UOWNER", "C1", ClusterState.READY, 0.0)
+CLUSTER = ClusterRow("k-1", "train-a", "ml", "default", "UOWNER", "C1", ClusterState.READY, 0.0, shared="UFRIEND")
 PEOPLE = {
     Role.OWNER: "UOWNER",
     Role.TEAMMATE: "UMATE",
     Role.LEAD: "UGROUP",
+    Role.SHARED: "UFRIEND",
     Role.MEMBER: "UOTHER",
     Role.OUTSIDER: "UGUEST",
 }
@@ -60,7 +64,8 @@ def test_a_person_of_each_role_is_let_through_or_told_who_can(verb: Verb, role: 
     with pytest.raises(Denied) as denied:
         require(verb, person, TEAM, CLUSTER, directory())
     assert denied.value.verb == verb
-    assert denied.value.who_can == (() if role == Role.OUTSIDER else ("UNAMED", "SLEADS"))
+    owner = ("UOWNER",) if verb in (Verb.SHARE, Verb.UNSHARE) else ()
+    assert denied.value.who_can == (() if role == Role.OUTSIDER else (*owner, "UNAMED", "SLEADS"))
 
 
 @pytest.mark.parametrize("verb", Verb)

@@ -6,10 +6,10 @@ import dataclasses
 
 from hypothesis import strategies as st
 
-from bot.core.changes import Change, Extend
+from bot.core.changes import Change, Extend, Share, Unshare
 from bot.core.plan import plan_for
 from bot.core.records import ClusterState, Kind, RequestState, StepState
-from bot.core.spec import Check, ClusterSpec, Envelope, GpuExpectation, Pool
+from bot.core.spec import Check, ClusterSpec, Envelope, Existing, GpuExpectation, Pool, Taint
 from bot.core.story import Access, Decision, StepFacts, Story
 from bot.core.verdict import CheckResult, GpuResult, NodeResult, Report
 
@@ -43,6 +43,9 @@ CHANGES: dict[Kind, st.SearchStrategy[Change | None]] = {
     Kind.CREATE: st.none(),
     Kind.DELETE: st.none(),
     Kind.EXTEND: st.builds(Extend, st.integers(1, 999)),
+    Kind.SHARE: st.builds(Share, st.just("UMATE")),
+    Kind.UNSHARE: st.builds(Unshare, st.just("UMATE")),
+    Kind.ENABLE: st.none(),
 }
 SPECS = st.builds(
     ClusterSpec,
@@ -69,6 +72,14 @@ POOLS = st.builds(
     labels=st.just(()),
     taints=st.just(()),
 )
+EXISTING = st.builds(
+    Existing,
+    management_id=TEXT,
+    nodes=st.lists(st.tuples(TEXT, st.none() | st.integers(0, 99)), max_size=12).map(tuple),
+    taints=st.lists(st.builds(Taint, TEXT, TEXT, TEXT), max_size=9).map(tuple),
+    adopted=st.booleans(),
+    host_driver=st.booleans(),
+)
 ENVELOPES = st.builds(
     Envelope,
     name=NAME,
@@ -90,6 +101,7 @@ ENVELOPES = st.builds(
     gpus=st.integers(1, 1024),
     hours=st.integers(1, 999),
     max_price_per_hour=st.none() | st.floats(0, 1e6, allow_nan=False),
+    existing=st.none() | EXISTING,
 )
 CHECKS = st.lists(st.builds(Check, TEXT, st.sampled_from(["ok", "no", "unknown", "?"]), TEXT, TEXT), max_size=40)
 DECISIONS = st.lists(st.builds(Decision, USER, st.sampled_from(["approve", "deny"]), AT, TEXT), max_size=30)
@@ -100,6 +112,8 @@ ACCESS = st.builds(
     bound_to=TEXT,
     role=TEXT,
     storage_class=TEXT,
+    group=TEXT,
+    tokens=st.sampled_from(["", "rancher", "cluster", "off"]),
 )
 GPU_CHECKS = st.lists(st.builds(CheckResult, TEXT, st.booleans(), TEXT), max_size=3).map(tuple)
 NUMBER = st.none() | st.floats(0, 1e5, allow_nan=False)
@@ -165,6 +179,7 @@ def stories(draw: st.DrawFn) -> Story:
         kind=kind,
         state=draw(st.sampled_from(RequestState)),
         cluster=draw(NAME),
+        enabled=draw(st.booleans()),
         cluster_state=draw(st.sampled_from(ClusterState)),
         requester=draw(USER),
         team=draw(TEXT),

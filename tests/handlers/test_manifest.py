@@ -24,6 +24,9 @@ SCOPES_OF = {
     "chat.update": {"chat:write"},
     "conversations.info": {"channels:read", "groups:read"},
     "conversations.open": {"im:write"},
+    "files.completeUploadExternal": {"files:write"},
+    "files.delete": {"files:write"},
+    "files.getUploadURLExternal": {"files:write"},
     "files.upload.v2": {"files:write"},  # slack_sdk's name for the three steps of an upload
     "usergroups.users.list": {"usergroups:read"},
     "users.info": {"users:read"},

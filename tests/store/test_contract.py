@@ -20,6 +20,8 @@ from bot.core.records import (
     AuditRow,
     ClusterRow,
     ClusterState,
+    CredentialRow,
+    CredentialState,
     InboundRow,
     Kind,
     MessageKind,
@@ -53,6 +55,11 @@ READ_BACK: list[tuple[type[Any], dict[str, Any], Callable[[Tx, Any], Any]]] = [
     (StepRow, {"request_id": "parent"}, lambda tx, row: tx.steps("parent")[0]),
     (ApprovalRow, {"request_id": "parent"}, lambda tx, row: tx.approvals("parent")[0]),
     (MessageRow, {}, lambda tx, row: tx.messages(row.request_id)[0]),
+    (
+        CredentialRow,
+        {"cluster_id": "parent", "state": CredentialState.HANDED},
+        lambda tx, row: tx.credential(row.id),
+    ),
     (AuditRow, {}, lambda tx, row: tx.audit_trail(row.request_id)[0]),
     (
         InboundRow,
@@ -70,7 +77,7 @@ def test_rows_come_back_as_they_were_written(
     @given(row=rows.any_row(row_type, **fixed))
     def check(row: Any) -> None:
         with suppress(Undo), store.transaction() as tx:
-            if row_type in (RequestRow, StepRow, ApprovalRow):
+            if row_type in (RequestRow, StepRow, ApprovalRow, CredentialRow):
                 tx.add(rows.cluster("parent"))
             if row_type in (StepRow, ApprovalRow):
                 tx.add(rows.request("parent", "parent"))

@@ -40,14 +40,14 @@ class Create(Plain):
             verdict=report.verdict, ready_at=at, expires_at=at + hours * 3600,
         )  # fmt: skip
         if state == ClusterState.DEGRADED:
-            _explain_degraded(tx, request)
+            explain_degraded(tx, request, "Use the GPUs that passed, or delete the cluster and ask again for others.")
 
     def failed(self, tx: Tx, request: RequestRow, reason: str, at: float) -> None:
         cluster = tx.cluster(request.cluster_id)
         lifecycle.move_cluster(tx, cluster, ClusterState.FAILED, request=request, at=at, detail=reason)
 
 
-def _explain_degraded(tx: Tx, request: RequestRow) -> None:
+def explain_degraded(tx: Tx, request: RequestRow, remedy: str) -> None:
     """What is short, in the order in which it was found, onto the request's row; causes of the catalogue first."""
     steps = tx.steps(request.id)
     shorts = [row.why for row in steps if row.why]
@@ -56,6 +56,6 @@ def _explain_degraded(tx: Tx, request: RequestRow) -> None:
     tx.change(
         request,
         reason=shorts[0] if shorts else "Not every GPU passed verification.",
-        remedy="Use the GPUs that passed, or delete the cluster and ask again for others.",
+        remedy=remedy,
         diagnosis=json.dumps(lines, ensure_ascii=False),
     )

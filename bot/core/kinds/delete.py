@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core import lifecycle
+from bot.core import credentials, lifecycle
 from bot.core.kinds.base import Plain
 from bot.core.ports import Tx
 from bot.core.records import ClusterState, Kind, RequestRow
@@ -16,6 +16,8 @@ class Delete(Plain):
     def started(self, tx: Tx, request: RequestRow, at: float) -> None:
         cluster = tx.cluster(request.cluster_id)
         lifecycle.move_cluster(tx, cluster, ClusterState.DELETING, request=request, at=at)
+        for row in tx.credentials(cluster.id):
+            credentials.end(tx, row, "the cluster is being deleted", at)
 
     def done(self, tx: Tx, request: RequestRow, at: float) -> None:
         cluster = tx.cluster(request.cluster_id)

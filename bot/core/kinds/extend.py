@@ -21,6 +21,10 @@ class ExtendRules(Plain):
     def open(self, tx: Tx, cluster: ClusterRow, change: Change, catalogue: Catalogue, now: float) -> Opening:
         if not isinstance(change, Extend):
             raise TypeError(change)
+        if cluster.enabled:
+            raise Conflict(
+                f"“{cluster.name}” was there before this bot and has no end.", f"/gpu-cluster status {cluster.name}"
+            )
         envelope = ledger.current_envelope(tx, cluster)
         if envelope is None or cluster.state not in (ClusterState.READY, ClusterState.DEGRADED):
             raise Conflict(

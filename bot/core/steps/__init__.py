@@ -1,12 +1,13 @@
 """The steps, by kind. A process works only on plans whose kinds it knows."""
 
-from bot.core.steps.access import Access
+from bot.core.steps.access import Access, FirstAccess, Share, Unshare
 from bot.core.steps.addons import Addons
 from bot.core.steps.allocatable import Allocatable
 from bot.core.steps.base import Step
 from bot.core.steps.catalog import Catalog
 from bot.core.steps.cluster_object import ClusterObject
 from bot.core.steps.control_plane import ControlPlane
+from bot.core.steps.forget import Forget
 from bot.core.steps.gate import Gate
 from bot.core.steps.gpu_labels import GpuLabels
 from bot.core.steps.machine_configs import MachineConfigs
@@ -32,7 +33,11 @@ _ALL: tuple[Step, ...] = (
     Allocatable(),
     Verify(),
     Gate(),
+    FirstAccess(),
     Access(),
+    Share(),
+    Unshare(),
+    Forget(),
     RemoveCluster(),
     NoInstances(),
 )

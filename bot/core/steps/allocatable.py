@@ -16,7 +16,7 @@ class Allocatable:
 
     def ensure(self, look: Look) -> Outcome:
         nodes = look.gpu_nodes()
-        there, wanted = sum(node.gpus for node in nodes), look.order.gpus
+        there, wanted = sum(node.gpus for node in nodes), look.gpus_wanted
         waking = [node.name for node in nodes if node.gpus and not node.ready]
         if there >= wanted and not waking:
             return Done()
@@ -36,7 +36,7 @@ class Allocatable:
             f"{n.name}: {n.gpu_capacity - n.gpus} GPU(s) marked unhealthy" for n in nodes if n.gpu_capacity > n.gpus
         ]
         return Fail(
-            f"{there} of the {look.order.gpus} GPUs can be handed out by Kubernetes"
+            f"{there} of the {look.gpus_wanted} GPUs can be handed out by Kubernetes"
             + (f": {causes[0].what}." if causes else "."),
             causes[0].remedy if causes else "Look at the device plugin's log in namespace gpu-operator.",
             (*cause_lines(causes), *lost, *pod_lines(troubles)),

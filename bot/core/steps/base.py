@@ -9,6 +9,7 @@ from typing import Protocol
 from bot.core.ports import Clock, Cloud, Cluster, ClusterView, Node, Rancher
 from bot.core.records import ClusterRow, RequestRow, StepRow
 from bot.core.spec import LABEL_POOL, Catalogue, Envelope, Pool
+from bot.core.survey import expectation
 
 Facts = Mapping[str, str]
 
@@ -54,12 +55,13 @@ Outcome = Done | Wait | Fail
 
 @dataclass(frozen=True)
 class Outside:
-    """The outside world of one target."""
+    """The outside world of one target. `rancher_authority`: the CA (PEM in base64) of a Rancher with a private one."""
 
     rancher: Rancher
     cloud: Cloud
     cluster: Callable[[str], Cluster]
     rancher_url: str
+    rancher_authority: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,14 @@ class Look:
 
     @property
     def management_id(self) -> str:
-        return self.facts["cluster_object"]["management_id"]
+        """Rancher's own id of the cluster: as stored, or as an earlier step of this very look has found it.
+
+        Raises ValueError before Rancher has given it one.
+        """
+        found = self.facts.get("cluster_object", {}).get("management_id") or self.cluster.management_id
+        if not found:
+            raise ValueError(f"{self.cluster.name} has no id in Rancher yet")
+        return found
 
     def view(self) -> ClusterView | None:
         """The cluster as Rancher sees it, never older than our last write."""
@@ -112,10 +121,20 @@ class Look:
         return self.outside.rancher.observe(self.order.name, newer_than=written)
 
     def gpu_nodes(self) -> list[Node]:
-        """The nodes of the GPU pools, by name."""
+        """The nodes of the GPU pools, or those that the survey found, by name."""
+        if (existing := self.order.existing) is not None:
+            found = {name for name, _ in existing.nodes}
+            return sorted((n for n in self.downstream.nodes() if n.name in found), key=lambda node: node.name)
         pools = {pool.name for pool in self.order.gpu_pools}
         nodes = [n for n in self.downstream.nodes() if n.labels.get(LABEL_POOL) in pools]
         return sorted(nodes, key=lambda node: node.name)
+
+    @property
+    def gpus_wanted(self) -> int:
+        """As ordered; in a cluster that was there before us, as its nodes' labels say by now."""
+        if self.order.existing is None:
+            return self.order.gpus
+        return sum(expectation(node).count for node in self.gpu_nodes())
 
     @property
     def gpu_pool(self) -> Pool:

@@ -10,6 +10,8 @@ class Catalog:
     kind = "catalog@1"
 
     def ensure(self, look: Look) -> Outcome:
+        if look.order.existing is not None and look.order.existing.adopted:
+            return Done()  # what is there stays as it is, its repository too
         rancher, mid = look.outside.rancher, look.management_id
         network, url = look.order.network, repo_url(look.order)
         repo = rancher.ensure_repo(mid, REPO_NAME, url, look.request.id, network)

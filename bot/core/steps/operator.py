@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.core.denial import denied_by
 from bot.core.operator_values import CHART, NAMESPACE, RELEASE, REPO_NAME, operator_values
 from bot.core.ports import ChartOrder, JobView, Temporary
 from bot.core.spec import LABEL_MANAGED, LABEL_REQUEST
@@ -29,6 +30,8 @@ class Operator:
 
     def ensure(self, look: Look) -> Outcome:
         rancher, mid = look.outside.rancher, look.management_id
+        if look.order.existing is not None and look.order.existing.adopted:
+            return self._adopted(look)
         project = rancher.system_project(mid)
         if project is None:
             return Wait("Rancher has not made the System project yet", 3.0)
@@ -48,6 +51,17 @@ class Operator:
         if app is not None:
             return Wait(f"Helm: {app.status}", 3.0)
         return self._install(look, project)
+
+    def _adopted(self, look: Look) -> Outcome:
+        """It was approved as it was surveyed: another version by now is another thing."""
+        app = look.outside.rancher.app(look.management_id, NAMESPACE, RELEASE)
+        if app is not None and (app.status, app.version) == ("deployed", look.order.operator):
+            return Done({"version": app.version})
+        now = f"{app.version} ({app.status})" if app else "gone"
+        return Fail(
+            f"The GPU Operator was {look.order.operator} when the cluster was surveyed; now it is {now}.",
+            "Ask again: the survey is made anew.",
+        )
 
     def _by_manifest(self, look: Look) -> Outcome:
         """The cluster's own helm-controller is at work: a Job, which it starts anew until it comes true
@@ -92,6 +106,8 @@ class Operator:
         operation = look.own.get("operation", "")
         known = operation not in ("", _UNKNOWN)
         log = look.outside.rancher.operation_log(look.management_id, NAMESPACE, operation) if known else ""
+        if denied := denied_by(log):
+            return denied
         return Fail(
             "Helm could not install the GPU Operator.",
             "See Helm's last lines; after mending the cause, delete the cluster and ask again.",

@@ -10,6 +10,7 @@ from bot.core.measuring import Measuring, conclude, give_up
 from bot.core.ports import Node
 from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_POOL, LABEL_REQUEST, GpuExpectation
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.survey import expectation
 from bot.core.verdict import DEGRADED, UNKNOWN, VERIFIED, Report, report_to_json
 
 
@@ -33,7 +34,9 @@ class Verify:
 
 
 def expectation_of(look: Look) -> Callable[[Node], GpuExpectation]:
-    """What a node should have: each GPU pool its own."""
+    """What a node should have: each GPU pool its own; in a cluster that was there before us, what it says itself."""
+    if look.order.existing is not None:
+        return expectation
     return lambda node: look.order.expectation(node.labels.get(LABEL_POOL, ""))
 
 
@@ -51,7 +54,7 @@ def _measuring(look: Look) -> Measuring:
 
 
 def _concluded(look: Look, facts: dict[str, str]) -> Done | Fail:
-    report = conclude(facts, look.gpu_nodes(), look.order.gpus)
+    report = conclude(facts, look.gpu_nodes(), look.gpus_wanted)
     facts["report"] = report_to_json(report)
     causes = cause_lines(map(cause_of, recognise(probe_signals(report))))
     if report.verdict in (VERIFIED, DEGRADED):

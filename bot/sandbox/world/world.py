@@ -33,7 +33,8 @@ class World:
     """A simulated Rancher and its clusters.
 
     ``ec2_endpoint`` is the URL of an EC2 stand-in in which instances really start and end. ``faults`` are names
-    of :data:`~bot.sandbox.world.faults.FAULTS`. With a manual clock nothing happens but in :meth:`advance`,
+    of :data:`~bot.sandbox.world.faults.FAULTS`;
+    ``existing`` are clusters that are there from the start. With a manual clock nothing happens but in :meth:`advance`,
     which then also waits for EC2.
 
     Raises:
@@ -50,6 +51,7 @@ class World:
         seed: int = 0,
         token: str = "token-bot:sandbox",  # noqa: S107 - opens nothing but a stand-in
         timings: Timings | None = None,
+        existing: Iterable[str] = (),
     ) -> None:
         self.clock = clock
         self.faults = checked(faults)
@@ -67,7 +69,9 @@ class World:
             timings=timings or Timings(),
             seed=seed,
         )
-        self._gateway = Gateway(self.management, token)
+        for name in existing:
+            self.management.import_cluster(name)
+        self.gateway = Gateway(self.management, token)
         self._ticker: asyncio.Task[None] | None = None
 
     @property
@@ -100,11 +104,11 @@ class World:
     def handle(self, call: Call, authorization: str) -> Reply | Watch | Exec:
         """Answer one call to Rancher; time has been brought up to date first."""
         self.advance()
-        downstream, template = self._gateway.template(call.path)
+        downstream, template = self.gateway.template(call.path)
         self.calls[downstream, f"{call.method} {template}"] += 1
         if self._out_of_order():
             return Reply(503, "no available server\n", "text/plain")
-        return self._gateway.handle(call, authorization)
+        return self.gateway.handle(call, authorization)
 
     def call_counts(self) -> Obj:
         """Calls by method and path template: Rancher's own API and its clusters' apart, and the total."""

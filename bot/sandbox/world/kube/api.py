@@ -15,10 +15,11 @@ from bot.sandbox.world.clock import timestamp
 from bot.sandbox.world.kube.host import ApiHost
 from bot.sandbox.world.kube.kinds import JOB, NAMESPACE, POD, SERVICE_ACCOUNT, Kind
 from bot.sandbox.world.kube.namespaces import collect_garbage
-from bot.sandbox.world.kube.objects import ApiError, Change, Obj, ObjectStore
+from bot.sandbox.world.kube.objects import ApiError, Change, Obj, ObjectStore, invalid
 from bot.sandbox.world.kube.patches import apply_patch
 from bot.sandbox.world.kube.selectors import matches_fields, matches_labels
 
+_TOO_SHORT = "Invalid value: may not specify a duration less than 10 minutes"
 TEXT_404 = "404 page not found\n"
 
 
@@ -309,6 +310,8 @@ class KubeApi:
     def _token(self, call: Call, account: Obj) -> Reply:
         request = call.object()
         seconds = int((request.get("spec") or {}).get("expirationSeconds") or 3600)
+        if seconds < 600:
+            raise invalid(SERVICE_ACCOUNT, account["metadata"]["name"], "spec.expirationSeconds", _TOO_SHORT)
         expires = timestamp(call.now + seconds)
         status = {"token": self._host.token(account, seconds), "expirationTimestamp": expires}
         spec = {

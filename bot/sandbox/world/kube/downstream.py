@@ -12,7 +12,7 @@ from bot.sandbox.world.clock import timestamp
 from bot.sandbox.world.engine import Engine
 from bot.sandbox.world.kube.admission import Admission
 from bot.sandbox.world.kube.jobs import Jobs
-from bot.sandbox.world.kube.kinds import DOWNSTREAM, EVENT, JOB, NAMESPACE, NODE, POD, Kind
+from bot.sandbox.world.kube.kinds import DOWNSTREAM, EVENT, JOB, NAMESPACE, NODE, POD, SERVICE_ACCOUNT, Kind
 from bot.sandbox.world.kube.kubelet import Kubelet
 from bot.sandbox.world.kube.namespaces import Namespaces
 from bot.sandbox.world.kube.nodes import make_node, set_ready
@@ -48,6 +48,7 @@ class Downstream:
         self.hardware: dict[str, Hardware] = {}
         self.drivers: dict[str, str] = {}
         self.kernel: dict[str, str] = {}
+        self._issued: dict[str, tuple[str, str, str, int]] = {}
         self.store = ObjectStore(lambda: engine.now, random.Random(seed), DOWNSTREAM)
         self.admission = Admission(self.store, extended_tolerations=extended_tolerations, restricted=restricted)
         self.kubelet = Kubelet(engine, self.store, timings, self.event, self.hardware, self.drivers)
@@ -93,14 +94,22 @@ class Downstream:
         return f'exec: "{command[0]}": executable file not found in $PATH', 127
 
     def token(self, service_account: Obj, seconds: int) -> str:
-        """A token shaped like a JWT; nothing checks its signature."""
+        """A token shaped like a JWT; what was issued is remembered, in place of a signature."""
         meta = service_account["metadata"]
-        claims = {
-            "sub": f"system:serviceaccount:{meta['namespace']}:{meta['name']}",
-            "exp": int(self.engine.now) + seconds,
-        }
+        expires = int(self.engine.now) + seconds
+        claims = {"sub": f"system:serviceaccount:{meta['namespace']}:{meta['name']}", "exp": expires}
         parts = [{"alg": "none"}, claims, {"sandbox": self.store.suffix(12)}]
-        return ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts)
+        token = ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts)
+        self._issued[token] = (meta["namespace"], meta["name"], meta["uid"], expires)
+        return token
+
+    def review(self, token: str) -> tuple[str, str] | None:
+        """Namespace and name of the account whose valid token this is: it ends with its time, or its account."""
+        namespace, name, uid, expires = self._issued.get(token, ("", "", "", 0))
+        account = self.store.find(SERVICE_ACCOUNT, name, namespace) if name else None
+        if account is None or account["metadata"]["uid"] != uid or self.engine.now >= expires:
+            return None
+        return namespace, name
 
     def join(self, name: str, hardware: Hardware, labels: dict[str, str], taints: list[Obj], roles: list[str]) -> None:
         """A machine becomes a Ready node, born with its labels and taints."""

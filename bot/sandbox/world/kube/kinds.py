@@ -61,6 +61,7 @@ POD = _core("pods", "Pod", status=True, graceful=True)
 CONFIG_MAP = _core("configmaps", "ConfigMap")
 SECRET = _core("secrets", "Secret")
 SERVICE = _core("services", "Service", status=True)
+ENDPOINTS = _core("endpoints", "Endpoints")
 SERVICE_ACCOUNT = _core("serviceaccounts", "ServiceAccount")
 EVENT = _core("events", "Event")
 JOB = Kind("batch", "v1", "jobs", "Job")
@@ -94,6 +95,7 @@ DOWNSTREAM = (
     CONFIG_MAP,
     SECRET,
     SERVICE,
+    ENDPOINTS,
     SERVICE_ACCOUNT,
     EVENT,
     JOB,
@@ -113,6 +115,7 @@ DOWNSTREAM = (
 
 PROVISIONING_CLUSTER = _custom("provisioning.cattle.io", "v1", "clusters", "Cluster", graceful=True)
 MANAGEMENT_CLUSTER = _custom("management.cattle.io", "v3", "clusters", "Cluster", namespaced=False, graceful=True)
+CLUSTER_PROXY_CONFIG = _custom("management.cattle.io", "v3", "clusterproxyconfigs", "ClusterProxyConfig")
 MACHINE_CONFIG = _custom("rke-machine-config.cattle.io", "v1", "amazonec2configs", "Amazonec2Config")
 INFRA_MACHINE = _custom("rke-machine.cattle.io", "v1", "amazonec2machines", "Amazonec2Machine", graceful=True)
 CONTROL_PLANE = _custom("rke.cattle.io", "v1", "rkecontrolplanes", "RKEControlPlane")
@@ -123,6 +126,7 @@ MACHINE_DEPLOYMENT = _custom("cluster.x-k8s.io", "v1beta2", "machinedeployments"
 MANAGEMENT = (
     PROVISIONING_CLUSTER,
     MANAGEMENT_CLUSTER,
+    CLUSTER_PROXY_CONFIG,
     MACHINE_CONFIG,
     INFRA_MACHINE,
     CONTROL_PLANE,

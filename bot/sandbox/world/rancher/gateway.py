@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from bot.sandbox.world.kube.api import Call, Exec, KubeApi, Reply, Watch, parse
-from bot.sandbox.world.kube.kinds import DOWNSTREAM
-from bot.sandbox.world.kube.objects import Obj
+from bot.sandbox.world.kube.api import Call, Exec, KubeApi, Reply, Watch, parse, status_body
+from bot.sandbox.world.kube.kinds import CLUSTER_PROXY_CONFIG, DOWNSTREAM
+from bot.sandbox.world.kube.objects import ApiError, Obj
+from bot.sandbox.world.kube.rbac import authorize
 from bot.sandbox.world.rancher.capi import as_v1beta1
 from bot.sandbox.world.rancher.management import Management
 from bot.sandbox.world.rancher.norman import Norman, norman_error
@@ -31,12 +32,12 @@ _NO_IMPERSONATION = "unable to create impersonator account: error setting up imp
 
 
 class Gateway:
-    """Answers everything below Rancher's URL; ``token`` is the only one it accepts."""
+    """Answers everything below Rancher's URL; ``token`` is the only one of its own that it accepts."""
 
     def __init__(self, management: Management, token: str) -> None:
         self._management = management
         self._token = token
-        self._norman = Norman(management, "/v3", token)
+        self.norman = Norman(management, "/v3", token)
         self._release = management.release
         shown = as_v1beta1 if self._release.capi == "v1beta1" else lambda _, obj: obj
         self._steve = Steve(management, "/v1", lambda *_: None, sql_cache=self._release.sql_cache, shown=shown)
@@ -46,13 +47,13 @@ class Gateway:
         """Answer a call; ``authorization`` is the header of that name."""
         path = "/" + call.path.strip("/")
         if not _OPEN.match(path) and not self._known(authorization):
-            return Reply(401, norman_error(401, "Unauthorized", "must authenticate"))
+            return self._by_account(replace(call, path=path), authorization.removeprefix("Bearer "))
         if found := _DOWNSTREAM.match(path):
             return self._downstream(replace(call, path=found["rest"] or "/"), found["mid"])
         if path.startswith("/v3/"):
-            return self._norman.handle(replace(call, path=path.removeprefix("/v3/")))
+            return self.norman.handle(replace(call, path=path.removeprefix("/v3/")))
         if self._release.ext_tokens and (found := _EXT_TOKEN.match(path)):
-            return self._norman.ext_token(call, found["name"])
+            return self.norman.ext_token(call, found["name"])
         if path.startswith("/v1/"):
             return self._steve.handle(replace(call, path=path.removeprefix("/v1/")))
         if found := _RELEASES.match(path):
@@ -101,6 +102,27 @@ class Gateway:
         return self._steve_of(
             Steve(cluster.downstream, base, cluster.catalog.extra, sql_cache=self._release.sql_cache), call
         )
+
+    def _by_account(self, call: Call, token: str) -> Reply | Watch:
+        """A token that is not Rancher's: good for the raw API of the one cluster that has issued it, where JWT
+        Authentication is switched on, and for nothing else (rancher/rancher: pkg/auth/requests/service_account.go)."""
+        refused = Reply(401, norman_error(401, "Unauthorized", "must authenticate"))
+        found = _DOWNSTREAM.match(call.path)
+        cluster = self._management.clusters.get(found["mid"]) if found else None
+        if found is None or cluster is None or (found["rest"] or "/").startswith("/v1/"):
+            return refused
+        configs = self._management.store.all(CLUSTER_PROXY_CONFIG, cluster.mid)
+        if len(configs) != 1 or configs[0].get("enabled") is not True or not cluster.reachable:
+            return refused
+        account = cluster.downstream.review(token)
+        if account is None:
+            return refused
+        inner = replace(call, path=found["rest"] or "/")
+        try:
+            authorize(cluster.downstream.store, *account, inner)
+        except ApiError as error:
+            return Reply(error.code, status_body(error))
+        return KubeApi(cluster.downstream).handle(inner)
 
     def _steve_of(self, steve: Steve, call: Call) -> Reply:
         return steve.handle(replace(call, path=call.path.removeprefix("/v1/")))

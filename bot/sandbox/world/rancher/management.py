@@ -8,6 +8,7 @@ from collections.abc import Collection
 from bot.sandbox.world.engine import Engine
 from bot.sandbox.world.journal import Journal
 from bot.sandbox.world.kube.kinds import (
+    CLUSTER_PROXY_CONFIG,
     MACHINE,
     MACHINE_CONFIG,
     MANAGEMENT,
@@ -18,6 +19,7 @@ from bot.sandbox.world.kube.kinds import (
 from bot.sandbox.world.kube.objects import ApiError, Change, Obj, ObjectStore
 from bot.sandbox.world.rancher import webhook
 from bot.sandbox.world.rancher.ec2 import Ec2
+from bot.sandbox.world.rancher.imported import ImportedCluster
 from bot.sandbox.world.rancher.provisioning import ProvisionedCluster
 from bot.sandbox.world.rancher.release import Release
 from bot.sandbox.world.timings import Timings
@@ -68,6 +70,8 @@ class Management:
         if kind is MACHINE_CONFIG:
             config = webhook.admit_machine_config(obj, namespace)
             return webhook.without_unknown(config, self.release.unknown_fields)
+        if kind is CLUSTER_PROXY_CONFIG:
+            return webhook.admit_proxy_config(obj, namespace, self.store.all(kind, namespace))
         raise ApiError(405, "MethodNotAllowed", f"{kind.resource} are made by Rancher itself")
 
     def update(self, kind: Kind, old: Obj, new: Obj) -> Obj:
@@ -91,9 +95,16 @@ class Management:
         """See :class:`~bot.sandbox.world.kube.host.ApiHost`; a bot has no right to make these."""
         raise ApiError(403, "Forbidden", f"{service_account['metadata']['name']}: no token for {seconds} s")
 
+    def import_cluster(self, name: str) -> None:
+        """A cluster is there that nobody made through Rancher's pools."""
+        self.store.create(PROVISIONING_CLUSTER, {"metadata": {"name": name, "namespace": "fleet-default"}, "spec": {}})
+
     def forget(self, cluster: ProvisionedCluster) -> None:
         """The cluster is gone."""
         self.clusters.pop(cluster.mid, None)
+        for config in self.store.all(CLUSTER_PROXY_CONFIG, cluster.mid):
+            self.store.remove(CLUSTER_PROXY_CONFIG, config["metadata"]["name"], cluster.mid)
+        self.store.remove(NAMESPACE, cluster.mid)
         self._by_name.pop(cluster.name, None)
 
     def _changed(self, change: Change) -> None:
@@ -113,9 +124,11 @@ class Management:
         if change.type == "ADDED":
             self._made += 1
             seed = self._seed * 1000 + self._made
-            cluster = ProvisionedCluster(self, change.obj, self.timings.jittered(seed), seed)
+            made = ProvisionedCluster if "rkeConfig" in change.obj["spec"] else ImportedCluster
+            cluster = made(self, change.obj, self.timings.jittered(seed), seed)
             self._by_name[name] = cluster
             self.clusters[cluster.mid] = cluster
+            self.store.create(NAMESPACE, {"metadata": {"name": cluster.mid}, "status": {"phase": "Active"}})
             return
         found = self._by_name.get(name)
         if found is None or change.type != "MODIFIED":

@@ -19,11 +19,7 @@ _TOKEN_DAYS = 90
 
 #: Rancher users that the people of the sandbox have, by login name.
 _USERS = {name: f"u-{name}" for name in ("requester", "lead", "second-lead", "bystander")}
-_ROLE_TEMPLATES = {
-    "cluster-owner": "Cluster Owner",
-    "cluster-member": "Cluster Member",
-    "gpu-cluster-user": "GPU Cluster User",
-}
+_BUILT_IN = {"cluster-owner": "Cluster Owner", "cluster-member": "Cluster Member"}
 
 
 class NormanError(Exception):
@@ -49,6 +45,7 @@ class Norman:
         self._token_name = token.split(":")[0]
         self._issued = management.engine.now
         self._bindings: dict[str, Obj] = {}
+        self.role_templates = {**_BUILT_IN, "gpu-cluster-user": "GPU Cluster User"}
         self._settings = {
             "server-version": management.release.version,
             "rke2-default-version": management.release.default_rke2,
@@ -198,7 +195,7 @@ class Norman:
         _only(call, "GET")
         if ident:
             return _pick(list(self._bindings.values()), ident)
-        fields = ("clusterId", "roleTemplateId", "userPrincipalId", "userId", "name", "id")
+        fields = ("clusterId", "roleTemplateId", "userPrincipalId", "groupPrincipalId", "userId", "name", "id")
         return self._collection("clusterRoleTemplateBinding", _filtered(list(self._bindings.values()), call, *fields))
 
     def _bind(self, call: Call) -> Obj:
@@ -208,16 +205,20 @@ class Norman:
                 raise NormanError(422, "MissingRequired", f"missing required field {field}", field)
         if body["clusterId"] not in self._management.clusters:
             raise NormanError(404, "NotFound", f'clusters.management.cattle.io "{body["clusterId"]}" not found')
-        if body["roleTemplateId"] not in _ROLE_TEMPLATES:
+        if body["roleTemplateId"] not in self.role_templates:
             raise NormanError(422, "InvalidReference", "role template not found", "roleTemplateId")
         subjects = ("userId", "userPrincipalId", "groupId", "groupPrincipalId")
         given = {field: body[field] for field in subjects if body.get(field)}
         if not given:
             message = "must target a user [userId]/[userPrincipalId] or a group [groupId]/[groupPrincipalId]"
             raise NormanError(422, "InvalidBodyContent", message)
+        labels = body.get("labels") or {}
+        if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
+            raise NormanError(422, "InvalidFormat", "labels must be a map of strings", "labels")
         ident = f"{body['clusterId']}:crtb-{self._management.store.suffix()}"
         base: Obj = {"id": ident, "type": "clusterRoleTemplateBinding", "state": "active"}
         made = {**base, "clusterId": body["clusterId"], "roleTemplateId": body["roleTemplateId"], **given}
+        made["labels"] = {**labels, "cattle.io/creator": "norman"}
         self._bindings[ident] = made
         return made
 
@@ -234,9 +235,9 @@ class Norman:
                 "type": "roleTemplate",
                 "name": name,
                 "context": "cluster",
-                "builtin": key != "gpu-cluster-user",
+                "builtin": key in _BUILT_IN,
             }
-            for key, name in _ROLE_TEMPLATES.items()
+            for key, name in self.role_templates.items()
         ]
         if ident:
             return _pick(found, ident)

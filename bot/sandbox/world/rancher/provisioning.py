@@ -365,7 +365,7 @@ def _downstream(cluster: ProvisionedCluster, spec: Obj, seed: int) -> Downstream
         cluster.timings,
         cluster.record,
         seed=seed,
-        version=spec.get("kubernetesVersion", ""),
+        version=spec.get("kubernetesVersion") or cluster.management.git_version,
         extended_tolerations=any("ExtendedResourceToleration" in str(arg) for arg in args),
         restricted=template == "rancher-restricted" or config.get("profile") == "cis",
     )

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Collection
 
-from bot.sandbox.world.kube.kinds import MACHINE_CONFIG, PROVISIONING_CLUSTER, Kind
+from bot.sandbox.world.kube.kinds import CLUSTER_PROXY_CONFIG, MACHINE_CONFIG, PROVISIONING_CLUSTER, Kind
 from bot.sandbox.world.kube.objects import ApiError, Obj, invalid
 from bot.sandbox.world.rancher import schema
 
@@ -28,6 +28,20 @@ def admit_machine_config(obj: Obj, namespace: str) -> Obj:
     fields, problems = schema.conform(schema.MACHINE_CONFIG, body)
     _raise_first(MACHINE_CONFIG, name, problems)
     return {"metadata": _metadata(obj, namespace), **fields}
+
+
+def admit_proxy_config(obj: Obj, namespace: str, there: Collection[Obj]) -> Obj:
+    """JWT Authentication of one cluster; there is at most one a namespace (rancher/webhook:
+    pkg/resources/management.cattle.io/v3/clusterproxyconfig/validator.go). Raises ApiError 422 or 403."""
+    if not isinstance(obj.get("enabled"), bool):
+        name = (obj.get("metadata") or {}).get("name") or ""
+        raise invalid(CLUSTER_PROXY_CONFIG, name, "enabled", "Required value: a boolean")
+    if there:
+        message = 'admission webhook "rancher.cattle.io.clusterproxyconfigs.management.cattle.io" denied the request: '
+        raise ApiError(
+            403, "Forbidden", message + "there may only be one clusterproxyconfig object defined per cluster"
+        )
+    return {"metadata": _metadata(obj, namespace), "enabled": obj["enabled"]}
 
 
 def admit_cluster(obj: Obj, namespace: str, *, credentials: Collection[str], user: str) -> Obj:
