@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bot.core import ledger, lifecycle, plan, spending, story
+from bot.core import ledger, lifecycle, plan, roster, spending, story
 from bot.core.ledger import Account, Committed
 from bot.core.policy import Denied, Directory, Verb, lead_of, require, roles_of, who_can
 from bot.core.ports import Clock, Store, Taken, Tx
-from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState
-from bot.core.spec import Catalogue, Draft, Invalid, Problem, Team, check_draft, name_problem, to_json
+from bot.core.preview import Preview, Previews
+from bot.core.records import ClusterRow, ClusterState, Kind, PostedRow, RequestRow, RequestState
+from bot.core.spec import (
+    Catalogue,
+    Draft,
+    Invalid,
+    Problem,
+    Team,
+    check_draft,
+    name_problem,
+    spec_from_json,
+    to_json,
+)
 from bot.core.spending import OverBudget
 from bot.core.story import Story
 
@@ -52,6 +65,16 @@ class Costs:
     teams: tuple[tuple[str, Committed], ...]
 
 
+@dataclass(frozen=True)
+class Own:
+    """What somebody's Home tab is about: their clusters, what waits for their decision, their team and its month."""
+
+    team: Team
+    committed: Committed
+    clusters: tuple[Story, ...]
+    waiting: tuple[Story, ...]
+
+
 class Desk:
     """What handlers (and the command line) call. All methods are quick: they read and write the store only,
     and ask Slack who somebody is."""
@@ -64,6 +87,7 @@ class Desk:
         catalogue: Catalogue,
         directory: Directory,
         approvals_channel: str = "",
+        previews: Previews | None = None,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
@@ -71,6 +95,7 @@ class Desk:
         self._catalogue = catalogue
         self._directory = directory
         self._approvals_channel = approvals_channel
+        self._previews = previews
         self._wake = wake
 
     @property
@@ -87,6 +112,7 @@ class Desk:
         team = self._catalogue.team_of(ask.user, ask.channel)
         require(Verb.CREATE, self._directory.person(ask.user), team, None, self._directory)
         spec = check_draft(draft, team, self._catalogue)
+        leads = self._leads_now(team)
         now = self._clock.now()
         request_id = request_id_for(ask.key)
         cluster = ClusterRow(
@@ -107,6 +133,7 @@ class Desk:
             if living is not None:
                 raise _name_in_use(living)
             lifecycle.open_create(tx, cluster, request, approvals_channel=self._approvals_channel)
+            tx.add(PostedRow(request_id, leads))
             told = self._tell(tx, request_id)
         self._wake()
         return told
@@ -123,6 +150,7 @@ class Desk:
             raise Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
         team = self._team(cluster.team)
         require(Verb.DELETE, self._directory.person(ask.user), team, cluster, self._directory)
+        leads = self._leads_now(team)
         request = self._request(request_id, Kind.DELETE, cluster, ask, "{}", now)
         with self._store.transaction() as tx:
             if (known := self._known(tx, request_id)) is not None:
@@ -140,9 +168,51 @@ class Desk:
                 )
             except Taken as taken:
                 raise _delete_asked(cluster) from taken
+            tx.add(PostedRow(request_id, leads))
             told = self._tell(tx, request_id)
         self._wake()
         return told
+
+    def ask_again(self, user: str, request_id: str) -> Story:
+        """Ask for what lapsed once more, by its requester; however often that is done, it is one request.
+
+        Raises `Denied`, `Invalid` or `Conflict` as asking does.
+        """
+        with self._store.reading() as tx:
+            request = tx.request(request_id)
+            cluster = tx.cluster(request.cluster_id) if request else None
+        if request is None or cluster is None:
+            raise Conflict("This request is not known here any more.", "/gpu-cluster list")
+        if user != request.requester:
+            raise Denied(Verb.CREATE, "Only who asked for it can ask for it again.", (request.requester,))
+        if request.state != RequestState.LAPSED:
+            raise Conflict("Only a request that has lapsed is asked for again.", f"/gpu-cluster status {cluster.name}")
+        ask = Ask(user, request.channel, f"again:{request_id}")
+        if request.kind == Kind.DELETE:
+            return self.ask_delete(ask, cluster.name)
+        spec = spec_from_json(request.spec)
+        return self.ask_create(ask, Draft(spec.name, spec.preset, str(spec.gpus), str(spec.hours), spec.reason))
+
+    def preview(self, ask: Ask, draft: Draft) -> Preview:
+        """What a create would cost and need. Nothing is made and nobody asked; AWS and Rancher are, for seconds.
+
+        Raises `Denied`, `Invalid` (every problem named), or `WorldError` where the target is not configured.
+        """
+        team = self._catalogue.team_of(ask.user, ask.channel)
+        require(Verb.CREATE, self._directory.person(ask.user), team, None, self._directory)
+        spec = check_draft(draft, team, self._catalogue)
+        if self._previews is None:
+            raise Conflict("Previews are not set up here.", "Ask with /gpu-cluster create: the card shows the same.")
+        with self._store.reading() as tx:
+            held = ledger.committed(tx, team, self._clock.now())
+            living = tx.living_cluster(spec.name)
+        found = self._previews.of(spec, None if held.budget is None else held)
+        policy = self._catalogue.policy
+        by_cost = spending.depends_on_cost(policy)
+        cost = found.envelope.max_cost if found.envelope else None
+        needed = spending.approvals_for(policy, held, cost) if by_cost else policy.approvals
+        in_use = _name_in_use(living).why if living else ""
+        return Preview(spec, found, held, needed, by_cost, who_can(team), in_use)
 
     # --- deciding -----------------------------------------------------------------------------------------
 
@@ -163,6 +233,8 @@ class Desk:
         if approve and user == request.requester:
             raise Denied(verb, "You asked for this yourself; another lead has to approve it.", who_can(team))
         because = lead_of(user, team, self._directory, fresh=approve).because
+        if approve:
+            self._must_have_been_lead(user, request_id)
         now = self._clock.now()
         with self._store.transaction() as tx:
             request = tx.request(request_id)
@@ -237,6 +309,42 @@ class Desk:
                 lifecycle.rerender(tx, request_id, urgent=False)
         self._wake()
 
+    def story_for(self, ask: Ask, request_id: str) -> Story:
+        """What there is to say about one request. Raises `Denied` or `Conflict`."""
+        team = self._catalogue.team_of(ask.user, ask.channel)
+        require(Verb.STATUS, self._directory.person(ask.user), team, None, self._directory)
+        told = self.story_by_id(request_id)
+        if told is None:
+            raise Conflict("This request is not known here any more.", "/gpu-cluster list")
+        return told
+
+    def own(self, user: str) -> Own:
+        """What concerns one person. Raises `Denied`, or `Temporary` when Slack cannot say who leads."""
+        team = self._catalogue.team_of(user, "")
+        require(Verb.LIST, self._directory.person(user), team, None, self._directory)
+        now = self._clock.now()
+        with self._store.reading() as tx:
+            held = ledger.committed(tx, team, now)
+            clusters = [self._newest(tx, row) for row in tx.clusters(living=True) if row.owner == user]
+            asked = [r for r in tx.waiting_requests() if r.requester != user and self._may_ever_decide(tx, user, r)]
+        waiting = [r for r in asked if lead_of(user, self._team(r.team), self._directory).is_lead]
+        with self._store.reading() as tx:
+            stories = [self._tell(tx, r.id) for r in waiting]
+        decidable = [s for s in stories if all(d.approver != user for d in s.decisions)]
+        return Own(team, held, tuple(clusters), tuple(decidable))
+
+    def committed_of(self, team: Team) -> Committed:
+        """What a team has spent and promised this month."""
+        with self._store.reading() as tx:
+            return ledger.committed(tx, team, self._clock.now())
+
+    def recent_drafts(self) -> dict[str, Draft]:
+        """What each person asked for last, to fill in their next form; without the name, which is taken once."""
+        with self._store.reading() as tx:
+            rows = tx.newest_creates()
+        specs = {row.requester: spec_from_json(row.spec) for row in rows}
+        return {user: Draft("", s.preset, str(s.gpus), str(s.hours), s.reason) for user, s in specs.items()}
+
     def costs(self, ask: Ask, name: str = "") -> Costs:
         """The bill of every cluster of this month, or of all that bore a name. Raises `Denied` or `Conflict`."""
         team = self._catalogue.team_of(ask.user, ask.channel)
@@ -254,7 +362,7 @@ class Desk:
         """For the publisher and the command line: no rights are asked."""
         with self._store.reading() as tx:
             request = tx.request(request_id)
-            return self._tell(tx, request_id) if request else None
+            return self._with_what_a_lead_needs(tx, request) if request else None
 
     def team_for(self, ask: Ask) -> Team:
         """The team that somebody asks for from there."""
@@ -282,6 +390,33 @@ class Desk:
             next_look_at=now,
             plan=plan.freeze(plan.plan_for(kind)),
         )
+
+    def _with_what_a_lead_needs(self, tx: Tx, request: RequestRow) -> Story:
+        """The story, and while it waits the team's month and how the group of its leads has changed."""
+        told, team = self._tell(tx, request.id), self._catalogue.teams.get(request.team)
+        if request.state != RequestState.AWAITING_APPROVAL or team is None:
+            return told
+        now = self._clock.now()
+        held = spending.against_budget(tx, request, self._catalogue, now)
+        return dataclasses.replace(told, committed=held, lead_changes=roster.changes(tx, team.lead_group, now))
+
+    def _leads_now(self, team: Team) -> str:
+        """Who may approve what is posted now, as JSON. Raises `Temporary` when Slack cannot say: nothing is posted."""
+        group = self._directory.group(team.lead_group) if team.lead_group else frozenset[str]()
+        return json.dumps(sorted({*team.leads, *group}))
+
+    def _must_have_been_lead(self, user: str, request_id: str) -> None:
+        """Whoever joins the leads after a request was posted does not approve that one: nobody adds a friend for it."""
+        with self._store.reading() as tx:
+            posted = tx.posted_leads(request_id)
+        if posted is not None and user not in (were := tuple(json.loads(posted.leads))):
+            why = "You became a lead after this was asked; one who was a lead then has to approve it."
+            raise Denied(Verb.APPROVE, why, were)
+
+    def _may_ever_decide(self, tx: Tx, user: str, request: RequestRow) -> bool:
+        """Told without asking Slack: somebody who was a lead when it was posted, of a team that still is."""
+        posted = tx.posted_leads(request.id)
+        return request.team in self._catalogue.teams and (posted is None or user in json.loads(posted.leads))
 
     def _known(self, tx: Tx, request_id: str) -> Story | None:
         return self._tell(tx, request_id) if tx.request(request_id) else None

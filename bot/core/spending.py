@@ -26,8 +26,7 @@ class OverBudget(Exception):
 def approvals_needed(tx: Tx, request: RequestRow, catalogue: Catalogue, now: float) -> int:
     """0, 1 or 2: by what the team has committed this month with this request. Deletes need the usual number."""
     policy = catalogue.policy
-    by_cost = policy.no_approval_below > 0 or policy.two_approvals_above is not None
-    if request.kind != Kind.CREATE or request.state != RequestState.AWAITING_APPROVAL or not by_cost:
+    if request.kind != Kind.CREATE or request.state != RequestState.AWAITING_APPROVAL or not depends_on_cost(policy):
         return policy.approvals
     held = committed(tx, request, catalogue, now)
     return approvals_for(policy, held, envelope_from_json(request.envelope).max_cost)
@@ -41,6 +40,11 @@ def approvals_for(policy: Policy, held: Committed | None, cost: float | None) ->
     if policy.two_approvals_above is not None and total > policy.two_approvals_above:
         return 2
     return 0 if total < policy.no_approval_below else policy.approvals
+
+
+def depends_on_cost(policy: Policy) -> bool:
+    """Whether the number of approvals follows from what a team has committed."""
+    return policy.no_approval_below > 0 or policy.two_approvals_above is not None
 
 
 def committed(tx: Tx, request: RequestRow, catalogue: Catalogue, now: float) -> Committed | None:

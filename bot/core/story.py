@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.core import plan
+from bot.core.ledger import Committed
 from bot.core.ports import Tx
 from bot.core.records import ClusterState, Kind, RequestState, StepRow, StepState
+from bot.core.roster import Change
 from bot.core.spec import Check, ClusterSpec, Envelope, checks_from_json, envelope_from_json, spec_from_json
 from bot.core.verdict import Report, report_from_json
 
@@ -77,6 +79,12 @@ class Story:
     incident: str
     report: Report | None
     access: Access | None
+    heard_at: float | None = None
+    """When a worker last looked at it; None before the first look."""
+    committed: Committed | None = None
+    """What the team has spent and promised without this request, while it waits for a lead."""
+    lead_changes: tuple[Change, ...] = ()
+    """Who joined and left the leads' group of late, while it waits for a lead."""
 
     @property
     def current(self) -> StepFacts | None:
@@ -126,6 +134,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         incident=request.incident,
         report=report,
         access=Access(**access) if access else None,
+        heard_at=max((row.looked_at for row in steps if row.looked_at is not None), default=None),
     )
 
 

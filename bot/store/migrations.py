@@ -240,3 +240,13 @@ def m003_messages_and_inbound(db: Database) -> None:
     db.execute("CREATE INDEX inbound_due ON seen (received_real) WHERE handled_real IS NULL")
     db.execute("CREATE INDEX inbound_old ON seen (handled_real) WHERE handled_real IS NOT NULL")
     _create(db, "leases", {"name": str, "owner": str, "until_real": float}, pk="name")
+
+
+@migrations()
+def m010_people(db: Database) -> None:
+    """Who the leads were and how their groups changed, and who looks at the Home tab."""
+    _create(db, "rosters", {"name": str, "seen_at": float, "members": str}, pk=("name", "seen_at"))
+    _create(db, "posted_leads", {"request_id": str, "leads": str}, pk="request_id")
+    _create(db, "homes", {"user": str, "opened_real": float, "shown": str}, pk="user")
+    db.execute("CREATE INDEX home_opened ON homes (opened_real)")
+    db.execute("CREATE INDEX request_of_requester ON requests (kind, requester)")

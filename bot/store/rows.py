@@ -11,9 +11,12 @@ from bot.core.records import (
     ApprovalRow,
     AuditRow,
     ClusterRow,
+    HomeRow,
     InboundRow,
     MessageRow,
+    PostedRow,
     RequestRow,
+    RosterRow,
     StepRow,
 )
 
@@ -91,5 +94,8 @@ _TABLES: Mapping[type[Any], Table[Any]] = {
         _table("messages", MessageRow, "id"),
         _table("seen", InboundRow, "key"),
         _table("audit", AuditRow),
+        _table("rosters", RosterRow, "name", "seen_at"),
+        _table("posted_leads", PostedRow, "request_id"),
+        _table("homes", HomeRow, "user"),
     )
 }
