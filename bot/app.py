@@ -26,11 +26,14 @@ from bot.core.clock import FileClock, WallClock
 from bot.core.desk import Desk
 from bot.core.diagnosis import codes_in
 from bot.core.engine import Engine
+from bot.core.ledger import Committed
 from bot.core.looking import Surroundings
 from bot.core.ports import Clock, Cluster, Permanent, Rancher, Store, Temporary, WorldError
 from bot.core.preflight import preflight
+from bot.core.preview import Previews
 from bot.core.records import Kind, RequestState
-from bot.core.spec import Check, Draft, Envelope, Preflight, check_draft
+from bot.core.roster import Rosters
+from bot.core.spec import Check, ClusterSpec, Draft, Envelope, Preflight, check_draft
 from bot.core.steps.base import Outside
 from bot.core.story import Story
 from bot.core.verdict import VERIFIED, Report
@@ -41,6 +44,7 @@ from bot.store import open_store
 from handlers.answering import Answerer
 from handlers.calls import make_clients
 from handlers.directory import SlackDirectory
+from handlers.home import Homes
 from handlers.inbox import Inbox
 from handlers.intake import Intake
 from handlers.publisher import Publisher
@@ -53,6 +57,7 @@ from handlers.slack import (
     identify,
     serve_http,
 )
+from handlers.windows import Windows
 
 log = logging.getLogger(__name__)
 
@@ -166,8 +171,12 @@ def run_bot(settings: Settings) -> None:
     engine = make_engine(settings, store, clock, outsides)
     clients = make_clients(environment.slack_bot_token, environment.slack_api_url)
     installation = identify(clients.asking, slack.workspace)
-    directory = SlackDirectory(clients.asking, installation.team_id, clock)
+    directory = SlackDirectory(clients.asking, installation.team_id, clock, Rosters(store, clock).noticed)
     wakers = [engine.wake]
+
+    def look(spec: ClusterSpec, committed: Committed | None) -> Preflight:
+        outside = outsides.of(spec.target)
+        return preflight(spec, settings.catalogue, cloud=outside.cloud, rancher=outside.rancher, committed=committed)
 
     def wake() -> None:
         for one in wakers:
@@ -179,11 +188,14 @@ def run_bot(settings: Settings) -> None:
         catalogue=settings.catalogue,
         directory=directory,
         approvals_channel=slack.approvals_channel,
+        previews=Previews(look, clock),
         wake=wake,
     )
     publisher = Publisher(store=store, desk=desk, clock=clock, clients=clients)
     wakers.append(publisher.wake)
     engine.on_written(publisher.wake)
+    windows = Windows(clients.asking)
+    homes = Homes(store=store, desk=desk, directory=directory, clock=clock, client=clients.asking)
     inbox = Inbox(store, clock)
     channels = tuple(filter(None, (slack.channel, slack.approvals_channel if slack.channel else "")))
     intake = Intake(
@@ -193,6 +205,8 @@ def run_bot(settings: Settings) -> None:
         directory=directory,
         answerer=Answerer(clients.answering, clock),
         clock=clock,
+        windows=windows,
+        homes=homes,
         channels=channels,
     )
     bolt = build_app(
@@ -200,12 +214,14 @@ def run_bot(settings: Settings) -> None:
         installation=installation,
         inbox=inbox,
         desk=desk,
+        windows=windows,
         channels=channels,
         signing_secret=environment.slack_signing_secret,
     )
     log.info("gpu-cluster in %s (%s); store %s", installation.team, installation.team_id, store.describe())
     publisher.start()
     intake.start()
+    homes.start()
     _settle_memory(outsides.of, settings.catalogue.targets)
     way_in = _way_in(bolt, environment)
     _end_on_signal(engine.stop)
@@ -216,6 +232,7 @@ def run_bot(settings: Settings) -> None:
         way_in.close()
         close_app(bolt)
         intake.stop()
+        homes.stop()
         publisher.stop()
 
 

@@ -5,6 +5,7 @@ create NAME --preset P --gpus N --hours H --reason "…"      also name=… gpus
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from bot.core.spec import Draft, Problem
 _DOUBLE_QUOTES = str.maketrans(dict.fromkeys("“”„‟", '"'))
 _SINGLE_QUOTED = re.compile(r"(?<!\w)‘([^‘]*?)’(?!\w)")
 _DASHES = re.compile(r"(?<!\S)[–—]+(?=[A-Za-z])")
+_DRY_RUN = frozenset({"--dry-run", "--dryrun", "dry-run"})
 _FIELDS = ("name", "preset", "gpus", "hours", "reason")
 _OPTION = re.compile(r"(?P<dashes>-{0,2})(?P<key>[A-Za-z]+)(?P<given>=(?P<value>.*))?", re.DOTALL)
 
@@ -53,6 +55,12 @@ def _typewritten(text: str) -> str:
     return _DASHES.sub("--", _SINGLE_QUOTED.sub(r"'\1'", text.translate(_DOUBLE_QUOTES)))
 
 
+def dry_run_of(words: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
+    """Whether the words after `create` ask for a dry run, and the words without that."""
+    rest = tuple(word for word in words if word.lower() not in _DRY_RUN)
+    return len(rest) < len(words), rest
+
+
 def draft_of(words: tuple[str, ...]) -> Draft:
     """What the words after `create` say. Anything not understood is a problem of the draft, never lost silently."""
     said: dict[str, str] = {}
@@ -72,7 +80,7 @@ def draft_of(words: tuple[str, ...]) -> Draft:
         elif word.startswith("-") and (why := why_not(word)) is not None:
             problems.append(Problem("", why))
         elif word.startswith("-"):
-            problems.append(Problem("", f"I do not know {word}; there is --{', --'.join(_FIELDS[1:])}."))
+            problems.append(Problem("", f"I do not know {word}{_meant(word)}; there is --{', --'.join(_FIELDS[1:])}."))
         elif "name" not in said:
             said["name"] = word
         else:
@@ -81,3 +89,9 @@ def draft_of(words: tuple[str, ...]) -> Draft:
             )
     name, preset, gpus, hours, reason = (said.get(key, "") for key in _FIELDS)
     return Draft(name, preset, gpus, hours, reason, tuple(problems))
+
+
+def _meant(word: str) -> str:
+    """The nearest option, for a slip of the finger."""
+    close = difflib.get_close_matches(word.lstrip("-").partition("=")[0].lower(), [*_FIELDS, "dry-run"], n=1)
+    return f" (did you mean --{close[0]}?)" if close else ""

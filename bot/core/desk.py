@@ -96,6 +96,7 @@ class Desk:
         self._directory = directory
         self._approvals_channel = approvals_channel
         self._previews = previews
+        self._recent: dict[str, Draft] = {}
         self._wake = wake
 
     @property
@@ -135,6 +136,7 @@ class Desk:
             lifecycle.open_create(tx, cluster, request, approvals_channel=self._approvals_channel)
             tx.add(PostedRow(request_id, leads))
             told = self._tell(tx, request_id)
+        self._remember(ask.user, draft)
         self._wake()
         return told
 
@@ -338,12 +340,17 @@ class Desk:
         with self._store.reading() as tx:
             return ledger.committed(tx, team, self._clock.now())
 
-    def recent_drafts(self) -> dict[str, Draft]:
-        """What each person asked for last, to fill in their next form; without the name, which is taken once."""
+    def recall(self) -> None:
+        """Read once what each person asked for last: a form that opens does not wait for the store."""
         with self._store.reading() as tx:
-            rows = tx.newest_creates()
-        specs = {row.requester: spec_from_json(row.spec) for row in rows}
-        return {user: Draft("", s.preset, str(s.gpus), str(s.hours), s.reason) for user, s in specs.items()}
+            specs = {row.requester: spec_from_json(row.spec) for row in tx.newest_creates()}
+        self._recent = {
+            user: Draft("", s.preset, str(s.gpus), str(s.hours), s.reason) for user, s in specs.items()
+        } | self._recent
+
+    def recent(self, user: str) -> Draft:
+        """What somebody asked for last, as far as this process knows; without the name, which is taken once."""
+        return self._recent.get(user, Draft())
 
     def costs(self, ask: Ask, name: str = "") -> Costs:
         """The bill of every cluster of this month, or of all that bore a name. Raises `Denied` or `Conflict`."""
@@ -417,6 +424,9 @@ class Desk:
         """Told without asking Slack: somebody who was a lead when it was posted, of a team that still is."""
         posted = tx.posted_leads(request.id)
         return request.team in self._catalogue.teams and (posted is None or user in json.loads(posted.leads))
+
+    def _remember(self, user: str, draft: Draft) -> None:
+        self._recent[user] = dataclasses.replace(draft, name="", hours=draft.hours.removesuffix("h"), problems=())
 
     def _known(self, tx: Tx, request_id: str) -> Story | None:
         return self._tell(tx, request_id) if tx.request(request_id) else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bot.core.records import Kind, RequestState
 from bot.core.story import Access, Story
-from handlers.views.page import Bullets, Code, Fields, Header, Page, Para, Part
-from handlers.views.request import cost
+from handlers.views.page import Bullets, Buttons, Code, Fields, Header, Page, Para, Part
+from handlers.views.request import again_button, cost
 from handlers.views.retype import create_line
 from handlers.views.spans import Line, bold, code, line, link, moment, who
 from handlers.views.words import clip, count, outcome_state
@@ -30,7 +30,8 @@ def outcome(story: Story) -> Page:
             return _denied(story)
         case "lapsed":
             said = line(who(story.requester), f" nobody decided on {story.cluster} in time, so the request has lapsed.")
-            return Page(said, (Header(f"{story.cluster}: Lapsed"), Para((said, _again(story)))))
+            again = Buttons(f"again-{story.request_id}", (again_button(story),))
+            return Page(said, (Header(f"{story.cluster}: Lapsed"), Para((said, _again(story))), again))
         case _:
             return _failed(story)
 

@@ -19,6 +19,7 @@ from handlers.directory import SlackDirectory
 from handlers.inbox import Inbox
 from handlers.redact import Redaction, install_redaction, redact
 from handlers.slack import build_app, close_app, connect_socket, identify, serve_http
+from handlers.windows import Windows
 from tests.handlers.harness import LEAD, REQUESTER, Bot, MovableClock, catalogue
 
 
@@ -41,7 +42,8 @@ def test_no_answer_is_temporary() -> None:
 
 
 def test_a_wrong_app_token_is_named(bot: Bot) -> None:
-    app = build_app(clients=bot.clients, installation=identify(bot.clients.asking), inbox=bot.inbox, desk=bot.desk)
+    windows, installation = Windows(bot.clients.asking), identify(bot.clients.asking)
+    app = build_app(clients=bot.clients, installation=installation, inbox=bot.inbox, desk=bot.desk, windows=windows)
     with pytest.raises(Permanent, match="SLACK_APP_TOKEN"):
         connect_socket(app, bot.workspace.bot_token)
     close_app(app)
@@ -78,7 +80,12 @@ def http_bot(tmp_path: Path, clock: MovableClock) -> Iterator[tuple[ThreadedSlac
         directory = SlackDirectory(clients.asking, installation.team_id, clock)
         desk = Desk(store=store, clock=clock, catalogue=catalogue(), directory=directory)
         app = build_app(
-            clients=clients, installation=installation, inbox=Inbox(store, clock), desk=desk, signing_secret=secret
+            clients=clients,
+            installation=installation,
+            inbox=Inbox(store, clock),
+            desk=desk,
+            windows=Windows(clients.asking),
+            signing_secret=secret,
         )
         server = serve_http(app, 0)
         url = f"http://127.0.0.1:{server.port}/slack/events"
