@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One process more than cores: the scenarios, which mostly wait, share one (tests/scenarios/conftest.py).
+SIDE_BY_SIDE := -n $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count(), 5) + 1)') --dist loadgroup
 READY := $(VENV)/.ready
 
 .PHONY: help demo sandbox test test-all check bench clean
@@ -34,10 +36,10 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/pytest -n auto --maxprocesses 4 -m "not slow"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not slow"
 
 test-all: check
-	$(BIN)/pytest -n auto --maxprocesses 4
+	$(BIN)/pytest $(SIDE_BY_SIDE) --hypothesis-profile=thorough
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench

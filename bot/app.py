@@ -26,6 +26,7 @@ from bot.core.clock import FileClock, WallClock
 from bot.core.desk import Desk
 from bot.core.diagnosis import codes_in
 from bot.core.engine import Engine
+from bot.core.exporting import made
 from bot.core.ledger import Committed
 from bot.core.looking import Surroundings
 from bot.core.ports import Clock, Cluster, Permanent, Rancher, Store, Temporary, WorldError
@@ -39,6 +40,8 @@ from bot.core.story import Story
 from bot.core.verdict import VERIFIED, Report
 from bot.kube.adapter import KubeCluster, KubeconfigCluster
 from bot.rancher.adapter import RancherAdapter
+from bot.rancher.export import gitops
+from bot.rancher.terraform import terraform
 from bot.settings import Environment, Settings
 from bot.store import open_store
 from handlers.answering import Answerer
@@ -208,6 +211,7 @@ def run_bot(settings: Settings) -> None:
         windows=windows,
         homes=homes,
         channels=channels,
+        write_down=lambda found: gitops(found.envelope, found.request_id),
     )
     bolt = build_app(
         clients=clients,
@@ -296,6 +300,18 @@ def dry_run(settings: Settings, draft: Draft, team: str) -> Preflight:
     spec = check_draft(draft, settings.catalogue.teams[team], settings.catalogue)
     outside = make_outsides(settings, make_clock(settings.environment)).of(spec.target)
     return preflight(spec, settings.catalogue, cloud=outside.cloud, rancher=outside.rancher)
+
+
+def export(settings: Settings, name: str, *, for_terraform: bool) -> str:
+    """A cluster of the store as GitOps YAML or as Terraform. Raises `NotReady` when there is none of that name."""
+    with make_store(settings).reading() as tx:
+        cluster = tx.living_cluster(name)
+        found = made(tx, cluster) if cluster else None
+    if found is None:
+        why = "nothing has been resolved for it yet" if cluster else "there is no such cluster"
+        raise NotReady(f"{name}: {why}. In Slack, /gpu-cluster list shows those there are.")
+    write = terraform if for_terraform else gitops
+    return write(found.envelope, found.request_id)
 
 
 def verify_cluster(

@@ -103,7 +103,7 @@ def worker() -> None:
 @click.option("--preset", default="starter", show_default=True, help="Which preset the headless play asks for.")
 @click.option("--fault", "faults", multiple=True, help="Make something go wrong, by name; may be given several times.")
 @click.option("--without-p3", is_flag=True, help="AWS as it is since 2026: the P3 family is no longer listed.")
-@click.option("--rancher", default="2.15.0", show_default=True, help="Which Rancher to play.")
+@click.option("--rancher", default="2.15", show_default=True, help="Which Rancher to play: 2.11, 2.13 or 2.15.")
 @click.option("--play", help="With --headless: a play file (TOML), or “walkthrough”.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the page; 0 takes a free one.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep the sandbox's state and logs in this new folder.")
@@ -307,6 +307,20 @@ def forgotten(*, days: float) -> None:
         click.echo(f"{one.cluster.name} ({one.cluster.team}, {one.cluster.owner}): {said}")
     if not idle:
         click.echo(f"Every cluster's GPUs have been asked for within {days:g} days.")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--terraform", is_flag=True, help="For Terraform's rancher2 provider instead.")
+def export(*, name: str, terraform: bool) -> None:
+    """Print a cluster as YAML for a GitOps repository: machine configs, cluster, repos, charts. Without secrets.
+
+    \b
+    Examples:
+      gpu-cluster export train-a > train-a.yaml
+      gpu-cluster export train-a --terraform > train-a.tf
+    """
+    click.echo(app.export(settings.load(), name, for_terraform=terraform), nl=False)
 
 
 @main.command("example-config")

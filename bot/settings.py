@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,9 +16,12 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bot.core.base import BadBase, kubernetes_of, read_base
 from bot.core.impossible import IMPOSSIBLE
 from bot.core.ports import Temporary
-from bot.core.spec import Catalogue, Image, Policy, PoolSpec, Preset, Target, Team
+from bot.core.secrets import has_password, secrets_in
+from bot.core.spec import Catalogue, Image, Policy, PoolSpec, Preset, Taint, Target, Team, distribution_of
+from bot.core.wiring import DIRECT, Addon, Network
 
 _SECRETS = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "RANCHER_TOKEN")
 _USER = Annotated[str, StringConstraints(pattern=r"^[UW][A-Z0-9]+$")]
@@ -93,11 +98,60 @@ class TargetSection(_Strict):
     account: str = ""
     ssh_user: str = "ubuntu"
     regions: list[str] = []
+    ami_arm64: str = ""
+    kms_key: Annotated[str, StringConstraints(pattern=r"^(arn:aws[\w-]*:kms:\S+)?$")] = ""
+    private: bool = False
+    instance_profile: Annotated[str, StringConstraints(pattern=r"^[\w+=,.@-]*$")] = ""
+
+
+_LABEL = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+_TAINT = re.compile(r"(?P<key>[^=:\s]+)(=(?P<value>[^:\s]*))?:(?P<effect>NoSchedule|PreferNoSchedule|NoExecute)")
+# A kubelet may not give itself other labels of these domains, and does not start with them
+# (kubernetes/kubernetes: staging/src/k8s.io/kubelet/pkg/apis/well_known_labels.go).
+_RESERVED = re.compile(
+    r"(?!(.*\.)?(kubelet|node)\.kubernetes\.io/)(.*\.)?(kubernetes|k8s)\.io/|gpu-cluster/|nvidia\.com/"
+)
+_KEY = Annotated[str, StringConstraints(pattern=_LABEL)]
+_VALUE = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?$")]
 
 
 class PoolSection(_Strict):
+    """`taints` are written key=value:Effect, as kubectl does."""
+
     instance_type: str
     root_gib: Annotated[int, Field(ge=8, le=16384)] = 60
+    ami: str = ""
+    spot: bool = False
+    labels: dict[_KEY, _VALUE] = {}
+    taints: list[str] = []
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_of_ours(cls, labels: dict[str, str]) -> dict[str, str]:
+        if (key := next((key for key in labels if _RESERVED.match(key)), None)) is not None:
+            raise ValueError(f"{key}: labels of that domain are not a preset's to give; choose a domain of your own")
+        return labels
+
+    @field_validator("taints")
+    @classmethod
+    def _taints_as_kubectl(cls, taints: list[str]) -> list[str]:
+        for taint in taints:
+            if (found := _TAINT.fullmatch(taint)) is None:
+                raise ValueError(f"{taint} is no taint; write key=value:NoSchedule")
+            if _RESERVED.match(found["key"]):
+                raise ValueError(f"{found['key']}: taints of that domain are set by the bot or by Kubernetes")
+        return taints
+
+    def wishes(self) -> dict[str, Any]:
+        """What a pool may say beside its size, as `PoolSpec` takes it."""
+        found = [match for taint in self.taints if (match := _TAINT.fullmatch(taint))]
+        return {
+            "root_gib": self.root_gib,
+            "ami": self.ami,
+            "spot": self.spot,
+            "labels": tuple(self.labels.items()),
+            "taints": tuple(Taint(match["key"], match["value"] or "", match["effect"]) for match in found),
+        }
 
     @model_validator(mode="before")
     @classmethod
@@ -117,8 +171,34 @@ class GpuPoolSection(PoolSection):
     alternatives: list[str] = []
 
 
+class AddonSection(_Strict):
+    """A chart that the preset's clusters come with; `name` is its release and, without `chart`, the chart, too."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?$")]
+    repo: Annotated[str, StringConstraints(pattern=r"^(https?|oci)://[^\s@]+$")]
+    chart: str = ""
+    version: Annotated[str, StringConstraints(pattern=r"^v?\d\S*$")]
+    namespace: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "kube-system"
+    values: dict[str, Any] = {}
+
+    @field_validator("values")
+    @classmethod
+    def _no_secrets(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if (path := next(secrets_in(values), None)) is not None:
+            raise ValueError(f"{path} looks like a secret, and values are shown and exported; name a Secret instead")
+        return values
+
+    def addon(self) -> Addon:
+        """As the core knows it."""
+        values = json.dumps(self.values, sort_keys=True, separators=(",", ":"), default=str)
+        return Addon(self.name, self.repo, self.chart or self.name, self.version, self.namespace, values)
+
+
+_POOL_NAME = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,7}$")]
+
+
 class PresetSection(_Strict):
-    """`gpu` is the pool whose size the order decides; the other two have a `count`."""
+    """`gpu` is the pool whose size the order decides; the others have a `count`."""
 
     description: str = ""
     control_plane: CountedPoolSection
@@ -129,6 +209,38 @@ class PresetSection(_Strict):
     driver: str = ""
     ami: str = ""
     max_hours: Annotated[int, Field(ge=0)] = 0
+    ami_arm64: str = ""
+    distribution: Literal["rke2", "k3s"] = "rke2"
+    gpu_fixed: dict[_POOL_NAME, CountedPoolSection] = {}
+    operator_by: Literal["catalog", "manifest"] = "catalog"
+    base: str = ""
+    addons: list[AddonSection] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _distribution_by_version(cls, raw: Any) -> Any:
+        """The version decides, as in Rancher; a distribution beside it must be the same."""
+        version = raw.get("kubernetes") if isinstance(raw, dict) else None
+        if not isinstance(version, str) or not version:
+            return raw
+        found = distribution_of(version)
+        if raw.get("distribution", found) != found:
+            raise ValueError(f"kubernetes = {version} is {found}, distribution says {raw['distribution']}")
+        return {**raw, "distribution": found}
+
+    @model_validator(mode="after")
+    def _can_live(self) -> PresetSection:
+        if self.control_plane.count not in (1, 3):
+            raise ValueError("control_plane.count must be 1 or 3: etcd needs an odd number, and more only cost")
+        if self.control_plane.spot:
+            raise ValueError("control_plane.spot: with its control plane taken back, the cluster is lost")
+        if self.workers.taints:
+            raise ValueError("workers.taints: cluster agent and DNS need one pool of workers that lets everything in")
+        if (taken := next((name for name in self.gpu_fixed if name in ("cp", "wk", "gpu")), None)) is not None:
+            raise ValueError(f"gpu_fixed.{taken}: that name is the bot's own; choose another")
+        if len({addon.name for addon in self.addons}) < len(self.addons):
+            raise ValueError("addons: two of them have the same name")
+        return self
 
 
 class PolicySection(_Strict):
@@ -138,6 +250,49 @@ class PolicySection(_Strict):
     approval_hours: Annotated[int, Field(ge=1, le=24 * 14)] = 24
     no_approval_below: Annotated[float, Field(ge=0)] = 0.0
     two_approvals_above: Annotated[float, Field(ge=0)] | None = None
+    catalog_everywhere: bool = False
+
+
+_HOST_PATH = Annotated[str, StringConstraints(pattern=r"^[^\s/@]+(/[^\s/]+)*$")]
+_MAX_CA = 8 * 1024
+"""EC2 takes 16 KB of user data, Rancher's bootstrap and ours included; the CA is a part of it."""
+
+
+class NetworkSection(_Strict):
+    """What nodes need of the network around them; it reaches every place that has to know.
+
+    `mirrors` pairs an upstream registry (or `*`) with the host, and path, that takes its place.
+    """
+
+    proxy: Annotated[str, StringConstraints(pattern=r"^(https?://[^\s/]+/?)?$")] = ""
+    no_proxy: list[Annotated[str, StringConstraints(pattern=r"^[^\s,]+$")]] = []
+    ca: str = ""
+    mirrors: dict[Annotated[str, StringConstraints(pattern=r"^(\*|[^\s/@]+)$")], _HOST_PATH] = {}
+    registry_secret: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]*$")] = ""
+    pull_secrets: list[str] = []
+    chart_mirror: Annotated[str, StringConstraints(pattern=r"^((https?|oci)://[^\s@]+)?$")] = ""
+
+    @model_validator(mode="after")
+    def _go_together(self) -> NetworkSection:
+        if has_password(self.proxy):
+            raise ValueError("proxy: a password in it would stand in Rancher, in EC2's user data and on every node")
+        if self.no_proxy and not self.proxy:
+            raise ValueError("no_proxy needs a proxy")
+        if self.registry_secret and not self.mirrors:
+            raise ValueError("registry_secret is the login at a mirror: name it under mirrors")
+        return self
+
+    def network(self, folder: Path) -> Network:
+        """As the core knows it; raises ValueError for a CA that will not do. `folder` is where `ca` is looked for."""
+        return Network(
+            proxy=self.proxy.rstrip("/"),
+            no_proxy=tuple(self.no_proxy),
+            ca=_pem(folder / self.ca) if self.ca else "",
+            mirrors=tuple(self.mirrors.items()),
+            registry_secret=self.registry_secret,
+            pull_secrets=tuple(self.pull_secrets),
+            chart_mirror=self.chart_mirror,
+        )
 
 
 class VerifySection(_Strict):
@@ -153,11 +308,14 @@ class VerifySection(_Strict):
     registry: Annotated[str, StringConstraints(pattern=r"^([^\s/]+(/[^\s/]+)*)?$")] = ""
     pull_secrets: list[str] = []
     level: Literal["quick", "standard", "burn"] = "standard"
+    architectures: Annotated[list[Literal["amd64", "arm64"]], Field(min_length=1)] = ["amd64", "arm64"]
 
-    def probe_image(self) -> Image:
-        """The image as it is pulled."""
+    def probe_image(self, network: Network = DIRECT) -> Image:
+        """The image as it is pulled: from `registry`, else from the network's mirror of its own."""
         reference = f"{self.registry}/{self.image.partition('/')[2] or self.image}" if self.registry else self.image
-        return Image(reference, tuple(self.pull_secrets), self.level)
+        reference = reference if self.registry else network.mirrored(self.image)
+        secrets = tuple(dict.fromkeys((*self.pull_secrets, *network.pull_secrets)))
+        return Image(reference, secrets, self.level, tuple(self.architectures))
 
 
 class AccessSection(_Strict):
@@ -172,6 +330,7 @@ class ConfigFile(_Strict):
     target: dict[str, TargetSection]
     preset: dict[str, PresetSection]
     policy: PolicySection = PolicySection()
+    network: NetworkSection = NetworkSection()
     verify: VerifySection = VerifySection()
     access: AccessSection = AccessSection()
 
@@ -211,7 +370,8 @@ def load() -> Settings:
     environment = _environment()
     path = config_path(environment)
     config = read_config(path)
-    return Settings(environment, config, path, catalogue_of(config), environment.database_url or default_database())
+    catalogue = catalogue_of(config, path.parent)
+    return Settings(environment, config, path, catalogue, environment.database_url or default_database())
 
 
 def config_path(environment: Environment) -> Path:
@@ -286,7 +446,62 @@ def read_config(path: Path) -> ConfigFile:
         raise SettingsError([_complaint(path, text, e["loc"], e["msg"]) for e in error.errors()]) from None
     if dangling := config.dangling():
         raise SettingsError([_complaint(path, text, where, message) for where, message in dangling])
+    if bad := [*_bad_files(config, path.parent)]:
+        raise SettingsError([_complaint(path, text, where, message) for where, message in bad])
     return config
+
+
+def _bad_files(config: ConfigFile, folder: Path) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Files that the configuration names and that will not do: the key where each stands, and what is wrong with it."""
+    try:
+        config.network.network(folder)
+    except ValueError as error:
+        yield ("network", "ca"), str(error)
+    for name, preset in config.preset.items():
+        try:
+            base = _base(preset, folder)
+        except ValueError as error:
+            yield ("preset", name, "base"), str(error)
+            continue
+        version = preset.kubernetes or kubernetes_of(base)
+        if version and base and distribution_of(version) != distribution_of(kubernetes_of(base) or version):
+            told = (
+                f"{preset.base} is a cluster of {distribution_of(kubernetes_of(base))}, the preset asks for {version}"
+            )
+            yield ("preset", name, "kubernetes"), told
+
+
+def _pem(path: Path) -> str:
+    """The text of a CA bundle. Raises ValueError."""
+    try:
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: it cannot be read ({error})") from None
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise ValueError(f"{path}: it holds no certificate in PEM form")
+    if "PRIVATE KEY" in text:
+        raise ValueError(f"{path}: it holds a private key; name the certificates alone")
+    if len(text) > _MAX_CA:
+        raise ValueError(f"{path}: {len(text)} bytes, {_MAX_CA} at most: name your own CA alone, not the whole bundle")
+    return text
+
+
+def _base(preset: PresetSection, folder: Path) -> str:
+    """The preset's base file as the core keeps it, '' without one. Raises ValueError with file, line and reason."""
+    if not preset.base:
+        return ""
+    path = folder / preset.base
+    try:
+        return read_base(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: it cannot be read ({error})") from None
+    except BadBase as error:
+        where = f", line {error.line}" if error.line else ""
+        raise ValueError(f"{path}{where}: {error.reason} {error.remedy.removesuffix('.')}") from None
 
 
 def _key_there(text: str, message: str) -> str:
@@ -321,41 +536,48 @@ def line_of(text: str, keys: list[str]) -> int | None:
     return best
 
 
-def catalogue_of(config: ConfigFile) -> Catalogue:
-    """The configuration as the core knows it."""
+def catalogue_of(config: ConfigFile, folder: Path = Path()) -> Catalogue:
+    """The configuration as the core knows it; `folder` is where the files that it names are looked for."""
+    network = config.network.network(folder)
     return Catalogue(
         teams={n: Team(n, **{k: _frozen(v) for k, v in t.model_dump().items()}) for n, t in config.team.items()},
         targets={n: Target(n, **{k: _frozen(v) for k, v in t.model_dump().items()}) for n, t in config.target.items()},
-        presets={name: _preset(name, preset) for name, preset in config.preset.items()},
+        presets={name: _preset(name, preset, folder) for name, preset in config.preset.items()},
         policy=Policy(**config.policy.model_dump()),
-        probe_image=config.verify.probe_image(),
+        probe_image=config.verify.probe_image(network),
+        network=network,
     )
 
 
-def _preset(name: str, section: PresetSection) -> Preset:
+def _preset(name: str, section: PresetSection, folder: Path) -> Preset:
     control, workers, gpu = section.control_plane, section.workers, section.gpu
-    pools = (
-        PoolSpec("cp", control.instance_type, control.count, control_plane=True, root_gib=control.root_gib),
-        PoolSpec("wk", workers.instance_type, workers.count, worker=True, root_gib=workers.root_gib),
-        PoolSpec(
-            "gpu",
-            gpu.instance_type,
-            None,
-            worker=True,
-            gpu=True,
-            root_gib=gpu.root_gib,
-            alternatives=tuple(gpu.alternatives),
-        ),
+    fixed = (
+        PoolSpec(pool, one.instance_type, one.count, worker=True, gpu=True, **one.wishes())
+        for pool, one in section.gpu_fixed.items()
     )
+    alternatives = tuple(gpu.alternatives)
+    pools = (
+        PoolSpec("cp", control.instance_type, control.count, control_plane=True, **control.wishes()),
+        PoolSpec("wk", workers.instance_type, workers.count, worker=True, **workers.wishes()),
+        PoolSpec("gpu", gpu.instance_type, None, worker=True, gpu=True, alternatives=alternatives, **gpu.wishes()),
+        *fixed,
+    )
+    base = _base(section, folder)
+    kubernetes = section.kubernetes or kubernetes_of(base)
     return Preset(
         name,
         section.description,
         pools,
-        section.kubernetes,
+        kubernetes,
         section.operator,
         section.driver,
         section.ami,
         section.max_hours,
+        ami_arm64=section.ami_arm64,
+        distribution=distribution_of(kubernetes) if kubernetes else section.distribution,
+        operator_by=section.operator_by,
+        base=base,
+        addons=tuple(addon.addon() for addon in section.addons),
     )
 
 

@@ -14,7 +14,7 @@ from slack_sdk.errors import SlackApiError
 from bot.core.desk import Ask, Desk
 from bot.core.spec import Draft, Invalid, Problem, check_draft
 from handlers.forms import FormOrigin, open_form, was_said
-from handlers.grammar import draft_of, dry_run_of, split
+from handlers.grammar import CHANGES, draft_of, dry_run_of, split
 from handlers.inbox import Gesture, Inbound, Inbox
 from handlers.views import answers
 from handlers.views.help import LATER
@@ -70,8 +70,10 @@ class Commands:
         elif words.verb == "cost":
             name = words.rest[0] if words.rest else ""
             self._take(ack, typed, Inbound(Gesture.COST, typed.user, typed.channel, name=name))
-        elif words.verb in ("status", "delete"):
+        elif words.verb in ("status", "export", "delete"):
             self._about_one(ack, typed, Gesture(words.verb), words.rest)
+        elif words.verb in CHANGES:
+            self._take(ack, typed, Inbound(Gesture(words.verb), typed.user, typed.channel, words=words.rest))
         elif words.verb in LATER:
             say(ack, answers.later(words.verb))
         else:

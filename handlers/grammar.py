@@ -10,8 +10,9 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from bot.core.changes import Change, Extend
 from bot.core.impossible import why_not
-from bot.core.spec import Draft, Problem
+from bot.core.spec import Draft, Invalid, Problem
 
 # Phones put these where a keyboard has quotes and dashes. A ’ within a word is an apostrophe and stays.
 _DOUBLE_QUOTES = str.maketrans(dict.fromkeys("“”„‟", '"'))
@@ -59,6 +60,37 @@ def dry_run_of(words: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
     """Whether the words after `create` ask for a dry run, and the words without that."""
     rest = tuple(word for word in words if word.lower() not in _DRY_RUN)
     return len(rest) < len(words), rest
+
+
+def change_of(verb: str, words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
+    """The cluster's name ('' for the thread's own) and the change. Raises `Invalid`.
+
+    extend NAME 4h      in a thread: extend 4h
+    """
+    name, rest = _name_first(words, 1, in_thread=in_thread)
+    if len(rest) != 1:
+        raise Invalid(Problem("", f"Type it like this: {USAGE[verb]}"))
+    return name, Extend(_hours(rest[0]))
+
+
+USAGE = {"extend": "/gpu-cluster extend NAME 4h"}
+"""How each change is typed."""
+
+CHANGES = frozenset(USAGE)
+
+
+def _name_first(words: tuple[str, ...], values: int, *, in_thread: bool) -> tuple[str, tuple[str, ...]]:
+    """In a thread the name may be left out: then there are only so many values."""
+    if in_thread and len(words) <= values:
+        return "", words
+    return (words[0], words[1:]) if words else ("", ())
+
+
+def _hours(text: str) -> int:
+    digits = text.lower().removesuffix("h")
+    if digits.isascii() and digits.isdigit() and len(digits) < 5 and int(digits) > 0:
+        return int(digits)
+    raise Invalid(Problem("hours", f"“{text}” is no number of hours; type it like 4h."))
 
 
 def draft_of(words: tuple[str, ...]) -> Draft:

@@ -25,7 +25,9 @@ class Gesture(StrEnum):
     STATUS = "status"
     COST = "cost"
     """What clusters cost; `name` is one of them, or empty for all."""
+    EXPORT = "export"
     HELP = "help"
+    EXTEND = "extend"
     APPROVE = "approve"
     DENY = "deny"
     LATER = "later"
@@ -53,8 +55,9 @@ class Inbound:
     """One gesture, reduced to what its answer needs; nothing of Slack's payload beyond that is kept.
 
     `name` is the cluster, or for a click the button's value. `thread_ts` is set where the answer belongs into a
-    thread. `told` when the person has been told already that it was taken in. `text` is what they gave as a reason.
-    `view` is the window to answer in, `hash` what it showed then, `order` when it happened: later ones count.
+    thread. `words` are what was typed after a change's verb, `text` what was given as a reason. `told` when the person
+    has been told already that it was taken in. `view` is the window to answer in, `hash` what it showed then, `order`
+    when it happened: later ones count.
     """
 
     gesture: Gesture
@@ -70,6 +73,7 @@ class Inbound:
     hash: str = ""
     order: str = ""
     key: str = ""
+    words: tuple[str, ...] = ()
 
 
 class Inbox:
@@ -107,4 +111,4 @@ def inbound_from_json(text: str) -> Inbound:
     draft = raw["draft"]
     if draft is not None:
         draft = Draft(**{**draft, "problems": tuple(Problem(**problem) for problem in draft["problems"])})
-    return Inbound(**{**raw, "gesture": Gesture(raw["gesture"]), "draft": draft})
+    return Inbound(**{**raw, "gesture": Gesture(raw["gesture"]), "draft": draft, "words": tuple(raw["words"])})

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bot.core.desk import Ask, Conflict, Desk
+from bot.core.exporting import Made
 from bot.core.looking import new_incident
 from bot.core.policy import Denied, allowed, who_can
 from bot.core.ports import Clock, Store, WorldError
@@ -17,10 +18,12 @@ from bot.core.spec import Draft, Invalid, Team, name_problem
 from handlers.answering import Answerer
 from handlers.directory import SlackDirectory
 from handlers.forms import FormFiller, presets_for
+from handlers.grammar import change_of
 from handlers.home import Homes
 from handlers.inbox import Gesture, Inbound, Inbox, inbound_from_json
 from handlers.views import answers, modals
 from handlers.views.costs import costs
+from handlers.views.export import export_page
 from handlers.views.help import Rights, help_page
 from handlers.views.listing import listing
 from handlers.views.page import Page
@@ -68,6 +71,7 @@ class Intake:
         homes: Homes,
         channels: tuple[str, ...] = (),
         workers: int = 6,
+        write_down: Callable[[Made], str] = lambda _: "",
     ) -> None:
         self._store, self._inbox, self._desk, self._directory = store, inbox, desk, directory
         self._answerer, self._clock, self._channels = answerer, clock, channels
@@ -75,6 +79,7 @@ class Intake:
         self._filler = FormFiller(desk, windows)
         self._place = channels[0] if channels else ""
         self._workers = workers
+        self._write_down = write_down
         self._free = threading.Semaphore(workers)
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="intake")
@@ -190,7 +195,9 @@ class Intake:
             Gesture.LIST: lambda ask, _: Reply(listing(self._desk.stories(ask))),
             Gesture.STATUS: self._status,
             Gesture.COST: self._cost,
+            Gesture.EXPORT: self._export,
             Gesture.HELP: lambda ask, _: Reply(self._help(ask)),
+            Gesture.EXTEND: self._change,
             Gesture.APPROVE: self._decide,
             Gesture.DENY: self._decide,
             Gesture.LATER: lambda _, inbound: Reply(answers.later(inbound.name)),
@@ -247,6 +254,13 @@ class Intake:
             return Reply(answers.not_invited(ask.channel))
         return Reply(answers.got_it(self._desk.ask_delete(ask, name).cluster, delete=True))
 
+    def _change(self, ask: Ask, inbound: Inbound) -> Reply:
+        if not self._directory.is_in(ask.channel):
+            return Reply(answers.not_invited(ask.channel))
+        name, change = change_of(inbound.gesture, inbound.words, in_thread=bool(inbound.thread_ts))
+        name = name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
+        return Reply(answers.change_taken(self._desk.ask_change(ask, name, change)))
+
     def _status(self, ask: Ask, inbound: Inbound) -> Reply:
         if not inbound.name:
             story = self._desk.story_in_thread(ask, inbound.thread_ts)
@@ -262,6 +276,13 @@ class Intake:
         if inbound.name and name_problem(inbound.name) is not None:
             raise Conflict("That is not a cluster's name.", "/gpu-cluster cost shows all there are.")
         return Reply(costs(self._desk.costs(ask, inbound.name)), visible=bool(inbound.thread_ts))
+
+    def _export(self, ask: Ask, inbound: Inbound) -> Reply:
+        """For the one who asks, and for nobody else in the channel."""
+        if name_problem(inbound.name) is not None:
+            raise Conflict("That is not a cluster's name.", "/gpu-cluster export NAME; /gpu-cluster list shows them.")
+        found = self._desk.made(ask, inbound.name)
+        return Reply(export_page(inbound.name, self._write_down(found)))
 
     def _decide(self, ask: Ask, inbound: Inbound) -> Reply:
         request_id, _, seen = inbound.name.partition(".")

@@ -59,7 +59,8 @@ class _Due:
 
     @property
     def parent(self) -> MessageRow | None:
-        return next((m for m in self.siblings if m.kind == MessageKind.PARENT), None)
+        home = self.row.thread or self.row.request_id
+        return next((m for m in self.siblings if m.kind == MessageKind.PARENT and m.request_id == home), None)
 
     @property
     def has_card(self) -> bool:
@@ -148,10 +149,11 @@ class Publisher:
             if self._stopping.is_set() or not self._leads():
                 break
             threaded = row.kind not in _EDITED
-            if threaded and row.request_id in waiting:
+            home = row.thread or row.request_id
+            if threaded and home in waiting:
                 continue
             if (self._must_wait(row) or not self._publish(row)) and threaded:
-                waiting.add(row.request_id)
+                waiting.add(home)
         shut_out = [row for row in rows if self._is_shut_out(row)]
         for row in shut_out:
             if row.kind == MessageKind.OUTCOME and not self._stopping.is_set() and self._leads():
@@ -235,7 +237,7 @@ class Publisher:
     def _read(self, row: MessageRow) -> _Due | None:
         """The message as it is wanted now. The row is read before the story: the story is never the older one."""
         with self._store.reading() as tx:
-            siblings = tuple(tx.messages(row.request_id))
+            siblings = (*tx.messages(row.request_id), *(tx.messages(row.thread) if row.thread else ()))
         story = self._desk.story_by_id(row.request_id)
         current = next((m for m in siblings if m.id == row.id), None)
         if current is None or story is None:
@@ -323,7 +325,7 @@ class Publisher:
         """The thread is gone from Slack with its first message; the story goes on below a new one."""
         log.info("the thread of request %s is gone from Slack; beginning a new one", due.row.request_id)
         with self._store.transaction() as tx:
-            for parent in tx.messages(due.row.request_id):
+            for parent in tx.messages(due.row.thread or due.row.request_id):
                 if parent.kind in _EDITED and parent.ts == due.thread_ts:
                     self._forget(parent)
                     tx.change(parent, ts="", wanted_rev=parent.wanted_rev + 1, urgent=True)
@@ -390,7 +392,7 @@ def _post_arguments(due: _Due) -> dict[str, Any]:
     }
     if due.thread_ts:
         arguments["thread_ts"] = due.thread_ts
-        arguments["reply_broadcast"] = row.kind == MessageKind.OUTCOME
+        arguments["reply_broadcast"] = row.kind == MessageKind.OUTCOME and not row.thread
     return arguments
 
 

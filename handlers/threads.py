@@ -7,7 +7,7 @@ from typing import Any
 
 from slack_bolt import App
 
-from handlers.grammar import Words, draft_of, dry_run_of, split
+from handlers.grammar import CHANGES, Words, draft_of, dry_run_of, split
 from handlers.inbox import Gesture, Inbound, Inbox
 from handlers.views.help import LATER
 
@@ -51,6 +51,8 @@ def _inbound(words: Words, event: dict[str, Any]) -> Inbound:
         dry, rest = dry_run_of(rest)
         gesture = Gesture.DRY_RUN if dry else Gesture.CREATE
         return Inbound(gesture, user, channel, draft=draft_of(rest), thread_ts=thread)
-    if verb in ("help", "list", "status", "cost", "delete"):
+    if verb in ("help", "list", "status", "cost", "export", "delete"):
         return Inbound(Gesture(verb), user, channel, name=rest[0] if rest else "", thread_ts=thread)
+    if verb in CHANGES:
+        return Inbound(Gesture(verb), user, channel, words=rest, thread_ts=thread)
     return Inbound(Gesture.LATER if verb in LATER else Gesture.UNKNOWN, user, channel, name=verb, thread_ts=thread)

@@ -9,6 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.core import ledger, lifecycle, plan, roster, spending, story
+from bot.core.changes import Change, change_from_json, change_to_json, kind_of
+from bot.core.conflict import Conflict as Conflict
+from bot.core.exporting import Made, made
+from bot.core.kinds import rules_of
 from bot.core.ledger import Account, Committed
 from bot.core.policy import Denied, Directory, Verb, lead_of, require, roles_of, who_can
 from bot.core.ports import Clock, Store, Taken, Tx
@@ -27,15 +31,6 @@ from bot.core.spec import (
 )
 from bot.core.spending import OverBudget
 from bot.core.story import Story
-
-
-class Conflict(Exception):
-    """It cannot be done now because of what is; `why` says it, `next_step` what to type or click."""
-
-    def __init__(self, why: str, next_step: str = "") -> None:
-        super().__init__(why)
-        self.why = why
-        self.next_step = next_step
 
 
 @dataclass(frozen=True)
@@ -142,17 +137,10 @@ class Desk:
 
     def ask_delete(self, ask: Ask, name: str) -> Story:
         """Write a delete down; it waits for a lead. Raises `Denied`, `Invalid` or `Conflict`."""
-        if name_problem(name) is not None:
-            raise Invalid(Problem("name", f"“{name}” is not a cluster's name. Try /gpu-cluster list."))
         now = self._clock.now()
         request_id = request_id_for(ask.key)
-        with self._store.reading() as tx:
-            cluster = tx.living_cluster(name)
-        if cluster is None:
-            raise Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
-        team = self._team(cluster.team)
-        require(Verb.DELETE, self._directory.person(ask.user), team, cluster, self._directory)
-        leads = self._leads_now(team)
+        cluster = self._allowed(Verb.DELETE, ask, name)
+        leads = self._leads_now(self._team(cluster.team))
         request = self._request(request_id, Kind.DELETE, cluster, ask, "{}", now)
         with self._store.transaction() as tx:
             if (known := self._known(tx, request_id)) is not None:
@@ -192,6 +180,8 @@ class Desk:
         ask = Ask(user, request.channel, f"again:{request_id}")
         if request.kind == Kind.DELETE:
             return self.ask_delete(ask, cluster.name)
+        if (change := change_from_json(request.kind, request.spec)) is not None:
+            return self.ask_change(ask, cluster.name, change)
         spec = spec_from_json(request.spec)
         return self.ask_create(ask, Draft(spec.name, spec.preset, str(spec.gpus), str(spec.hours), spec.reason))
 
@@ -215,6 +205,47 @@ class Desk:
         needed = spending.approvals_for(policy, held, cost) if by_cost else policy.approvals
         in_use = _name_in_use(living).why if living else ""
         return Preview(spec, found, held, needed, by_cost, who_can(team), in_use)
+
+    def ask_change(self, ask: Ask, name: str, change: Change) -> Story:
+        """Write a change of a living cluster down. Raises `Denied`, `Invalid` or `Conflict`."""
+        now, kind = self._clock.now(), kind_of(change)
+        request_id = request_id_for(ask.key)
+        cluster = self._allowed(Verb(kind), ask, name)
+        leads = self._leads_now(self._team(cluster.team))
+        request = self._request(request_id, kind, cluster, ask, change_to_json(change), now)
+        with self._store.transaction() as tx:
+            if (known := self._known(tx, request_id)) is not None:
+                return known
+            cluster = tx.cluster(cluster.id)
+            opening = rules_of(kind).open(tx, cluster, change, self._catalogue, now)
+            try:
+                lifecycle.open_change(
+                    tx,
+                    cluster,
+                    request,
+                    approvals_channel=self._approvals_channel,
+                    lapses_at=now + self._catalogue.policy.approval_hours * 3600,
+                    envelope=opening.envelope,
+                    check=opening.check,
+                    free=opening.free,
+                )
+            except Taken as taken:
+                raise _busy(cluster, tx.open_request(cluster.id)) from taken
+            tx.add(PostedRow(request_id, leads))
+            told = self._tell(tx, request_id)
+        self._wake()
+        return told
+
+    def _allowed(self, verb: Verb, ask: Ask, name: str) -> ClusterRow:
+        """The living cluster of that name, if this person may do that to it."""
+        if name_problem(name) is not None:
+            raise Invalid(Problem("name", f"“{name}” is not a cluster's name. Try /gpu-cluster list."))
+        with self._store.reading() as tx:
+            cluster = tx.living_cluster(name)
+        if cluster is None:
+            raise Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
+        require(verb, self._directory.person(ask.user), self._team(cluster.team), cluster, self._directory)
+        return cluster
 
     # --- deciding -----------------------------------------------------------------------------------------
 
@@ -352,6 +383,19 @@ class Desk:
         """What somebody asked for last, as far as this process knows; without the name, which is taken once."""
         return self._recent.get(user, Draft())
 
+    def made(self, ask: Ask, name: str) -> Made:
+        """What a cluster was made of. Raises `Denied`, or `Conflict` when there is none, or nothing resolved yet."""
+        with self._store.reading() as tx:
+            cluster = tx.living_cluster(name)
+            if cluster is None:
+                raise Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
+            found = made(tx, cluster)
+        person = self._directory.person(ask.user)
+        require(Verb.EXPORT, person, self._team(cluster.team), cluster, self._directory)
+        if found is None:
+            raise Conflict(f"Nothing has been resolved for {name} yet.", f"/gpu-cluster status {name}")
+        return found
+
     def costs(self, ask: Ask, name: str = "") -> Costs:
         """The bill of every cluster of this month, or of all that bore a name. Raises `Denied` or `Conflict`."""
         team = self._catalogue.team_of(ask.user, ask.channel)
@@ -405,7 +449,10 @@ class Desk:
             return told
         now = self._clock.now()
         held = spending.against_budget(tx, request, self._catalogue, now)
-        return dataclasses.replace(told, committed=held, lead_changes=roster.changes(tx, team.lead_group, now))
+        added = spending.cost(tx, request, now)
+        return dataclasses.replace(
+            told, committed=held, added_cost=added, lead_changes=roster.changes(tx, team.lead_group, now)
+        )
 
     def _leads_now(self, team: Team) -> str:
         """Who may approve what is posted now, as JSON. Raises `Temporary` when Slack cannot say: nothing is posted."""
@@ -478,8 +525,13 @@ def _must_be_open(request: RequestRow, now: float) -> None:
     if not request.decided_by:
         raise Conflict("This request has failed its checks.", "The requester can ask again.")
     word = "denied" if request.state == RequestState.DENIED else "approved"
-    by = "the policy" if request.decided_by == spending.BY_POLICY else f"<@{request.decided_by}>"
+    by = "the policy" if request.decided_by == lifecycle.BY_POLICY else f"<@{request.decided_by}>"
     raise Conflict(f"This was already {word} by {by}.")
+
+
+def _busy(cluster: ClusterRow, other: RequestRow | None) -> Conflict:
+    what = f"one is open: {other.kind} ({other.state})" if other else "another is open"
+    return Conflict(f"“{cluster.name}” takes one change at a time, and {what}.", f"/gpu-cluster status {cluster.name}")
 
 
 def _delete_asked(cluster: ClusterRow) -> Conflict:

@@ -16,13 +16,13 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from bot.core import lifecycle, looking, spending
+from bot.core import ledger, lifecycle, looking, spending
+from bot.core.kinds import Asked, rules_of
 from bot.core.looking import Surroundings
 from bot.core.money import dollars
 from bot.core.ports import Clock, Stale, Store, Tx, WorldError
-from bot.core.preflight import preflight
 from bot.core.records import RequestRow, RequestState
-from bot.core.spec import Check, Preflight, spec_from_json
+from bot.core.spec import Check, Preflight
 from bot.core.spending import OverBudget
 
 log = logging.getLogger(__name__)
@@ -149,15 +149,22 @@ class Engine:
             because = f"below {dollars(catalogue.policy.no_approval_below)} a month"
             with contextlib.suppress(OverBudget):  # then a lead is asked, and told
                 spending.must_fit(tx, request, catalogue, now)
-                lifecycle.approve(tx, request, spending.BY_POLICY, because, now, needed=1)
+                lifecycle.approve(tx, request, lifecycle.BY_POLICY, because, now, needed=1)
 
     def _found(self, request: RequestRow) -> Preflight:
         try:
-            outside = self._around.outside(request.target)
-            spec, catalogue = spec_from_json(request.spec), self._around.catalogue
+            outside, catalogue = self._around.outside(request.target), self._around.catalogue
             with self._store.reading() as tx:
-                held = spending.against_budget(tx, request, catalogue, self._clock.now())
-            return preflight(spec, catalogue, cloud=outside.cloud, rancher=outside.rancher, committed=held)
+                cluster = tx.cluster(request.cluster_id)
+                asked = Asked(
+                    request=request,
+                    cluster=cluster,
+                    envelope=ledger.current_envelope(tx, cluster),
+                    outside=outside,
+                    catalogue=catalogue,
+                    committed=spending.against_budget(tx, request, catalogue, self._clock.now()),
+                )
+            return rules_of(request.kind).check(asked)
         except WorldError as error:
             return Preflight((Check("configuration", "no", error.reason, error.remedy),))
         except Exception:

@@ -115,6 +115,19 @@ def committed(tx: Tx, team: Team, now: float, *, without: str = "") -> Committed
     return Committed(spent, promised, team.budget_per_month, unknown)
 
 
+def current_envelope(tx: Tx, cluster: ClusterRow) -> Envelope | None:
+    """What has been approved of the cluster last, and holds; None for one that was never approved."""
+    held = (RequestState.APPROVED, RequestState.RUNNING, RequestState.DONE)
+    approved = [
+        request
+        for request in tx.requests_of(cluster.id)
+        if request.envelope
+        and request.approved_at is not None
+        and (request.kind == Kind.CREATE or request.state in held)
+    ]
+    return envelope_from_json(approved[-1].envelope) if approved else None
+
+
 def month_began(now: float) -> float:
     """The first moment of the calendar month (UTC) that `now` lies in."""
     moment = datetime.fromtimestamp(now, UTC)

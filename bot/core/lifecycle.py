@@ -26,9 +26,11 @@ from bot.core.records import (
     StepRow,
 )
 from bot.core.refusal import in_one_line
-from bot.core.spec import Preflight, to_json
+from bot.core.spec import Envelope, Preflight, to_json
 
 ENGINE = "engine"
+BY_POLICY = "policy"
+"""Stands as the approver where the policy asks for nobody's approval."""
 
 REMINDERS = (("half", 0.5), ("leads", 0.8))
 """What is said, and after which part of the time that there is for a decision."""
@@ -110,6 +112,51 @@ def open_delete(tx: Tx, cluster: ClusterRow, request: RequestRow, *, approvals_c
     )
 
 
+def open_change(
+    tx: Tx,
+    cluster: ClusterRow,
+    request: RequestRow,
+    *,
+    approvals_channel: str,
+    lapses_at: float,
+    envelope: Envelope | None,
+    check: bool,
+    free: str,
+) -> RequestRow:
+    """Write a change of a living cluster down. Raises `Taken` while another one is open.
+
+    `check`: the engine asks the outside first. `free`: why nobody has to approve it; then it has no message of its
+    own, and what there is to say stands in the cluster's thread.
+    """
+    tx.add(request)
+    _audit(
+        tx, request, request.requester, f"asked to {request.kind}", f"{cluster.name} {request.spec}", request.asked_at
+    )
+    if not free:
+        _announce(tx, request, approvals_channel)
+    if check:
+        return request
+    waiting = move(
+        tx,
+        request,
+        RequestState.AWAITING_APPROVAL,
+        actor=request.requester,
+        at=request.asked_at,
+        envelope=to_json(envelope) if envelope else "",
+        envelope_hash=envelope.digest() if envelope else request.cluster_id,
+        lapses_at=lapses_at,
+        next_look_at=_next_reminder(request.asked_at, lapses_at, request.asked_at),
+    )
+    if free:
+        approve(tx, waiting, BY_POLICY, free, request.asked_at, needed=1)
+    return waiting
+
+
+def home_of(tx: Tx, cluster_id: str) -> RequestRow:
+    """The request with which the cluster began: its thread is the cluster's thread."""
+    return tx.requests_of(cluster_id)[0]
+
+
 def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_at: float) -> RequestRow:
     """Preflight has an answer: the request waits for a lead, or fails with what was found."""
     checks = json.dumps([json.loads(to_json(check)) for check in found.checks])
@@ -124,6 +171,7 @@ def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_
             checks=checks,
             envelope=to_json(found.envelope),
             envelope_hash=found.envelope.digest(),
+            plan=_plan_of(request, found.envelope),
             lapses_at=lapses_at,
             next_look_at=_next_reminder(request.asked_at, lapses_at, at),
         )
@@ -141,6 +189,12 @@ def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_
     post(tx, failed, MessageKind.OUTCOME, at)
     free_name(tx, failed, at)
     return failed
+
+
+def _plan_of(request: RequestRow, envelope: Envelope) -> str:
+    """The plan for what was resolved; one of another release stays as it is."""
+    own = request.plan == plan.freeze(plan.plan_for(request.kind))
+    return plan.freeze(plan.plan_for(request.kind, envelope)) if own else request.plan
 
 
 def approve(tx: Tx, request: RequestRow, user: str, because: str, at: float, *, needed: int) -> int:
@@ -211,17 +265,13 @@ def lapse(tx: Tx, request: RequestRow, at: float) -> RequestRow:
 
 def start(tx: Tx, request: RequestRow, at: float) -> RequestRow:
     """The first look after approval."""
-    running = move(tx, request, RequestState.RUNNING, actor=ENGINE, at=at)
-    if running.kind == Kind.DELETE:
-        cluster = tx.cluster(running.cluster_id)
-        move_cluster(tx, cluster, ClusterState.DELETING, request=running, at=at)
-    return running
+    return move(tx, request, RequestState.RUNNING, actor=ENGINE, at=at)
 
 
 def fail(
     tx: Tx, request: RequestRow, *, reason: str, remedy: str, diagnosis: Sequence[str], incident: str, at: float
 ) -> RequestRow:
-    """A step gave up. A failed delete leaves the cluster *deleting*: the bill may go on, and it can be asked again."""
+    """A step gave up."""
     failed = move(
         tx,
         request,
@@ -234,9 +284,6 @@ def fail(
         diagnosis=json.dumps(list(diagnosis), ensure_ascii=False),
         incident=incident,
     )
-    cluster = tx.cluster(failed.cluster_id)
-    if failed.kind == Kind.CREATE:
-        move_cluster(tx, cluster, ClusterState.FAILED, request=failed, at=at, detail=reason)
     post(tx, failed, MessageKind.OUTCOME, at)
     return failed
 
@@ -262,9 +309,16 @@ def rerender(tx: Tx, request_id: str, *, urgent: bool) -> None:
 
 
 def post(tx: Tx, request: RequestRow, kind: MessageKind, at: float, body: str = "") -> None:
-    """One message of the story, posted once, after the parent."""
-    count = len(tx.messages(request.id))
-    tx.add(MessageRow(f"{request.id}-{count:03d}", request.id, kind, request.channel, at, body=body))
+    """One message of the story, posted once, after the parent; without one of its own, in the cluster's thread."""
+    told = tx.messages(request.id)
+    own = any(message.kind == MessageKind.PARENT for message in told) or kind == MessageKind.PARENT
+    home = request if own else home_of(tx, request.cluster_id)
+    tx.add(
+        MessageRow(
+            f"{request.id}-{len(told):03d}", request.id, kind, home.channel, at, body=body,
+            thread="" if own else home.id,
+        )
+    )  # fmt: skip
 
 
 def _announce(tx: Tx, request: RequestRow, approvals_channel: str) -> None:

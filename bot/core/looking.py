@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bot.core import guard, lifecycle, plan
+from bot.core.kinds import rules_of
 from bot.core.ports import Clock, Stale, Store, Temporary, Tx, WorldError
 from bot.core.records import (
     ClusterRow,
-    ClusterState,
-    Kind,
     MessageKind,
     RequestRow,
     RequestState,
@@ -25,8 +24,6 @@ from bot.core.records import (
 from bot.core.spec import Catalogue, Envelope, envelope_from_json
 from bot.core.steps import STEPS
 from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Outside, Wait
-from bot.core.story import final_report
-from bot.core.verdict import VERIFIED
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +84,7 @@ def visit(claimed: RequestRow, store: Store, clock: Clock, around: Surroundings)
                 _fail(tx, request, Fail(refusal, "Ask again, and have it approved again."), clock.now())
                 return
             request = lifecycle.start(tx, request, clock.now())
+            rules_of(request.kind).started(tx, request, clock.now())
     with store.reading() as tx:
         loaded = _load(tx, request)
     seen = _run_steps(loaded, clock, around)
@@ -106,7 +104,7 @@ def _load(tx: Tx, request: RequestRow) -> _Loaded:
 
 def _not_what_was_approved(tx: Tx, request: RequestRow) -> str | None:
     """Why the engine must refuse: approvals bind one envelope, by its hash."""
-    if request.kind == Kind.CREATE and envelope_from_json(request.envelope).digest() != request.envelope_hash:
+    if request.envelope and envelope_from_json(request.envelope).digest() != request.envelope_hash:
         return "What would be made is not what was approved."
     approved = [a for a in tx.approvals(request.id) if a.decision == "approve"]
     if not any(a.envelope_hash == request.envelope_hash for a in approved):
@@ -237,44 +235,20 @@ def _write_down(tx: Tx, loaded: _Loaded, seen: list[Seen], now: float) -> None:
 
 
 def _finish(tx: Tx, request: RequestRow, now: float) -> None:
-    """Every step holds: the cluster is ready (or degraded), or gone."""
+    """Every step of the plan holds."""
     done = lifecycle.move(tx, request, RequestState.DONE, actor=lifecycle.ENGINE, at=now)
-    cluster = tx.cluster(done.cluster_id)
-    if done.kind == Kind.DELETE:
-        lifecycle.move_cluster(tx, cluster, ClusterState.GONE, request=done, at=now, gone_at=now)
-    else:
-        report = final_report({_name(row.kind): json.loads(row.facts) for row in tx.steps(done.id)})
-        if report is None:
-            raise ValueError(f"{done.id} has no verdict")
-        state = ClusterState.READY if report.verdict == VERIFIED else ClusterState.DEGRADED
-        hours = envelope_from_json(done.envelope).hours
-        lifecycle.move_cluster(
-            tx, cluster, state, request=done, at=now, detail=report.verdict,
-            verdict=report.verdict, ready_at=now, expires_at=now + hours * 3600,
-        )  # fmt: skip
-        if state == ClusterState.DEGRADED:
-            _explain_degraded(tx, done)
+    rules_of(done.kind).done(tx, done, now)
     lifecycle.post(tx, done, MessageKind.OUTCOME, now)
-
-
-def _explain_degraded(tx: Tx, request: RequestRow) -> None:
-    """What is short, in the order in which it was found, onto the request's row."""
-    shorts = [row.why for row in tx.steps(request.id) if row.why]
-    tx.change(
-        request,
-        reason=shorts[0] if shorts else "Not every GPU passed verification.",
-        remedy="Use the GPUs that passed, or delete the cluster and ask again for others.",
-        diagnosis=json.dumps(shorts, ensure_ascii=False),
-    )
 
 
 def _fail(tx: Tx, request: RequestRow, failure: Fail, now: float) -> None:
     incident = failure.incident or new_incident()
     log.warning("incident %s: %s failed: %s", incident, request.id, failure.reason)
-    lifecycle.fail(
+    failed = lifecycle.fail(
         tx, request, reason=failure.reason, remedy=failure.remedy, diagnosis=failure.diagnosis,
         incident=incident, at=now,
     )  # fmt: skip
+    rules_of(failed.kind).failed(tx, failed, failure.reason, now)
 
 
 def _post_results(tx: Tx, request: RequestRow, seen: list[Seen], now: float) -> None:

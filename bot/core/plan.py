@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 
 from bot.core.records import Kind
+from bot.core.spec import Envelope
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ _CLOCKS = {
     "control_plane@1": Clocks(420, 900, 1800),
     "catalog@1": Clocks(30, 180, 900),
     "operator@1": Clocks(90, 300, 1200),
+    "addons@1": Clocks(90, 300, 1200),
     "machines@1": Clocks(420, 720, 1200),
     "gpu_labels@1": Clocks(90, 240, 600),
     "policy_ready@1": Clocks(300, 600, 1200),
@@ -52,6 +55,7 @@ _CREATE = (
     Planned("control_plane@1", ("cluster_object@1",)),
     Planned("catalog@1", ("control_plane@1",)),
     Planned("operator@1", ("catalog@1",)),
+    Planned("addons@1", ("control_plane@1",)),
     Planned("machines@1", ("cluster_object@1",)),
     Planned("gpu_labels@1", ("operator@1", "machines@1")),
     Planned("policy_ready@1", ("gpu_labels@1",)),
@@ -64,12 +68,24 @@ _DELETE = (
     Planned("remove_cluster@1", ()),
     Planned("no_instances@1", ("remove_cluster@1",)),
 )
-_PLANS = {Kind.CREATE: _CREATE, Kind.DELETE: _DELETE}
+_PLANS: dict[Kind, tuple[Planned, ...]] = {Kind.CREATE: _CREATE, Kind.DELETE: _DELETE, Kind.EXTEND: ()}
 
 
-def plan_for(kind: Kind) -> tuple[Planned, ...]:
-    """The plan of this release for a request of that kind."""
-    return _PLANS[kind]
+def plan_for(kind: Kind, envelope: Envelope | None = None) -> tuple[Planned, ...]:
+    """The plan of this release for a request of that kind; of an envelope, without the steps that it does not need."""
+    if kind != Kind.CREATE:
+        return _PLANS[kind]
+    unneeded = {"addons@1"} if envelope is None or not envelope.addons else set()
+    if envelope is not None and envelope.operator_by == "manifest" and not envelope.catalog_everywhere:
+        unneeded.add("catalog@1")
+    return tuple(_without(planned, unneeded) for planned in _CREATE if planned.kind not in unneeded)
+
+
+def _without(planned: Planned, unneeded: set[str]) -> Planned:
+    """The step waits for what those it waited for would have waited for."""
+    instead = {p.kind: p.after for p in _CREATE if p.kind in unneeded}
+    after = dict.fromkeys(kind for before in planned.after for kind in instead.get(before, (before,)))
+    return dataclasses.replace(planned, after=tuple(after))
 
 
 def clocks(kind: str) -> Clocks:

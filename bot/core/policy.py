@@ -16,6 +16,8 @@ class Verb(StrEnum):
     STATUS = "status"
     COST = "cost"
     DELETE = "delete"
+    EXTEND = "extend"
+    EXPORT = "export"
     APPROVE = "approve"
     DENY = "deny"
     HELP = "help"
@@ -36,6 +38,8 @@ _ALLOWED: dict[Verb, frozenset[Role]] = {
     Verb.STATUS: frozenset({_O, _T, _L, _M}),
     Verb.COST: frozenset({_O, _T, _L, _M}),
     Verb.DELETE: frozenset({_O, _T, _L}),
+    Verb.EXTEND: frozenset({_O, _T, _L}),
+    Verb.EXPORT: frozenset({_O, _T, _L}),
     Verb.APPROVE: frozenset({_L}),
     Verb.DENY: frozenset({_L}),
     Verb.HELP: frozenset({_O, _T, _L, _M}),

@@ -28,7 +28,8 @@ from bot.core.records import (
     RosterRow,
     StepRow,
 )
-from bot.core.spec import Envelope, Pool
+from bot.core.spec import Distribution, Envelope, Pool
+from bot.core.wiring import DIRECT, Network
 
 # --- errors ---------------------------------------------------------------------------------------------------
 
@@ -301,11 +302,11 @@ class Rancher(Protocol):
     """Rancher's management API, and the catalog API of downstream clusters. Every method may raise `WorldError`s."""
 
     def about(self) -> RancherAbout: ...
-    def kubernetes_versions(self) -> tuple[str, ...]:
-        """RKE2 versions that this Rancher can install, oldest first; empty when it cannot tell (air gap)."""
+    def kubernetes_versions(self, distribution: Distribution = "rke2") -> tuple[str, ...]:
+        """Versions that this Rancher can install, oldest first; empty when it cannot tell (air gap)."""
 
-    def default_kubernetes(self) -> str:
-        """The version Rancher would choose for RKE2, with its leading v; '' when unknown."""
+    def default_kubernetes(self, distribution: Distribution = "rke2") -> str:
+        """The version Rancher would choose, with its leading v; '' when unknown."""
 
     def has_credential(self, credential: str) -> bool:
         """Whether the cloud credential (cattle-global-data:cc-…) exists and is visible to us."""
@@ -333,8 +334,10 @@ class Rancher(Protocol):
     def system_project(self, management_id: str) -> str | None:
         """The id (c-m-…:p-…) of the System project, None while it does not exist yet."""
 
-    def ensure_repo(self, management_id: str, name: str, url: str, request_id: str) -> RepoView:
-        """Create the cluster repo or look at it; a failed download is asked for again."""
+    def ensure_repo(
+        self, management_id: str, name: str, url: str, request_id: str, network: Network = DIRECT
+    ) -> RepoView:
+        """Create the cluster repo or look at it; a failed download is asked for again. It trusts the network's CA."""
 
     def chart_versions(self, management_id: str, repo: str, chart: str) -> tuple[str, ...]: ...
     def install_chart(self, management_id: str, order: ChartOrder) -> str:

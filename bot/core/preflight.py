@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bot.core.checks import all_checks
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import NO
-from bot.core.checks.money import gpu_price_per_hour, known_price
+from bot.core.checks.money import bid, gpu_price_per_hour, known_price
 from bot.core.checks.network import best_subnets, vpc_of
 from bot.core.ledger import Committed
 from bot.core.ports import Cloud, Rancher, WorldError
@@ -49,17 +51,18 @@ def preflight(
         return Preflight((Check("configuration", NO, f"There is no {gone} any more.", "Put it back, or ask anew."),))
     questions = Questions(spec, preset, target, cloud, rancher, ignore_request)
     facts = questions.facts(catalogue.policy.max_gpus, seconds, committed)
+    facts = replace(facts, probe_image=catalogue.probe_image, network=catalogue.network)
     checks = all_checks(facts)
     if any(check.state == NO for check in checks):
         return Preflight(checks)
-    return Preflight(checks, _envelope(facts, catalogue.probe_image.reference))
+    return Preflight(checks, _envelope(facts, catalogue))
 
 
-def _envelope(facts: Facts, probe_image: str) -> Envelope | None:
+def _envelope(facts: Facts, catalogue: Catalogue) -> Envelope | None:
     """What exactly would be made; None when an answer that it needs is missing (its check says which)."""
     spec, preset, target = facts.spec, facts.preset, facts.target
     try:
-        machine, hourly = facts.types.get()[preset.gpu_pool.instance_type], known_price(facts)
+        hourly = known_price(facts)
         return Envelope(
             name=spec.name,
             team=spec.team,
@@ -74,14 +77,22 @@ def _envelope(facts: Facts, probe_image: str) -> Envelope | None:
             kubernetes=facts.kubernetes.get(),
             operator=preset.operator,
             driver=preset.driver,
-            probe_image=probe_image,
+            probe_image=catalogue.probe_image.reference,
             pools=tuple(_pool(pool, facts) for pool in preset.pools),
-            gpu=GpuExpectation(machine.name, machine.gpu_name, machine.gpus, machine.gpu_memory_mib),
+            gpu=_expected(preset.gpu_pool, facts),
             gpus=spec.gpus,
             hours=spec.hours,
             max_price_per_hour=hourly,
             gpu_price_per_hour=None if hourly is None else gpu_price_per_hour(facts),
             places=_places(facts),
+            kms_key=target.kms_key,
+            private=target.private,
+            instance_profile=target.instance_profile,
+            operator_by=preset.operator_by,
+            catalog_everywhere=catalogue.policy.catalog_everywhere,
+            network=catalogue.network,
+            addons=preset.addons,
+            base=preset.base,
         )
     except WorldError:
         return None
@@ -99,8 +110,9 @@ def _places(facts: Facts) -> tuple[Place, ...]:
 
 
 def _pool(pool: PoolSpec, facts: Facts) -> Pool:
-    """A pool with everything decided; the GPU pool registers behind both taints (the gate takes one away)."""
+    """A pool with everything decided; GPU pools register behind both taints (the gate takes one away)."""
     place = best_subnets(facts)[0]
+    ours = (Taint(GPU_TAINT, "present"), Taint(UNVERIFIED_TAINT, "true")) if pool.gpu else ()
     return Pool(
         name=pool.name,
         instance_type=pool.instance_type,
@@ -111,7 +123,14 @@ def _pool(pool: PoolSpec, facts: Facts) -> Pool:
         root_gib=pool.root_gib,
         zone=place.zone.removeprefix(facts.target.region),
         subnet=place.id,
-        ami=facts.image.get().id,
-        labels=((LABEL_POOL, pool.name),),
-        taints=(Taint(GPU_TAINT, "present"), Taint(UNVERIFIED_TAINT, "true")) if pool.gpu else (),
+        ami=facts.image_of(pool).id,
+        labels=((LABEL_POOL, pool.name), *pool.labels),
+        taints=(*ours, *pool.taints),
+        spot_price=bid(facts, pool) if pool.spot else "",
+        expect=_expected(pool, facts) if pool.gpu and pool.count is not None else None,
     )
+
+
+def _expected(pool: PoolSpec, facts: Facts) -> GpuExpectation:
+    machine = facts.types.get()[pool.instance_type]
+    return GpuExpectation(machine.name, machine.gpu_name, machine.gpus, machine.gpu_memory_mib)

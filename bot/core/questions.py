@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from threading import Thread
 from typing import TypeVar
 
 from bot.core.checks.facts import Answer, Facts, Money
 from bot.core.checks.quota import used_of
 from bot.core.cloud import Cloud, Instance, InstanceType, MachineImage, SecurityGroup, Trial
-from bot.core.families import GPU_FAMILIES, family_of
+from bot.core.families import GPU_FAMILIES, family_of, spot_code
 from bot.core.ledger import Committed
 from bot.core.ports import Permanent, Rancher, Temporary, WorldError
-from bot.core.spec import LABEL_CLUSTER, LABEL_REQUEST, ClusterSpec, Preset, Target
+from bot.core.spec import LABEL_CLUSTER, LABEL_REQUEST, ClusterSpec, PoolSpec, Preset, Target
 from bot.core.suggest import WITHDRAWN, Offer, nearest
 
 T = TypeVar("T")
@@ -37,18 +38,20 @@ class Questions:
         gpu = preset.gpu_pool
         names = tuple(dict.fromkeys(pool.instance_type for pool in preset.pools))
         every = tuple(dict.fromkeys((*names, *gpu.alternatives)))
-        codes = dict.fromkeys(family.code for family in (*map(family_of, names), *GPU_FAMILIES))
+        spot = [code for pool in preset.pools if pool.spot and (code := spot_code(pool.instance_type))]
+        codes = dict.fromkeys((*(family.code for family in (*map(family_of, names), *GPU_FAMILIES)), *spot))
         self.identity = ask(cloud.identity)
         self.region = ask(cloud.region_status)
         self.credential = ask(lambda: rancher.has_credential(target.cloud_credential))
         self.kubernetes = ask(lambda: _version(preset, rancher))
-        self.kubernetes_known = ask(rancher.kubernetes_versions)
+        self.kubernetes_known = ask(lambda: rancher.kubernetes_versions(preset.distribution))
         self.types = ask(lambda: cloud.instance_types(every))
         self.zones = {name: _ask_by(name, cloud.zones_offering) for name in every}
         self.quotas = {code: _ask_by(code, cloud.quota) for code in codes}
         self.in_use = ask(cloud.vcpus_in_use)
         self.subnets = ask(lambda: cloud.subnets(target.vpc, target.subnets))
-        self.image = ask(self._image)
+        self.image = ask(lambda: self._image(preset.ami or target.ami))
+        self.images = {pool.name: ask(partial(self._image_of, pool)) for pool in preset.pools}
         self.left_overs = ask(self._left_overs)
         self.reservations = ask(lambda: cloud.reservations(gpu.instance_type))
         self.scores = ask(lambda: cloud.placement_scores(gpu.instance_type, max(spec.gpus, 1)))
@@ -95,14 +98,25 @@ class Questions:
             trial=answer(self.trial),
             reservations=answer(self.reservations),
             scores=answer(self.scores),
+            images={name: answer(image) for name, image in self.images.items()},
             money=Money({n: answer(price) for n, price in self.prices.items()}, answer(self.spot), answer(self.disk)),
             committed=committed,
         )
 
     # --- what takes more than one call --------------------------------------------------------------------
 
-    def _image(self) -> MachineImage:
-        reference = self._preset.ami or self._target.ami
+    def _image_of(self, pool: PoolSpec) -> MachineImage:
+        """The pool's own image, else that for its type's architecture."""
+        if pool.ami:
+            return self._image(pool.ami)
+        first = self._preset.ami or self._target.ami
+        second = self._preset.ami_arm64 or self._target.ami_arm64 or first.replace("/amd64/", "/arm64/")
+        if second == first:
+            return self.image.result()
+        kind = self.types.result().get(pool.instance_type)
+        return self._image(second) if kind and kind.architecture == "arm64" else self.image.result()
+
+    def _image(self, reference: str) -> MachineImage:
         if not reference:
             raise Permanent(
                 f"Neither preset {self._preset.name} nor target {self._target.name} names an AMI.",
@@ -127,9 +141,9 @@ class Questions:
 
     def _try(self) -> bool | None:
         """A dry run of one GPU machine; None where something that it takes is missing (another check says what)."""
-        kind = self._preset.gpu_pool.instance_type
+        kind, name = self._preset.gpu_pool.instance_type, self._preset.gpu_pool.name
         try:
-            zones, image = self.zones[kind].result(), self.image.result()
+            zones, image = self.zones[kind].result(), self.images[name].result()
             group, subnets = self.security_group.result(), self.subnets.result()
         except WorldError:
             return None
@@ -184,7 +198,7 @@ class Questions:
     def _usable(self, kind: InstanceType, here: bool) -> bool:
         """Sold by the hour, runs the preset's image; here another type whose quota has room. An unknown image fits."""
         try:
-            chip = self.image.result().architecture
+            chip = self.images[self._preset.gpu_pool.name].result().architecture
         except WorldError:
             chip = kind.architecture
         another = kind.name != self._preset.gpu_pool.instance_type
@@ -228,7 +242,7 @@ def _value(future: Future[float]) -> float | None:
 
 def _version(preset: Preset, rancher: Rancher) -> str:
     """The preset's Kubernetes version or Rancher's default, with its leading v."""
-    version = preset.kubernetes or rancher.default_kubernetes()
+    version = preset.kubernetes or rancher.default_kubernetes(preset.distribution)
     if not version:
         raise Temporary("Rancher names no default version", f"Set kubernetes in preset {preset.name}.")
     return f"v{version.removeprefix('v')}"

@@ -39,6 +39,7 @@ OPEN_STATES = (
 class Kind(StrEnum):
     CREATE = "create"
     DELETE = "delete"
+    EXTEND = "extend"
 
 
 class StepState(StrEnum):
@@ -162,6 +163,7 @@ class MessageRow:
     `body` is JSON text: the facts of a one-shot message; '' for those rendered from the request.
     `sending` names the attempt under way, so that a crash between post and commit is seen.
     `urgent`: the newest revision is a change of state and goes before mere progress.
+    `thread`: the request in whose thread it stands; '' for its own.
     """
 
     id: str
@@ -176,6 +178,7 @@ class MessageRow:
     sending: str = ""
     urgent: bool = True
     failed: str = ""
+    thread: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ RECENT_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Change:
+class LeadChange:
     """Somebody joined or left a group, noticed at `at` (world): groups are looked at, nobody tells us."""
 
     user: str
@@ -56,13 +56,13 @@ def note(tx: Tx, group: str, members: frozenset[str], at: float) -> None:
         tx.add(RosterRow(group, at, json.dumps(sorted(members))))
 
 
-def changes(tx: Tx, group: str, now: float) -> tuple[Change, ...]:
+def changes(tx: Tx, group: str, now: float) -> tuple[LeadChange, ...]:
     """Who joined and left within `RECENT_S`, oldest first. What a group was before it was first seen is not known."""
     return tuple(_changes(tx.rosters(group, since=now - RECENT_S))) if group else ()
 
 
-def _changes(rows: list[RosterRow]) -> Iterator[Change]:
+def _changes(rows: list[RosterRow]) -> Iterator[LeadChange]:
     for before, after in pairwise(rows):
         was, now_is = set(json.loads(before.members)), set(json.loads(after.members))
-        yield from (Change(user, True, after.seen_at) for user in sorted(now_is - was))
-        yield from (Change(user, False, after.seen_at) for user in sorted(was - now_is))
+        yield from (LeadChange(user, True, after.seen_at) for user in sorted(now_is - was))
+        yield from (LeadChange(user, False, after.seen_at) for user in sorted(was - now_is))

@@ -8,7 +8,9 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from bot.core.wiring import DIRECT, POD_CIDR, SERVICE_CIDR, Addon, Network
 
 # A cluster's name is part of machine and host names, which Rancher builds as cluster-pool-hash-random:
 # 30 characters leave room for the rest (rancher/webhook: provisioning.cattle.io/v1/cluster/validator.go).
@@ -58,6 +60,7 @@ class PoolSpec:
     """A machine pool as a preset describes it. `root_gib` in GiB; `count` None for the pool sized by the order.
 
     `alternatives`: types that may be taken in this order where the first has no capacity; approved with it.
+    `ami` empty: that of preset or target for the type's architecture. `spot` machines can be taken back by EC2.
     """
 
     name: str
@@ -68,11 +71,27 @@ class PoolSpec:
     gpu: bool = False
     root_gib: int = 60
     alternatives: tuple[str, ...] = ()
+    ami: str = ""
+    spot: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[Taint, ...] = ()
+
+
+Distribution = Literal["rke2", "k3s"]
+
+
+def distribution_of(version: str) -> Distribution:
+    """By the version string, as Rancher decides it (rancher/rancher: pkg/capr/common.go GetRuntime)."""
+    return "k3s" if "k3s" in version else "rke2"
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A named kind of cluster. `kubernetes` empty: Rancher's default RKE2; `driver` empty: the chart's own."""
+    """A named kind of cluster. `kubernetes` empty: Rancher's default of the distribution; `driver`: the chart's own.
+
+    `operator_by` is catalog (Rancher's Apps) or manifest (a HelmChart in the cluster's additionalManifest). `base` is
+    an exported cluster, see `bot.core.base`, '' without one. `addons` are charts that the cluster comes with.
+    """
 
     name: str
     description: str
@@ -82,17 +101,29 @@ class Preset:
     driver: str = ""
     ami: str = ""
     max_hours: int = 0
+    ami_arm64: str = ""
+    distribution: Distribution = "rke2"
+    operator_by: str = "catalog"
+    base: str = ""
+    addons: tuple[Addon, ...] = ()
 
     @property
     def gpu_pool(self) -> PoolSpec:
-        return next(pool for pool in self.pools if pool.gpu)
+        """The GPU pool that the order sizes."""
+        return next(pool for pool in self.pools if pool.gpu and pool.count is None)
+
+    @property
+    def fixed_gpu_pools(self) -> tuple[PoolSpec, ...]:
+        """GPU pools with a size of their own."""
+        return tuple(pool for pool in self.pools if pool.gpu and pool.count is not None)
 
 
 @dataclass(frozen=True)
 class Target:
     """Where clusters are made: a Rancher, its cloud credential, a region and a network of one AWS account.
 
-    `regions`: others in which a type may be suggested when this one lacks it.
+    `regions`: others in which a type may be suggested when this one lacks it. `kms_key` encrypts the disks ('': the
+    account's own key); `private` machines get no public address; `instance_profile` is an IAM instance profile's name.
     """
 
     name: str
@@ -105,6 +136,10 @@ class Target:
     account: str = ""
     ssh_user: str = "ubuntu"
     regions: tuple[str, ...] = ()
+    ami_arm64: str = ""
+    kms_key: str = ""
+    private: bool = False
+    instance_profile: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,18 +173,20 @@ class Policy:
     approval_hours: int = 24
     no_approval_below: float = 0.0
     two_approvals_above: float | None = None
+    catalog_everywhere: bool = False
 
 
 @dataclass(frozen=True)
 class Image:
     """The container image of the probe, by digest; `pull_secrets` exist in the namespace in which it runs.
 
-    `level` is how long the probe looks: quick, standard or burn.
+    `level` is how long the probe looks: quick, standard or burn. `architectures` of the image: amd64, arm64.
     """
 
     reference: str
     pull_secrets: tuple[str, ...] = ()
     level: str = "quick"
+    architectures: tuple[str, ...] = ("amd64", "arm64")
 
 
 @dataclass(frozen=True)
@@ -161,6 +198,7 @@ class Catalogue:
     presets: dict[str, Preset]
     policy: Policy
     probe_image: Image
+    network: Network = DIRECT
 
     def team_of(self, user: str, channel: str) -> Team:
         """The team a person asks for: the one that lists them, else the one that owns the channel, else `default`."""
@@ -187,33 +225,6 @@ class ClusterSpec:
 
 
 @dataclass(frozen=True)
-class Pool:
-    """A machine pool as it will be made: counts and disks decided. `zone` is the letter only, as Rancher wants it."""
-
-    name: str
-    instance_type: str
-    count: int
-    control_plane: bool
-    worker: bool
-    gpu: bool
-    root_gib: int
-    zone: str
-    subnet: str
-    ami: str
-    labels: tuple[tuple[str, str], ...] = ()
-    taints: tuple[Taint, ...] = ()
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where GPU machines may be: a type, a zone (the letter only) and the subnet there."""
-
-    instance_type: str
-    zone: str
-    subnet: str
-
-
-@dataclass(frozen=True)
 class GpuExpectation:
     """What AWS says one machine of the type has; the verdict compares with it. `memory_mib` per GPU.
 
@@ -227,11 +238,45 @@ class GpuExpectation:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """A machine pool as it will be made: counts and disks decided. `zone` is the letter only, as Rancher wants it.
+
+    `spot_price` is the bid in US dollars an hour, '' for machines on demand. `expect` is what a machine of a GPU pool
+    has, None where the envelope's own `gpu` holds.
+    """
+
+    name: str
+    instance_type: str
+    count: int
+    control_plane: bool
+    worker: bool
+    gpu: bool
+    root_gib: int
+    zone: str
+    subnet: str
+    ami: str
+    labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[Taint, ...] = ()
+    spot_price: str = ""
+    expect: GpuExpectation | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where GPU machines may be: a type, a zone (the letter only) and the subnet there."""
+
+    instance_type: str
+    zone: str
+    subnet: str
+
+
+@dataclass(frozen=True)
 class Envelope:
     """What exactly is approved. Its hash binds the approval; the engine refuses anything outside it.
 
     `max_price_per_hour` in US dollars for machines and disks, None where no price is known; `gpu_price_per_hour` is
-    the GPU machines' part of it. `places`: types and zones in the order in which they may be tried.
+    the GPU machines' part of it. `places`: types and zones in the order in which they may be tried. `gpus` counts
+    those of all GPU pools; `gpu` is what the pool has that the order sizes.
     """
 
     name: str
@@ -255,6 +300,29 @@ class Envelope:
     max_price_per_hour: float | None = None
     gpu_price_per_hour: float | None = None
     places: tuple[Place, ...] = ()
+    kms_key: str = ""
+    private: bool = False
+    instance_profile: str = ""
+    operator_by: str = "catalog"
+    catalog_everywhere: bool = False
+    network: Network = DIRECT
+    addons: tuple[Addon, ...] = ()
+    base: str = ""
+
+    @property
+    def distribution(self) -> Distribution:
+        return distribution_of(self.kubernetes)
+
+    @property
+    def cidrs(self) -> tuple[str, str]:
+        """Of pods and services, as the base file has them or by default."""
+        config = ((json.loads(self.base or "{}").get("spec") or {}).get("rkeConfig") or {}).get("machineGlobalConfig")
+        config = config or {}
+        return str(config.get("cluster-cidr") or POD_CIDR), str(config.get("service-cidr") or SERVICE_CIDR)
+
+    def expectation(self, pool: str) -> GpuExpectation:
+        """What a machine of that pool should have."""
+        return next((p.expect for p in self.pools if p.name == pool and p.expect is not None), self.gpu)
 
     @property
     def max_cost(self) -> float | None:
@@ -266,9 +334,33 @@ class Envelope:
         return tuple(pool for pool in self.pools if pool.gpu)
 
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON: equal envelopes, equal digests, on every machine."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        """SHA-256 over the canonical JSON: equal envelopes, equal digests, on every machine.
+
+        What has come with later releases is left out while it says nothing, so that approvals of older ones hold.
+        """
+        plain = _without_silence(dataclasses.asdict(self), _SINCE)
+        plain["pools"] = [_without_silence(pool, _SINCE_POOL) for pool in plain["pools"]]
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+_SINCE = {
+    "kms_key": "",
+    "private": False,
+    "instance_profile": "",
+    "operator_by": "catalog",
+    "catalog_everywhere": False,
+    "network": dataclasses.asdict(DIRECT),
+    "addons": (),
+    "base": "",
+}
+"""Fields of an envelope that the first release did not have, with what they were then."""
+
+_SINCE_POOL = {"spot_price": "", "expect": None}
+
+
+def _without_silence(plain: dict[str, Any], silent: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in plain.items() if key not in silent or value != silent[key]}
 
 
 @dataclass(frozen=True)
@@ -372,18 +464,31 @@ def to_json(value: Any) -> str:
 def envelope_from_json(text: str) -> Envelope:
     """The envelope as it was stored; raises ValueError or KeyError when it is not one."""
     raw = json.loads(text)
-    pools = tuple(
-        Pool(
-            **{
-                **pool,
-                "labels": tuple((k, v) for k, v in pool["labels"]),
-                "taints": tuple(Taint(**t) for t in pool["taints"]),
-            }
-        )
-        for pool in raw["pools"]
+    later = {
+        "places": tuple(Place(**place) for place in raw.get("places", [])),
+        "addons": tuple(Addon(**addon) for addon in raw.get("addons", [])),
+        "network": _network(raw.get("network") or {}),
+    }
+    pools = tuple(_pool(pool) for pool in raw["pools"])
+    return Envelope(**{**raw, **later, "pools": pools, "gpu": GpuExpectation(**raw["gpu"])})
+
+
+def _pool(raw: dict[str, Any]) -> Pool:
+    expect = raw.get("expect")
+    return Pool(
+        **{
+            **raw,
+            "labels": tuple((k, v) for k, v in raw["labels"]),
+            "taints": tuple(Taint(**t) for t in raw["taints"]),
+            "expect": GpuExpectation(**expect) if expect else None,
+        }
     )
-    places = tuple(Place(**place) for place in raw.get("places", []))
-    return Envelope(**{**raw, "pools": pools, "gpu": GpuExpectation(**raw["gpu"]), "places": places})
+
+
+def _network(raw: dict[str, Any]) -> Network:
+    lists = {key: tuple(raw.get(key) or ()) for key in ("no_proxy", "pull_secrets")}
+    mirrors = tuple((host, instead) for host, instead in raw.get("mirrors") or ())
+    return Network(**{**raw, **lists, "mirrors": mirrors})
 
 
 def spec_from_json(text: str) -> ClusterSpec:

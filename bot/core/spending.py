@@ -8,10 +8,7 @@ from bot.core.ledger import Committed
 from bot.core.money import dollars
 from bot.core.ports import Tx
 from bot.core.records import Kind, RequestRow, RequestState
-from bot.core.spec import Catalogue, Policy, envelope_from_json
-
-BY_POLICY = "policy"
-"""Stands as the approver where the policy asks for nobody's approval."""
+from bot.core.spec import Catalogue, Envelope, Policy, envelope_from_json
 
 
 class OverBudget(Exception):
@@ -24,12 +21,39 @@ class OverBudget(Exception):
 
 
 def approvals_needed(tx: Tx, request: RequestRow, catalogue: Catalogue, now: float) -> int:
-    """0, 1 or 2: by what the team has committed this month with this request. Deletes need the usual number."""
+    """0, 1 or 2: by what the team has committed this month with this request.
+
+    What buys nothing needs the usual number.
+    """
     policy = catalogue.policy
-    if request.kind != Kind.CREATE or request.state != RequestState.AWAITING_APPROVAL or not depends_on_cost(policy):
+    if not request.envelope or request.state != RequestState.AWAITING_APPROVAL or not depends_on_cost(policy):
         return policy.approvals
-    held = committed(tx, request, catalogue, now)
-    return approvals_for(policy, held, envelope_from_json(request.envelope).max_cost)
+    return approvals_for(policy, committed(tx, request, catalogue, now), cost(tx, request, now))
+
+
+def cost(tx: Tx, request: RequestRow, now: float) -> float | None:
+    """US dollars that the request adds to what is promised already; None where no price is known."""
+    if not request.envelope:
+        return 0.0
+    after = envelope_from_json(request.envelope)
+    if request.kind == Kind.CREATE:
+        return after.max_cost
+    cluster = tx.cluster(request.cluster_id)
+    before = ledger.current_envelope(tx, cluster)
+    if before is None:
+        return after.max_cost
+    return added_cost(before, after, cluster.ready_at, now)
+
+
+def added_cost(before: Envelope, after: Envelope, ready_at: float | None, now: float) -> float | None:
+    """What another envelope costs beyond this one, from now to the end of each; never below nothing."""
+    costs = []
+    for envelope in (before, after):
+        if envelope.max_price_per_hour is None:
+            return None
+        hours = envelope.hours if ready_at is None else max(ready_at + envelope.hours * 3600 - now, 0.0) / 3600
+        costs.append(envelope.max_price_per_hour * hours)
+    return max(costs[1] - costs[0], 0.0)
 
 
 def approvals_for(policy: Policy, held: Committed | None, cost: float | None) -> int:
@@ -66,11 +90,11 @@ def must_fit(tx: Tx, request: RequestRow, catalogue: Catalogue, now: float) -> N
     that is not known cannot be counted; such an order gets the larger number of approvals instead.
     """
     held = against_budget(tx, request, catalogue, now)
-    cost = envelope_from_json(request.envelope).max_cost if request.envelope else None
-    if held is None or held.budget is None or cost is None or cost <= held.left:
+    added = cost(tx, request, now)
+    if held is None or held.budget is None or added is None or added <= held.left:
         return
     raise OverBudget(
-        f"It costs up to {dollars(cost)}, and team {request.team} has {dollars(held.left)} of "
+        f"It costs up to {dollars(added)}, and team {request.team} has {dollars(held.left)} of "
         f"{dollars(held.budget)} left this month.",
         f"Delete what is not used, ask for fewer hours, or raise budget_per_month of team {request.team}.",
     )

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.core import plan
+from bot.core.changes import Change, change_from_json
 from bot.core.ledger import Committed
 from bot.core.ports import Tx
 from bot.core.records import ClusterState, Kind, RequestState, StepRow, StepState
-from bot.core.roster import Change
+from bot.core.roster import LeadChange
 from bot.core.spec import Check, ClusterSpec, Envelope, checks_from_json, envelope_from_json, spec_from_json
 from bot.core.verdict import Report, report_from_json
 
@@ -83,8 +84,11 @@ class Story:
     """When a worker last looked at it; None before the first look."""
     committed: Committed | None = None
     """What the team has spent and promised without this request, while it waits for a lead."""
-    lead_changes: tuple[Change, ...] = ()
+    added_cost: float | None = None
+    """US dollars that it adds to that, while it waits for a lead; None where no price is known."""
+    lead_changes: tuple[LeadChange, ...] = ()
     """Who joined and left the leads' group of late, while it waits for a lead."""
+    change: Change | None = None
 
     @property
     def current(self) -> StepFacts | None:
@@ -103,7 +107,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         return None
     cluster = tx.cluster(request.cluster_id)
     steps = tx.steps(request_id)
-    facts = {row.kind.partition("@")[0]: json.loads(row.facts) for row in steps}
+    facts = step_facts(tx, request_id)
     access = facts.get("access") or {}
     report = final_report(facts)
     return Story(
@@ -118,6 +122,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         asked_at=request.asked_at,
         approvals_needed=approvals_needed,
         spec=spec_from_json(request.spec) if request.kind == Kind.CREATE else None,
+        change=change_from_json(request.kind, request.spec),
         envelope=envelope_from_json(request.envelope) if request.envelope else None,
         envelope_hash=request.envelope_hash,
         checks=checks_from_json(request.checks),
@@ -136,6 +141,11 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         access=Access(**access) if access else None,
         heard_at=max((row.looked_at for row in steps if row.looked_at is not None), default=None),
     )
+
+
+def step_facts(tx: Tx, request_id: str) -> dict[str, Mapping[str, str]]:
+    """What the steps of a request have found, by the step's name."""
+    return {row.kind.partition("@")[0]: json.loads(row.facts) for row in tx.steps(request_id)}
 
 
 def final_report(facts: Mapping[str, Mapping[str, str]]) -> Report | None:

@@ -18,7 +18,8 @@ from bot.core.ports import (
     RepoView,
     Temporary,
 )
-from bot.core.spec import LABEL_CLUSTER, LABEL_REQUEST, Envelope, Pool
+from bot.core.spec import LABEL_CLUSTER, LABEL_REQUEST, Distribution, Envelope, Pool
+from bot.core.wiring import DIRECT, Network
 from bot.rancher import bodies, views
 from bot.rancher.bodies import NAMESPACE
 from bot.rancher.catalog import Catalog
@@ -28,7 +29,7 @@ from bot.rancher.reader import CLUSTERS, MANAGEMENT, SnapshotReader
 _MACHINE_CONFIGS = "/v1/rke-machine-config.cattle.io.amazonec2configs"
 _BINDINGS = "/v3/clusterroletemplatebindings"
 _PATCH_TRIES = 4
-_RKE2 = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-([\w.-]+))?\+rke2r(\d+)")
+_VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-([\w.-]+))?\+(?:rke2r|k3s)(\d+)")
 
 
 class RancherAdapter:
@@ -65,15 +66,15 @@ class RancherAdapter:
         me = next((str(user["id"]) for user in users if user.get("me")), "")
         return RancherAbout(version, me, self._token_expires_at())
 
-    def kubernetes_versions(self) -> tuple[str, ...]:
-        """RKE2 versions with both server and agent arguments, oldest first (rancher/shepherd: kubernetesversions)."""
-        releases = self._client.get("/v1-rke2-release/releases").get("data") or []
+    def kubernetes_versions(self, distribution: Distribution = "rke2") -> tuple[str, ...]:
+        """Versions with both server and agent arguments, oldest first (rancher/shepherd: kubernetesversions)."""
+        releases = self._client.get(f"/v1-{distribution}-release/releases").get("data") or []
         usable = {str(r["version"]) for r in releases if r.get("serverArgs") and r.get("agentArgs")}
-        return tuple(sorted((v for v in usable if _RKE2.fullmatch(v)), key=_version_key))
+        return tuple(sorted((v for v in usable if _VERSION.fullmatch(v)), key=_version_key))
 
-    def default_kubernetes(self) -> str:
+    def default_kubernetes(self, distribution: Distribution = "rke2") -> str:
         """Rancher keeps it sometimes without the leading v."""
-        setting = self._client.find("/v3/settings/rke2-default-version") or {}
+        setting = self._client.find(f"/v3/settings/{distribution}-default-version") or {}
         value = str(setting.get("value") or setting.get("default") or "")
         return f"v{value.removeprefix('v')}" if value else ""
 
@@ -196,8 +197,10 @@ class RancherAdapter:
             return
         self._client.ask("POST", _BINDINGS, body=wanted)
 
-    def ensure_repo(self, management_id: str, name: str, url: str, request_id: str) -> RepoView:
-        return self._catalog.ensure_repo(management_id, name, url, request_id)
+    def ensure_repo(
+        self, management_id: str, name: str, url: str, request_id: str, network: Network = DIRECT
+    ) -> RepoView:
+        return self._catalog.ensure_repo(management_id, name, url, request_id, network.ca_base64)
 
     def chart_versions(self, management_id: str, repo: str, chart: str) -> tuple[str, ...]:
         return self._catalog.chart_versions(management_id, repo, chart)
@@ -232,9 +235,9 @@ def _cluster_path(name: str) -> str:
 
 
 def _version_key(version: str) -> tuple[int, int, int, bool, str, int]:
-    """Semantic order, then RKE2's own release number, which semantic versioning ignores."""
-    found = _RKE2.fullmatch(version)
+    """Semantic order, then the distribution's own release number, which semantic versioning ignores."""
+    found = _VERSION.fullmatch(version)
     if found is None:
-        raise ValueError(f"no RKE2 version: {version}")
+        raise ValueError(f"no version of RKE2 or K3s: {version}")
     major, minor, patch, candidate, release = found.groups()
     return int(major), int(minor), int(patch), candidate is None, candidate or "", int(release)

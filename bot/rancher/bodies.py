@@ -6,33 +6,20 @@ rancher/rancher: pkg/apis/provisioning.cattle.io/v1/cluster_types.go and pkg/api
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from bot.core.ports import ChartOrder
 from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_POOL, LABEL_REQUEST, Envelope, Pool
+from bot.rancher.cloud_init import userdata
+from bot.rancher.manifest import additional_manifest
+from bot.rancher.registries import registries
 
 NAMESPACE = "fleet-default"
 
-# A kernel or driver package that changes under a loaded NVIDIA module breaks the node (Driver/library version
-# mismatch), and a new kernel may have no headers for the driver container to build against.
-USERDATA = """#cloud-config
-write_files:
-  - path: /etc/apt/apt.conf.d/99-gpu-cluster
-    permissions: "0644"
-    content: |
-      APT::Periodic::Enable "0";
-      APT::Periodic::Update-Package-Lists "0";
-      APT::Periodic::Unattended-Upgrade "0";
-runcmd:
-  - systemctl disable --now unattended-upgrades.service apt-daily.timer apt-daily-upgrade.timer || true
-  - >-
-    command -v apt-mark >/dev/null &&
-    dpkg-query -W -f='${db:Status-Abbrev} ${Package}\\n' 'linux-image*' 'linux-headers*' 'linux-modules*' 'linux-aws*' |
-    awk '$1 == "ii" {print $2}' | xargs -r apt-mark hold || true
-"""
-
 # Pods that ask for nvidia.com/gpu then pass the taint of that key without a toleration of their own.
-_ADMISSION = "enable-admission-plugins=NodeRestriction,ExtendedResourceToleration"
+_ADMISSION_FLAG = "enable-admission-plugins="
+_ADMISSION = ("NodeRestriction", "ExtendedResourceToleration")
 
 
 def labels(envelope: Envelope, request_id: str) -> dict[str, str]:
@@ -68,17 +55,34 @@ def machine_config(envelope: Envelope, pool: Pool, request_id: str) -> dict[str,
         "httpEndpoint": "enabled",
         "httpTokens": "required",
         "tags": ",".join(word for pair in ours.items() for word in pair),
-        "userdata": USERDATA,
+        "userdata": userdata(envelope),
     }
     if envelope.vpc:
         body["vpcId"] = envelope.vpc
     if envelope.security_group:
         body |= {"securityGroup": [envelope.security_group], "securityGroupReadonly": True}
+    return body | _wishes(envelope, pool)
+
+
+def _wishes(envelope: Envelope, pool: Pool) -> dict[str, Any]:
+    """What is sent only where it was asked for: a field that is absent keeps the driver's default."""
+    body: dict[str, Any] = {}
+    if envelope.kms_key:
+        body["kmsKey"] = envelope.kms_key
+    if envelope.instance_profile:
+        body["iamInstanceProfile"] = envelope.instance_profile
+    if envelope.private:
+        body |= {"privateAddressOnly": True, "usePrivateAddress": True}
+    if pool.spot_price:
+        # Without a bid the driver's own of half a dollar holds, for which no GPU machine ever starts.
+        body |= {"requestSpotInstance": True, "spotPrice": pool.spot_price}
     return body
 
 
 def cluster(envelope: Envelope, request_id: str) -> dict[str, Any]:
-    """The provisioning cluster: RKE2 with one machine pool for each of the envelope's."""
+    """The provisioning cluster: a machine pool for each of the envelope's, the rest by base file or default."""
+    base: dict[str, Any] = json.loads(envelope.base or "{}")
+    description = {"field.cattle.io/description": f"Made by gpu-cluster for team {envelope.team}"}
     return {
         "type": "provisioning.cattle.io.cluster",
         "apiVersion": "provisioning.cattle.io/v1",
@@ -86,33 +90,59 @@ def cluster(envelope: Envelope, request_id: str) -> dict[str, Any]:
         "metadata": {
             "namespace": NAMESPACE,
             "name": envelope.name,
-            "labels": labels(envelope, request_id),
-            "annotations": {"field.cattle.io/description": f"Made by gpu-cluster for team {envelope.team}"},
+            "labels": {**base.get("labels", {}), **labels(envelope, request_id)},
+            "annotations": {**description, **base.get("annotations", {})},
         },
-        "spec": {
-            "cloudCredentialSecretName": envelope.cloud_credential,
-            "kubernetesVersion": envelope.kubernetes,
-            "localClusterAuthEndpoint": {"enabled": False},
-            "defaultPodSecurityAdmissionConfigurationTemplateName": "",
-            "enableNetworkPolicy": False,
-            "rkeConfig": {
-                "machineGlobalConfig": {
-                    "cni": "calico",
-                    "disable-kube-proxy": False,
-                    "etcd-expose-metrics": False,
-                    "kube-apiserver-arg": [_ADMISSION],
-                },
-                "etcd": {"disableSnapshots": False, "snapshotScheduleCron": "0 */5 * * *", "snapshotRetention": 5},
-                "upgradeStrategy": {
-                    "controlPlaneConcurrency": "1",
-                    "workerConcurrency": "1",
-                    "controlPlaneDrainOptions": _drain(enabled=False, timeout_s=120),
-                    "workerDrainOptions": _drain(enabled=True, timeout_s=300),
-                },
-                "machinePools": [_machine_pool(envelope, pool) for pool in envelope.pools],
-            },
+        "spec": _spec(envelope, request_id, base.get("spec") or _default_spec()),
+    }
+
+
+def _default_spec() -> dict[str, Any]:
+    return {
+        "localClusterAuthEndpoint": {"enabled": False},
+        "defaultPodSecurityAdmissionConfigurationTemplateName": "",
+        "enableNetworkPolicy": False,
+        "rkeConfig": {
+            "machineGlobalConfig": {"cni": "calico", "disable-kube-proxy": False, "etcd-expose-metrics": False},
+            "etcd": {"disableSnapshots": False, "snapshotScheduleCron": "0 */5 * * *", "snapshotRetention": 5},
         },
     }
+
+
+def _spec(envelope: Envelope, request_id: str, base: dict[str, Any]) -> dict[str, Any]:
+    rke = dict(base["rkeConfig"])
+    rke["machineGlobalConfig"] = _global_config(envelope, rke.get("machineGlobalConfig") or {})
+    if envelope.distribution == "k3s" and "chartValues" in rke:  # keyed by RKE2's own charts
+        rke["chartValues"] = {k: v for k, v in (rke["chartValues"] or {}).items() if not k.startswith("rke2-")}
+    rke.setdefault("upgradeStrategy", _UPGRADE_STRATEGY)
+    for key, value in (
+        ("additionalManifest", additional_manifest(envelope, request_id, rke.get("additionalManifest") or "")),
+        ("registries", registries(envelope.network, rke.get("registries") or {})),
+    ):
+        if value:
+            rke[key] = value
+    rke["machinePools"] = [_machine_pool(envelope, pool) for pool in envelope.pools]
+    spec = {
+        **base,
+        "cloudCredentialSecretName": envelope.cloud_credential,
+        "kubernetesVersion": envelope.kubernetes,
+        "rkeConfig": rke,
+    }
+    if environment := envelope.network.environment(envelope.cidrs):
+        own = [one for one in base.get("agentEnvVars") or [] if one.get("name") not in dict(environment)]
+        spec["agentEnvVars"] = [*own, *({"name": name, "value": value} for name, value in environment)]
+    return spec
+
+
+def _global_config(envelope: Envelope, base: dict[str, Any]) -> dict[str, Any]:
+    """K3s brings flannel and knows no `cni`. What the base says of admission plugins stays, ours are added."""
+    config = {key: value for key, value in base.items() if key != "cni" or envelope.distribution == "rke2"}
+    said = config.get("kube-apiserver-arg") or []
+    arguments = [said] if isinstance(said, str) else list(said)
+    plugins = [a.removeprefix(_ADMISSION_FLAG) for a in arguments if a.startswith(_ADMISSION_FLAG)]
+    wanted = dict.fromkeys((*(name for one in plugins for name in one.split(",")), *_ADMISSION))
+    others = [a for a in arguments if not a.startswith(_ADMISSION_FLAG)]
+    return {**config, "kube-apiserver-arg": [*others, _ADMISSION_FLAG + ",".join(wanted)]}
 
 
 def _machine_pool(envelope: Envelope, pool: Pool) -> dict[str, Any]:
@@ -151,6 +181,14 @@ def _drain(*, enabled: bool, timeout_s: int) -> dict[str, Any]:
     }
 
 
+_UPGRADE_STRATEGY = {
+    "controlPlaneConcurrency": "1",
+    "workerConcurrency": "1",
+    "controlPlaneDrainOptions": _drain(enabled=False, timeout_s=120),
+    "workerDrainOptions": _drain(enabled=True, timeout_s=300),
+}
+
+
 def hold_patch(index: int, pool: str, *, empty: bool) -> list[dict[str, Any]]:
     """JSON patch that stops a machine pool; it fails when the pool at `index` has become another."""
     where = f"/spec/rkeConfig/machinePools/{index}"
@@ -158,11 +196,12 @@ def hold_patch(index: int, pool: str, *, empty: bool) -> list[dict[str, Any]]:
     return [{"op": "test", "path": f"{where}/name", "value": pool}, {"op": "add", **change}]
 
 
-def cluster_repo(name: str, url: str, request_id: str) -> dict[str, Any]:
+def cluster_repo(name: str, url: str, request_id: str, ca: str = "") -> dict[str, Any]:
+    """A ClusterRepo; `ca` is the base64 of a PEM bundle."""
     return {
         "type": "catalog.cattle.io.clusterrepo",
         "metadata": {"name": name, "labels": {LABEL_MANAGED: "true", LABEL_REQUEST: request_id}},
-        "spec": {"url": url},
+        "spec": {"url": url, **({"caBundle": ca} if ca else {})},
     }
 
 

@@ -25,12 +25,14 @@ class Catalog:
         self._client = client
         self._clock = clock
 
-    def ensure_repo(self, management_id: str, name: str, url: str, request_id: str) -> RepoView:
+    def ensure_repo(self, management_id: str, name: str, url: str, request_id: str, ca: str = "") -> RepoView:
         """Create the repo or look at it; raises `Permanent` when one of that name points elsewhere."""
         path = f"{_steve(management_id)}/catalog.cattle.io.clusterrepos"
         repo = self._client.find(f"{path}/{name}")
         if repo is None:
-            answer = self._client.ask("POST", path, body=bodies.cluster_repo(name, url, request_id), accept=(404, 409))
+            answer = self._client.ask(
+                "POST", path, body=bodies.cluster_repo(name, url, request_id, ca), accept=(404, 409)
+            )
             if answer.status == 404:
                 raise Temporary("The cluster has no catalog yet.", "It comes with the cluster agent.")
             if answer.status == 409:

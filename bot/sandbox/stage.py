@@ -58,7 +58,7 @@ class Plot:
 
     speed: float = 60.0
     faults: tuple[str, ...] = ()
-    rancher: str = "2.15.0"
+    rancher: str = "2.15"
     port: int = 0
     p3: bool = True
     http_port: int = 0

@@ -243,6 +243,12 @@ def m003_messages_and_inbound(db: Database) -> None:
 
 
 @migrations()
+def m004_threads(db: Database) -> None:
+    """A small change to a cluster has no message of its own: what is said about it stands in the cluster's thread."""
+    db.table("messages").add_column("thread", str, not_null_default="")
+
+
+@migrations()
 def m010_people(db: Database) -> None:
     """Who the leads were and how their groups changed, and who looks at the Home tab."""
     _create(db, "rosters", {"name": str, "seen_at": float, "members": str}, pk=("name", "seen_at"))

@@ -8,14 +8,16 @@ import re
 from bot.core.desk import Conflict, Decided
 from bot.core.policy import Denied
 from bot.core.ports import WorldError
+from bot.core.records import RequestState
 from bot.core.spec import Draft, Invalid
 from bot.core.story import Story
+from handlers.views import changes
 from handlers.views.help import EXAMPLE, LATER
 from handlers.views.page import Bullets, Page, Para
 from handlers.views.retype import create_line
 from handlers.views.spans import Line, Span, channel, code, joined, line, who
 
-COMMANDS = ("create", "list", "status", "cost", "delete", "help")
+COMMANDS = ("create", "list", "status", "cost", "export", "delete", "help")
 _MENTION = re.compile(r"<@([UW][A-Z0-9]{1,30})>")
 
 
@@ -109,6 +111,18 @@ def got_it(name: str, *, delete: bool = False) -> Page:
     if delete:
         return _page(line(f"Got it: delete {name}, once a lead has agreed. The card is in the channel in a moment."))
     return _page(line(f"Got it: {name}. Its message appears in the channel in a moment."))
+
+
+def change_taken(story: Story) -> Page:
+    """A change has been taken in: it waits for a lead, is being checked, or needs nobody."""
+    match story.state:
+        case RequestState.APPROVED:
+            then = "nobody has to approve it; the thread says when it is done"
+        case RequestState.CHECKING:
+            then = "it is being checked; the card is in the channel in a moment"
+        case _:
+            then = "once a lead has agreed; the card is in the channel in a moment"
+    return _page(line(f"Got it: {changes.what(story)} ({story.cluster}): {then}."))
 
 
 def decided(result: Decided, *, approve: bool) -> Page:

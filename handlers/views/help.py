@@ -19,6 +19,8 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster list", "the clusters there are"),
     ("/gpu-cluster status NAME", "where it stands, and how to get in"),
     ("/gpu-cluster cost", "what clusters cost so far, by cluster, person and team; cost NAME for one"),
+    ("/gpu-cluster extend NAME 4h", "keep it longer; a lead confirms"),
+    ("/gpu-cluster export NAME", "the cluster as YAML for a repository, without secrets"),
     ("/gpu-cluster delete NAME", "give it back; a lead confirms"),
     ("@gpu-cluster status", "in a cluster's thread, where slash commands do not exist; in direct messages without @"),
 )
@@ -29,11 +31,9 @@ LATER: Mapping[str, str] = {
     "logs": "Rancher's own page of the cluster has the logs of its pods.",
     "verify": "every cluster is measured once, when it is made; status NAME shows the result.",
     "scale": "ask for a second cluster with create for now.",
-    "extend": "ask for a new cluster before the time is over.",
     "share": "whoever keeps Rancher can add people under Cluster Members.",
     "cancel": "a lead can deny what waits; delete NAME ends what runs.",
     "retry": "delete NAME, then create it again.",
-    "export": "Rancher's page of the cluster shows it as YAML.",
     "history": "the thread of each request holds its story.",
 }
 """Words that are planned and not there yet, with what to do instead."""

@@ -7,6 +7,7 @@ from typing import Any
 from bot.core.desk import Own
 from bot.core.records import ClusterState
 from bot.core.story import Story
+from handlers.views.changes import what as what_of
 from handlers.views.page import Button, Buttons, Fields, Header, Note, Page, Para, Part
 from handlers.views.preview import budget_line
 from handlers.views.render import in_view
@@ -57,7 +58,7 @@ def _cluster(story: Story) -> list[Part]:
 
 
 def _waiting(story: Story) -> list[Part]:
-    what = f"{count(story.spec.gpus, 'GPU')} for {count(story.spec.hours, 'hour')}" if story.spec else "delete it"
+    what = f"{count(story.spec.gpus, 'GPU')} for {count(story.spec.hours, 'hour')}" if story.spec else what_of(story)
     pairs: list[tuple[str, Line]] = [
         (story.cluster, line(what)),
         ("Asked by", line(who(story.requester), " ", moment(story.asked_at))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.core.records import Kind, RequestState
 from bot.core.story import Access, Story
+from handlers.views import changes
 from handlers.views.page import Bullets, Buttons, Code, Fields, Header, Page, Para, Part
 from handlers.views.request import again_button, cost
 from handlers.views.retype import create_line
@@ -19,6 +20,8 @@ Metadata = dict[str, str | int]
 def outcome(story: Story) -> Page:
     """How it ended and what to do with it."""
     match outcome_state(story):
+        case "done":
+            return changes.done(story)
         case "ready" | "degraded":
             return _usable(story)
         case "deleted":

@@ -6,6 +6,7 @@ from bot.core.money import dollars
 from bot.core.records import OPEN_STATES, ClusterState, Kind, RequestState, StepState
 from bot.core.spec import Check, Envelope, Pool
 from bot.core.story import Decision, StepFacts, Story
+from handlers.views.changes import what, wish
 from handlers.views.page import (
     Bullets,
     Button,
@@ -143,8 +144,9 @@ def _position(story: Story) -> str:
 
 def _sentence(story: Story) -> Line:
     """The whole as a sentence, for notifications and screen readers."""
-    wish = "to delete" if story.kind == Kind.DELETE else "for"
-    asked = line("Request by ", who(story.requester), f" {wish} the cluster {story.cluster}: {state_words(story)}")
+    asked = line(
+        "Request by ", who(story.requester), f" {wish(story)} the cluster {story.cluster}: {state_words(story)}"
+    )
     at = f", {_position(story)}" if story.state == RequestState.RUNNING and story.steps else ""
     return (*asked, *line(f"{at}."))
 
@@ -152,10 +154,10 @@ def _sentence(story: Story) -> Line:
 def _fields(story: Story) -> tuple[tuple[str, Line], ...]:
     pairs: list[tuple[str, Line]] = [("Asked by", line(who(story.requester), " ", moment(story.asked_at)))]
     if story.spec is None:
-        pairs.append(("What", line("delete the cluster and its machines")))
+        pairs.append(("What", line(what(story))))
         return tuple(pairs)
-    what = f"{count(story.spec.gpus, 'GPU')} for {count(story.spec.hours, 'hour')} (preset {story.spec.preset})"
-    pairs.append(("What", line(what)))
+    order = f"{count(story.spec.gpus, 'GPU')} for {count(story.spec.hours, 'hour')} (preset {story.spec.preset})"
+    pairs.append(("What", line(order)))
     if story.envelope is not None:
         pairs.append(("Machines", line(machines(story))))
         pairs.append(("Where", line(where_of(story.envelope))))
@@ -194,7 +196,7 @@ def decided(story: Story) -> list[Part]:
 
 def budget_words(story: Story) -> list[Part]:
     """The team's month before and after, while it waits."""
-    held, cost_now = story.committed, story.envelope.max_cost if story.envelope else None
+    held, cost_now = story.committed, story.added_cost
     if held is None or held.budget is None:
         return []
     after = "unknown" if cost_now is None else dollars(max(held.left - cost_now, 0.0))
@@ -338,6 +340,8 @@ def decision_buttons(story: Story) -> tuple[Button, ...]:
     hours = story.envelope.hours if story.envelope is not None else 0
     if story.kind == Kind.DELETE:
         weight = f"Delete {story.cluster}: all its machines and everything on them."
+    elif story.change is not None:
+        weight = f"{what(story).capitalize()}; price: {cost(story)}."
     else:
         weight = f"{machines(story)}, for {count(hours, 'hour')}; price: {cost(story)}."
     sure = Confirm(f"Approve {story.cluster}?", weight, "Approve", "Not yet")

@@ -22,6 +22,7 @@ STEP_TITLES: Mapping[str, str] = {
     "control_plane": "Control plane and first worker answer",
     "catalog": "Add NVIDIA's chart repository",
     "operator": "Install the GPU Operator",
+    "addons": "Install the add-ons",
     "machines": "All machines have joined",
     "gpu_labels": "GPUs are found on the nodes",
     "policy_ready": "Driver and device plugin are ready",
@@ -98,7 +99,7 @@ def usual_seconds(kind: Kind) -> float:
     for planned in plan.plan_for(kind):
         begins = max((ends[before] for before in planned.after), default=0.0)
         ends[planned.kind] = begins + plan.clocks(planned.kind).usual_s
-    return max(ends.values())
+    return max(ends.values(), default=0.0)
 
 
 def outcome_state(story: Story) -> str:
@@ -107,7 +108,12 @@ def outcome_state(story: Story) -> str:
         return str(story.state)
     if story.kind == Kind.DELETE:
         return "deleted"
+    if story.change is not None:
+        return "done"
     return "ready" if story.report is not None and story.report.verdict == VERIFIED else DEGRADED
+
+
+_RUNNING = {Kind.CREATE: "Building", Kind.DELETE: "Deleting"}
 
 
 def _ended_words(story: Story) -> str:
@@ -119,7 +125,7 @@ def _ended_words(story: Story) -> str:
 
 def state_words(story: Story) -> str:
     """The state of a request as its header says it."""
-    running = "Deleting" if story.kind == Kind.DELETE else "Building"
+    running = _RUNNING.get(story.kind, "Changing")
     words = {
         RequestState.CHECKING: "Checking",
         RequestState.AWAITING_APPROVAL: "Waiting for approval",

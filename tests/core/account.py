@@ -19,11 +19,11 @@ class Rancher:
     credentials: tuple[str, ...] = ("cattle-global-data:cc-1",)
     trouble: Exception | None = None
 
-    def kubernetes_versions(self) -> tuple[str, ...]:
-        return self._answer(self.versions)
+    def kubernetes_versions(self, distribution: str = "rke2") -> tuple[str, ...]:
+        return self._answer(tuple(v for v in self.versions if distribution in v))
 
-    def default_kubernetes(self) -> str:
-        return self._answer(self.versions[-1] if self.versions else "")
+    def default_kubernetes(self, distribution: str = "rke2") -> str:
+        return self._answer(next((v for v in reversed(self.versions) if distribution in v), ""))
 
     def has_credential(self, credential: str) -> bool:
         return self._answer(credential in self.credentials)

@@ -19,6 +19,13 @@ def stage(tmp_path: Path) -> Stage:
     return Stage(SqliteStore(tmp_path / "store.db"))
 
 
+@pytest.fixture
+def ready(stage: Stage) -> Stage:
+    """With one cluster that is ready."""
+    stage.finish(stage.running())
+    return stage
+
+
 @pytest.fixture(scope="module")
 def account(request: pytest.FixtureRequest) -> Iterator[AwsStandIn]:
     """One account for all; parameter False: one where AWS lists the P3 family no longer."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
 
 from bot.core.cloud import Opening, Quota, Reservation, Routes, SecurityGroup, Trial
-from bot.core.operator_values import CHART, NAMESPACE, REPO_NAME, REPO_URL
+from bot.core.operator_values import CHART, NAMESPACE, RELEASE, REPO_NAME, REPO_URL
 from bot.core.policy import Person
 from bot.core.ports import (
     AppView,
@@ -39,7 +39,8 @@ from bot.core.ports import (
     Subnet,
     WorldError,
 )
-from bot.core.spec import GPU_TAINT, LABEL_CLUSTER, LABEL_POOL, UNVERIFIED_TAINT, Envelope, Pool
+from bot.core.spec import GPU_TAINT, LABEL_CLUSTER, LABEL_POOL, UNVERIFIED_TAINT, Distribution, Envelope, Pool
+from bot.core.wiring import DIRECT, Network
 
 MID = "c-m-abcdefgh"
 KUBERNETES = "v1.34.1+rke2r1"
@@ -229,6 +230,9 @@ class FakeRancher(Scripted):
         self.management_gone = True
         self.repo = RepoView(True, "", "")
         self.charts: tuple[str, ...] = (OPERATOR, "v26.3.3")
+        self.repos: dict[str, str] = {}
+        self.others: dict[str, tuple[str, ...]] = {}
+        self.apps: dict[str, AppView] = {}
         self.release: AppView | None = None
         self.held: list[tuple[str, bool]] = []
         self.bound: list[tuple[str, str]] = []
@@ -242,11 +246,11 @@ class FakeRancher(Scripted):
     def about(self) -> RancherAbout:
         raise AssertionError("no look asks who we are")
 
-    def kubernetes_versions(self) -> tuple[str, ...]:
+    def kubernetes_versions(self, distribution: Distribution = "rke2") -> tuple[str, ...]:
         self._ask()
         return (KUBERNETES,)
 
-    def default_kubernetes(self) -> str:
+    def default_kubernetes(self, distribution: Distribution = "rke2") -> str:
         self._ask()
         return KUBERNETES
 
@@ -319,20 +323,27 @@ class FakeRancher(Scripted):
         assert management_id == MID
         return f"{MID}:p-system"
 
-    def ensure_repo(self, management_id: str, name: str, url: str, request_id: str) -> RepoView:
+    def ensure_repo(
+        self, management_id: str, name: str, url: str, request_id: str, network: Network = DIRECT
+    ) -> RepoView:
         self._ask()
-        assert (management_id, name, url, self.connected) == (MID, REPO_NAME, REPO_URL, True)
+        assert (management_id, self.connected) == (MID, True)
+        assert name != REPO_NAME or url == (network.chart_mirror or REPO_URL)
+        self.repos[name] = url
         return self.repo
 
     def chart_versions(self, management_id: str, repo: str, chart: str) -> tuple[str, ...]:
         self._ask()
-        assert (repo, chart) == (REPO_NAME, CHART)
-        return self.charts
+        assert repo in self.repos
+        return self.charts if (repo, chart) == (REPO_NAME, CHART) else self.others.get(chart, ())
 
     def install_chart(self, management_id: str, order: ChartOrder) -> str:
         self._ask()
         self.made["helm operation"] += 1
         self.orders.append(order)
+        if order.release != RELEASE:
+            self.apps.setdefault(order.release, AppView("deployed", order.version, 1))
+            return f"helm-operation-{order.release}"
         self.installed_at = self._clock.now()
         self.release = AppView("pending-install", order.version, 1)
         if self.crash_after_install:
@@ -346,6 +357,8 @@ class FakeRancher(Scripted):
 
     def app(self, management_id: str, namespace: str, release: str) -> AppView | None:
         self._ask()
+        if release != RELEASE:
+            return self.apps.get(release)
         pending = self.release is not None and self.release.status == "pending-install"
         if self.release is not None and pending and self._clock.now() >= self.installed_at + self.helm_seconds:
             self.release = dataclasses.replace(self.release, status="deployed")

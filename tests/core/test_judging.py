@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.core.gpu_models import MODELS, find_model, line
@@ -313,7 +313,6 @@ JUNK = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
 @given(field=st.sampled_from(FIELDS), value=JUNK)
 def test_no_field_of_any_shape_breaks_the_judge(field: str, value: Any) -> None:
     result = judged(change(field, value)(real()))
@@ -321,7 +320,6 @@ def test_no_field_of_any_shape_breaks_the_judge(field: str, value: Any) -> None:
     assert report_from_json(report_to_json(judge([result], 1))) == judge([result], 1)
 
 
-@settings(deadline=None, max_examples=100)
 @given(cut=st.integers(0, len(REAL) - 1))
 def test_no_document_that_is_cut_off_passes(cut: int) -> None:
     assert judge_node("n1", "u", REAL[:cut], H100).verdict == UNKNOWN

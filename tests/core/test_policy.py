@@ -19,6 +19,7 @@ TABLE = {
     Verb.STATUS: EVERYBODY,
     Verb.COST: EVERYBODY,
     Verb.DELETE: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
+    Verb.EXTEND: {Role.OWNER, Role.TEAMMATE, Role.LEAD},
     Verb.APPROVE: {Role.LEAD},
     Verb.DENY: {Role.LEAD},
     Verb.HELP: EVERYBODY,

@@ -6,6 +6,7 @@ import dataclasses
 
 from hypothesis import strategies as st
 
+from bot.core.changes import Change, Extend
 from bot.core.plan import plan_for
 from bot.core.records import ClusterState, Kind, RequestState, StepState
 from bot.core.spec import Check, ClusterSpec, Envelope, GpuExpectation, Pool
@@ -38,6 +39,11 @@ AT = st.floats(min_value=0, max_value=4e9, allow_nan=False)
 MAYBE_AT = st.none() | AT
 NAME = st.from_regex(r"[a-z][a-z0-9-]{0,28}[a-z0-9]", fullmatch=True)
 
+CHANGES: dict[Kind, st.SearchStrategy[Change | None]] = {
+    Kind.CREATE: st.none(),
+    Kind.DELETE: st.none(),
+    Kind.EXTEND: st.builds(Extend, st.integers(1, 999)),
+}
 SPECS = st.builds(
     ClusterSpec,
     name=NAME,
@@ -166,6 +172,7 @@ def stories(draw: st.DrawFn) -> Story:
         asked_at=draw(AT),
         approvals_needed=draw(st.integers(0, 2)),
         spec=draw(SPECS) if kind == Kind.CREATE else None,
+        change=draw(CHANGES[kind]),
         envelope=draw(st.none() | ENVELOPES),
         envelope_hash=draw(st.text("0123456789abcdef", max_size=64)),
         checks=tuple(draw(CHECKS)),

@@ -47,9 +47,7 @@ _OURS = re.compile(
     r"|<!date\^\d+\^\{date_short_pretty\} \{time\}\|[-: \dUTC]+>"
     r"|<https?://[^\s<>|]+\|[^<>|]*>"
 )
-slowly = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+slowly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def mrkdwn_texts(value: Any) -> list[str]:

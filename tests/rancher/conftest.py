@@ -16,8 +16,8 @@ from bot.rancher import RancherAdapter
 def make_living(tmp_path: Path, aws_endpoint: str) -> Iterator[Callable[..., Living]]:
     made: list[Living] = []
 
-    def make(*faults: str) -> Living:
-        made.append(Living(tmp_path, aws_endpoint, faults))
+    def make(*faults: str, **plot: str) -> Living:
+        made.append(Living(tmp_path, aws_endpoint, faults, **plot))
         return made[-1]
 
     yield make

@@ -43,9 +43,18 @@ class HandClock:
 class Living:
     """A served world; nothing happens but in `forward`."""
 
-    def __init__(self, folder: Path, ec2_endpoint: str, faults: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ec2_endpoint: str,
+        faults: tuple[str, ...],
+        *,
+        version: str = "2.15",
+        token: str = TOKEN,
+    ) -> None:
         self.clock = WorldClock(folder / "clock.json", world=START, manual=True)
-        self.world = World(self.clock, ec2_endpoint=ec2_endpoint, faults=faults, token=TOKEN)
+        self.world = World(self.clock, ec2_endpoint=ec2_endpoint, faults=faults, version=version, token=token)
+        self.token = token
         self.ec2 = boto3.client(
             "ec2", region_name=REGION, endpoint_url=ec2_endpoint, aws_access_key_id="x", aws_secret_access_key="x"
         )
@@ -55,12 +64,12 @@ class Living:
         self._runner = web.AppRunner(make_app(self.world))
         self.url: str = self._run(self._serve())
         self.hand = HandClock(self.clock)
-        self.rancher = RancherAdapter(self.url, TOKEN, clock=self.hand)
+        self.rancher = RancherAdapter(self.url, token, clock=self.hand)
         self._kubes: list[KubeCluster] = []
 
     def kube(self, management_id: str) -> KubeCluster:
         """The adapter of one downstream cluster; it asks for nodes anew each time."""
-        self._kubes.append(KubeCluster(self.url, TOKEN, management_id, clock=self.hand, nodes_s=0.0))
+        self._kubes.append(KubeCluster(self.url, self.token, management_id, clock=self.hand, nodes_s=0.0))
         return self._kubes[-1]
 
     def forward(self, seconds: float) -> None:
@@ -100,7 +109,7 @@ class Living:
             cloud_credential="cattle-global-data:cc-sandbox",
             security_group="gpu-nodes",
             ssh_user="ubuntu",
-            kubernetes="v1.34.6+rke2r1",
+            kubernetes=self.kubernetes,
             operator="v26.7.0",
             driver="",
             probe_image="python@sha256:" + "0" * 64,
@@ -109,6 +118,12 @@ class Living:
             gpus=gpu_machines,
             hours=8,
         )
+
+    @property
+    def kubernetes(self) -> str:
+        """The newest RKE2 that every release but the oldest offers; of that one, its default."""
+        offered = self.world.management.release.kubernetes
+        return "v1.34.6+rke2r1" if "v1.34.6+rke2r1" in offered else self.world.management.git_version
 
     def order(self, envelope: Envelope, request_id: str = REQUEST) -> None:
         """Machine configs and cluster."""

@@ -13,6 +13,7 @@ from scripted import Asked, Hands, Reply, Scripted
 from bot.core.ports import ChartOrder, Permanent, Temporary
 from bot.core.spec import Envelope, GpuExpectation, Pool, Taint
 from bot.rancher import RancherAdapter, bodies
+from bot.rancher.cloud_init import USERDATA
 
 CONTROL = Pool("cp", "t3.xlarge", 1, True, False, False, 60, "b", "subnet-1", "ami-1")
 GPU = Pool(
@@ -52,11 +53,11 @@ def test_without_vpc_and_group_the_driver_s_own_are_left() -> None:
 
 
 def test_the_userdata_is_cloud_config_that_holds_the_kernel() -> None:
-    assert bodies.USERDATA.startswith("#cloud-config\n")
-    config = yaml.safe_load(bodies.USERDATA)
+    assert USERDATA.startswith("#cloud-config\n")
+    config = yaml.safe_load(USERDATA)
     assert 'Unattended-Upgrade "0"' in config["write_files"][0]["content"]
     assert any("apt-mark hold" in command for command in config["runcmd"])
-    assert len(bodies.USERDATA) < 8192, "EC2 takes 16 KB of Rancher's bootstrap and this together"
+    assert len(USERDATA) < 8192, "EC2 takes 16 KB of Rancher's bootstrap and this together"
 
 
 def test_a_cluster() -> None:

@@ -13,6 +13,7 @@ from bot.core.operator_values import operator_values
 from bot.core.ports import ChartOrder, ClusterView, Foreign, JobOrder, Permanent, Refused, Temporary
 from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST
 from bot.rancher import RancherAdapter
+from bot.sandbox.world.rancher.release import PLAYED
 
 OURS = {LABEL_MANAGED: "true", LABEL_REQUEST: REQUEST}
 NVIDIA = "https://helm.ngc.nvidia.com/nvidia"
@@ -51,9 +52,13 @@ def job_order(node: str, taints: tuple[tuple[str, str, str], ...], name: str = "
     )
 
 
-def test_about_versions_and_credentials(living: Living) -> None:
+@pytest.mark.parametrize(
+    ("version", "token"), [("2.11", TOKEN), ("2.13", "ext/bot-x7k2p:secret"), ("2.15", TOKEN), ("2.15", "ext/bot:s")]
+)
+def test_about_versions_and_credentials(make_living: Callable[..., Living], version: str, token: str) -> None:
+    living = make_living(version=version, token=token)
     about = living.rancher.about()
-    assert about.version == "v2.15.0"
+    assert about.version.startswith(f"v{version}.")
     assert about.user_id
     assert about.token_expires_at == pytest.approx(living.clock.now() + 90 * 86400, abs=5)
     versions = living.rancher.kubernetes_versions()
@@ -73,7 +78,9 @@ def test_a_wrong_token_is_refused_with_a_remedy(living: Living) -> None:
     assert "wrong" not in refused.value.reason + refused.value.remedy
 
 
-def test_a_whole_life(living: Living) -> None:
+@pytest.mark.parametrize("version", PLAYED)
+def test_a_whole_life(make_living: Callable[..., Living], version: str) -> None:
+    living = make_living(version=version)
     envelope = living.envelope()
     rancher = living.rancher
     assert rancher.observe("train-a", newer_than=0) is None
@@ -95,7 +102,7 @@ def test_a_whole_life(living: Living) -> None:
     assert view.ready and view.updated and view.observed
     assert (view.state, view.transitioning, view.error) == ("active", False, False)
     kube = living.kube(view.management_id)
-    assert kube.version().startswith("v1.34")
+    assert kube.version() == living.kubernetes
     assert {node.name for node in kube.nodes()} == {machine.node for machine in view.machines}
     assert kube.storage_class() == ""
 
@@ -225,8 +232,11 @@ def test_what_rancher_refuses_is_permanent_and_in_its_own_words(living: Living) 
     assert "c-abcde" in refused.value.reason
 
 
-def test_ec2s_refusal_is_seen_word_for_word_and_the_pool_is_held(make_living: Callable[..., Living]) -> None:
-    living = make_living("no-capacity")
+@pytest.mark.parametrize("version", PLAYED)
+def test_ec2s_refusal_is_seen_word_for_word_and_the_pool_is_held(
+    make_living: Callable[..., Living], version: str
+) -> None:
+    living = make_living("no-capacity", version=version)
     living.order(living.envelope())
     failures: dict[str, str] = {}
     for _ in range(40):

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
 LONGEST_S = 110
 """Real seconds; a kill -9 costs up to 30 for the leases of the dead process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One scenario at a time: each is a whole world with a bot, and their people expect answers within seconds."""
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.xdist_group("scenarios"))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -44,7 +44,7 @@ async def test_the_true_cause_is_named(tmp_path: Path, fault: str, state: str, b
         assert now.made("sandbox", ["cluster-created"]) == {"cluster-created": 1}
 
 
-@pytest.mark.parametrize("fault", ["rancher-503", "slack-429"])
+@pytest.mark.parametrize("fault", ["rancher-503", pytest.param("slack-429", marks=pytest.mark.slow)])
 async def test_what_passes_is_waited_for(tmp_path: Path, fault: str) -> None:
     async with scene(tmp_path, faults=(fault,)) as now:
         await now.create_and_approve("sandbox")

@@ -8,12 +8,14 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
 from scene import MADE_ONCE, Scene, scene
 
 AFTER_KILL_S = 75.0
 POINTS = ("approved", "ordered", "operator", "measuring")
 
 
+@pytest.mark.slow
 async def test_killed_at_four_points_at_once(tmp_path: Path) -> None:
     """Four clusters, each at another point of its way when the bot dies."""
     async with scene(tmp_path) as now:

@@ -8,6 +8,7 @@ import socket
 import sys
 from pathlib import Path
 
+import pytest
 from scene import LEAD, MADE_ONCE, REQUESTER, program, scene
 
 from bot.sandbox.stage import CHANNEL
@@ -33,6 +34,7 @@ async def test_deleted_while_it_is_built(tmp_path: Path) -> None:
         await now.told(LEAD, "Got it: train", since)
 
 
+@pytest.mark.slow
 async def test_slack_connection_lost_in_the_middle(tmp_path: Path) -> None:
     async with scene(tmp_path) as now:
         await now.create_and_approve("train")
@@ -78,6 +80,7 @@ async def test_a_preset_whose_machines_aws_has_withdrawn(tmp_path: Path) -> None
         assert now.stage.world.events == []
 
 
+@pytest.mark.slow
 async def test_two_sandboxes_side_by_side(tmp_path: Path) -> None:
     command = ("-m", "bot.cli", "sandbox", "--headless", "--json", "--speed", "120")
     fates = {(): "ready", ("--fault", "no-capacity"): "failed"}

@@ -66,7 +66,7 @@ READ_BACK: list[tuple[type[Any], dict[str, Any], Callable[[Tx, Any], Any]]] = [
 def test_rows_come_back_as_they_were_written(
     store: Store, row_type: type[Any], fixed: dict[str, Any], read: Callable[[Tx, Any], Any]
 ) -> None:
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(row=rows.any_row(row_type, **fixed))
     def check(row: Any) -> None:
         with suppress(Undo), store.transaction() as tx:

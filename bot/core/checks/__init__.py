@@ -5,10 +5,10 @@ A check reads answers; one that did not come raises where it is read, and `judge
 
 from __future__ import annotations
 
-from bot.core.checks import account, capacity, machines, money, network, quota, software
+from bot.core.checks import account, capacity, machines, money, network, quota, software, together
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import NO, Judge, judged
-from bot.core.families import family_of
+from bot.core.families import family_of, spot_code
 from bot.core.ports import Refused
 from bot.core.spec import Check
 
@@ -34,12 +34,16 @@ def _about_machines(facts: Facts) -> dict[str, Judge]:
     types: dict[str, Judge] = {f"instance type {name}": machines.instance_type(name) for name in facts.type_names}
     families = dict.fromkeys(family_of(name) for name in facts.type_names)
     quotas: dict[str, Judge] = {f"quota {family.name}": quota.quota(family) for family in families}
+    spot = dict.fromkeys(spot_code(pool.instance_type) for pool in facts.preset.pools if pool.spot)
+    quotas |= {f"spot quota {code}".strip(): quota.spot_quota(code) for code in spot}
     return {
         **types,
         "GPU": machines.whole_gpus,
         "GPU count": machines.gpu_count,
         **quotas,
         "machine image": software.image,
+        "probe image": together.probe_image,
+        "network": together.network,
         "driver": software.driver,
         "combination": software.combination,
         "zone and subnet": network.place,
@@ -48,6 +52,7 @@ def _about_machines(facts: Facts) -> dict[str, Judge]:
         "permission": account.permission,
         "capacity": capacity.capacity,
         "price": money.price,
+        "spot": money.spot,
         "budget": money.budget,
         "left-overs": account.left_overs,
     }

@@ -18,13 +18,15 @@ from bot.core.cloud import (
     SecurityGroup,
     Subnet,
 )
-from bot.core.families import Family, family_of
+from bot.core.families import Family, family_of, spot_code
 from bot.core.ledger import Committed
 from bot.core.ports import Permanent, WorldError
-from bot.core.spec import ClusterSpec, PoolSpec, Preset, Target
+from bot.core.spec import ClusterSpec, Image, PoolSpec, Preset, Target
 from bot.core.suggest import Offer
+from bot.core.wiring import DIRECT, Network
 
 T = TypeVar("T")
+PROBE_IMAGE = Image("")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Money:
 
 @dataclass(frozen=True)
 class Facts:
-    """The order and every answer about it. `zones` by type name, `quotas` by code.
+    """The order and every answer about it. `zones` by type name, `quotas` by code, `images` by pool; a pool that is
+    not among them has `image`.
 
     `offers` are asked for only where one must be suggested; `trial` is None where nothing could be tried;
     `committed` is what the team has spent and promised this month, None where nobody counts.
@@ -82,6 +85,9 @@ class Facts:
     scores: Answer[dict[str, int]]
     money: Money
     committed: Committed | None = None
+    images: Mapping[str, Answer[MachineImage]] = field(default_factory=dict)
+    probe_image: Image = PROBE_IMAGE
+    network: Network = DIRECT
 
     @property
     def type_names(self) -> tuple[str, ...]:
@@ -94,12 +100,25 @@ class Facts:
 
     def machines(self, pool: PoolSpec) -> int:
         """How many machines the pool gets. Raises `Permanent` when its GPUs cannot be counted."""
-        if not pool.gpu:
+        if pool.count is not None or not pool.gpu:
             return pool.count or 1
         machine = self.gpu_machine()
         if machine is None or not machine.gpus:
             raise Permanent(f"{pool.instance_type} has no whole GPU that AWS tells of")
-        return -(-self.spec.gpus // machine.gpus)
+        return max(-(-(self.spec.gpus - self.fixed_gpus()) // machine.gpus), 1)
+
+    def fixed_gpus(self) -> int:
+        """GPUs of the pools that have a size of their own: the order's number counts them, too."""
+        listed = self.types.get()
+        return sum(
+            (pool.count or 0) * listed[pool.instance_type].gpus
+            for pool in self.preset.fixed_gpu_pools
+            if pool.instance_type in listed
+        )
+
+    def image_of(self, pool: PoolSpec) -> MachineImage:
+        """The pool's machine image. Raises the `WorldError` that came instead."""
+        return self.images.get(pool.name, self.image).get()
 
     def placeable(self) -> bool:
         """Whether every type is listed, offered somewhere, and the GPU machines can be counted."""
@@ -118,9 +137,18 @@ class Facts:
         return (first.name, *like)
 
     def vcpus_needed(self) -> dict[Family, int]:
-        """What the order would count against each family's quota."""
+        """What the order would count against each family's on-demand quota."""
         needed: Counter[Family] = Counter()
         for pool in self.preset.pools:
             machine = self.types.get()[pool.instance_type]
-            needed[family_of(pool.instance_type)] += self.machines(pool) * machine.vcpus
+            needed[family_of(pool.instance_type)] += 0 if pool.spot else self.machines(pool) * machine.vcpus
+        return dict(needed)
+
+    def spot_vcpus_needed(self) -> dict[str, int]:
+        """The same for spot machines, by the quota's code."""
+        needed: Counter[str] = Counter()
+        for pool in self.preset.pools:
+            if pool.spot:
+                vcpus = self.types.get()[pool.instance_type].vcpus
+                needed[spot_code(pool.instance_type)] += self.machines(pool) * vcpus
         return dict(needed)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import Finding, no, ok
+from bot.core.cloud import InstanceType
 from bot.core.ports import WorldError
+from bot.core.spec import PoolSpec
 from bot.core.suggest import WITHDRAWN, Offer, describe
 
 
@@ -51,18 +53,24 @@ def listed(offers: tuple[Offer, ...]) -> str:
 
 
 def whole_gpus(facts: Facts) -> Finding | None:
-    machine = facts.gpu_machine()
-    if machine is None:
-        return None
-    if machine.gpus and machine.gpu_manufacturer == "NVIDIA":
-        return ok(describe(machine))
+    """Of every GPU pool: the first that will not do, else what there is."""
+    listed = facts.types.get()
+    pools = (facts.preset.gpu_pool, *facts.preset.fixed_gpu_pools)
+    kinds = [(pool, listed[pool.instance_type]) for pool in pools if pool.instance_type in listed]
+    bad = next(((p, m) for p, m in kinds if not (m.gpus and m.gpu_manufacturer == "NVIDIA")), None)
+    if bad is not None:
+        return _no_whole_gpu(*bad, facts)
+    return ok("; ".join(dict.fromkeys(describe(machine) for _, machine in kinds))) if kinds else None
+
+
+def _no_whole_gpu(pool: PoolSpec, machine: InstanceType, facts: Facts) -> Finding:
     if machine.gpu_manufacturer == "NVIDIA":
         has = f"only a share of an NVIDIA {machine.gpu_name}, which the GPU Operator's driver does not drive"
     else:
         has = f"no NVIDIA GPU but {machine.gpu_manufacturer} {machine.gpu_name}" if machine.gpu_name else "no GPU"
     return no(
         f"{machine.name} has {has}.",
-        f"Choose a type with whole NVIDIA GPUs for pool {facts.preset.gpu_pool.name} of preset {facts.preset.name}.",
+        f"Choose a type with whole NVIDIA GPUs for pool {pool.name} of preset {facts.preset.name}.",
     )
 
 
@@ -70,15 +78,32 @@ def gpu_count(facts: Facts) -> Finding | None:
     machine = facts.gpu_machine()
     if machine is None or not machine.gpus:
         return None
-    gpus, each = facts.spec.gpus, machine.gpus
-    if gpus % each == 0:
-        return ok(f"{gpus} in {gpus // each} × {machine.name}")
+    fixed, each = facts.fixed_gpus(), machine.gpus
+    gpus = facts.spec.gpus - fixed
+    if gpus > 0 and gpus % each == 0:
+        besides = f", besides {_fixed(facts)}" if fixed else ""
+        return ok(f"{gpus} in {gpus // each} × {machine.name}{besides}")
+    if fixed:
+        near = tuple(n + fixed for n in nearest_counts(gpus, each, facts.max_gpus - fixed))
+        return no(
+            f"{facts.spec.gpus} GPUs in all cannot be had: {_fixed(facts)} come with the preset, "
+            f"and {machine.name} with {each} each.",
+            f"Ask for {' or '.join(map(str, near))}." if near else f"Policy allows {facts.max_gpus} in one request.",
+        )
     near = nearest_counts(gpus, each, facts.max_gpus)
     ask = f"ask for {' or '.join(map(str, near))}" if near else f"policy allows {facts.max_gpus}, less than a machine"
     return no(
         f"{gpus} is no multiple of {each}: {ask}.",
         f"A {machine.name} has {each} GPUs and comes whole; use another preset for fewer.",
     )
+
+
+def _fixed(facts: Facts) -> str:
+    """The GPU pools of a size of their own, in words."""
+    listed = facts.types.get()
+    pools = [pool for pool in facts.preset.fixed_gpu_pools if pool.instance_type in listed]
+    each = (f"{(p.count or 0) * listed[p.instance_type].gpus} in {p.count} × {p.instance_type}" for p in pools)
+    return " and ".join(each)
 
 
 def nearest_counts(gpus: int, each: int, most: int) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from bot.core.checks.facts import Facts
 from bot.core.checks.finding import Finding, no, ok, unknown
 from bot.core.money import HOURS_A_MONTH, dollars
 from bot.core.ports import WorldError
+from bot.core.spec import PoolSpec
 
 
 def price_per_hour(facts: Facts) -> float:
@@ -19,9 +20,37 @@ def price_per_hour(facts: Facts) -> float:
 
 
 def gpu_price_per_hour(facts: Facts) -> float:
-    """The GPU machines alone, at the dearest type that may be taken."""
+    """The GPU machines alone, at the dearest type that may be taken; spot ones at their bid, the on-demand price."""
     dearest = max(facts.money.machines[name].get() for name in facts.gpu_types())
-    return facts.machines(facts.preset.gpu_pool) * dearest
+    fixed = sum((p.count or 0) * facts.money.machines[p.instance_type].get() for p in facts.preset.fixed_gpu_pools)
+    return facts.machines(facts.preset.gpu_pool) * dearest + fixed
+
+
+def bid(facts: Facts, pool: PoolSpec) -> str:
+    """What is offered for a spot machine, in US dollars an hour: the on-demand price, above which nobody would go.
+
+    Of several types that may be taken, the dearest. Raises `WorldError` where the price is not known.
+    """
+    names = facts.gpu_types() if pool == facts.preset.gpu_pool else (pool.instance_type,)
+    return f"{max(facts.money.machines[name].get() for name in names):.4f}"
+
+
+def spot(facts: Facts) -> Finding | None:
+    """What spot machines are bid for, and what everybody should know of them."""
+    pools = [pool for pool in facts.preset.pools if pool.spot]
+    if not pools or not facts.placeable():
+        return None
+    try:
+        bids = ", ".join(f"{pool.name} at most ${bid(facts, pool)} an hour" for pool in pools)
+    except WorldError as error:
+        return no(
+            f"A spot machine needs a bid, and the price is unknown: {error.reason}.",
+            f"Take spot out of preset {facts.preset.name}, or let the bot ask for prices (pricing:GetProducts).",
+        )
+    return ok(
+        f"{bids}, the on-demand price; EC2 takes a machine back with two minutes' notice, and Rancher tags it only "
+        "after its start: a policy that demands tags at RunInstances refuses it"
+    )
 
 
 def known_price(facts: Facts) -> float | None:

@@ -9,17 +9,13 @@ from bot.core.ports import Permanent
 
 _WORLD = ("0.0.0.0/0", "::/0")
 
-# Among the nodes (rancher/rke2-docs: docs/install/requirements.md): the API server, the supervisor, etcd, the kubelet,
-# and Calico with VXLAN.
-_AMONG_NODES = (
-    ("tcp", 6443),
-    ("tcp", 9345),
-    ("tcp", 2379),
-    ("tcp", 2380),
-    ("tcp", 10250),
-    ("tcp", 5473),
-    ("udp", 4789),
-)
+# Among the nodes: the API server, etcd, the kubelet; of RKE2 (rancher/rke2-docs: docs/install/requirements.md) the
+# supervisor and Calico with VXLAN; of K3s (k3s-io/docs: installation/requirements.md) flannel with VXLAN.
+_ETCD_KUBELET = (("tcp", 2379), ("tcp", 2380), ("tcp", 10250))
+_AMONG_NODES = {
+    "rke2": (("tcp", 6443), ("tcp", 9345), *_ETCD_KUBELET, ("tcp", 5473), ("udp", 4789)),
+    "k3s": (("tcp", 6443), *_ETCD_KUBELET, ("udp", 8472)),
+}
 _SSH = ("tcp", 22)
 _OUT = (("tcp", 443),)
 
@@ -98,6 +94,12 @@ def way_out(facts: Facts) -> Finding:
             f"No subnet of target {facts.target.name} has a route to the internet: {', '.join(shut[:3])}.",
             "Add a default route (0.0.0.0/0) to a NAT gateway, an internet gateway or a transit gateway.",
         )
+    if facts.target.private and all(out.startswith("igw-") for out in outs.values() if out):
+        return no(
+            f"Target {facts.target.name} is private, and its subnets lead to an internet gateway only, which machines "
+            "without a public address cannot use.",
+            "Name subnets behind a NAT or transit gateway, or take private out of the target.",
+        )
     used = sorted({out for out in outs.values() if out})
     without = f"; {len(shut)} subnet{'s' * (len(shut) > 1)} without one left out" if shut else ""
     return ok(f"through {', '.join(used)}{without}")
@@ -114,9 +116,8 @@ def security_group(facts: Facts) -> Finding:
     if group is None:
         return _missing_group(facts)
     command = f"aws ec2 authorize-security-group-ingress --region {target.region} --group-id {group.id}"
-    if shut := [
-        f"{protocol} {port}" for protocol, port in _AMONG_NODES if not _open(group.ingress, protocol, port, group.id)
-    ]:
+    among = _AMONG_NODES[facts.preset.distribution]
+    if shut := [f"{protocol} {port}" for protocol, port in among if not _open(group.ingress, protocol, port, group.id)]:
         return no(
             f"{name} ({group.id}) does not let the nodes reach each other on {', '.join(shut)}.",
             f"{command} --protocol=-1 --source-group {group.id}",

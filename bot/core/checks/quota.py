@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bot.core.checks.facts import Facts
-from bot.core.checks.finding import Finding, no, ok
+from bot.core.checks.finding import Finding, no, ok, unknown
 from bot.core.checks.machines import listed
 from bot.core.families import Family
 from bot.core.ports import WorldError
@@ -24,6 +24,28 @@ def quota(family: Family) -> Callable[[Facts], Finding | None]:
         if used + needed <= held.limit:
             return ok(said)
         return no(f"The quota of {family.name} machines is too small: {said}.", _remedy(family, used + needed, facts))
+
+    return check
+
+
+def spot_quota(code: str) -> Callable[[Facts], Finding | None]:
+    """The quota of spot machines. What runs as spot now is not counted: AWS tells us of on-demand use only."""
+
+    def check(facts: Facts) -> Finding | None:
+        if not facts.placeable():
+            return None
+        needed = facts.spot_vcpus_needed().get(code, 0)
+        if not code:
+            return unknown("AWS's code for the spot quota of this family is not known here")
+        held = facts.quotas[code].get()
+        said = f"{needed} spot vCPUs needed of {held.limit:g}, besides what runs as spot already"
+        if needed <= held.limit:
+            return ok(said)
+        return no(
+            f"The spot quota is too small: {said}. New accounts have 0 for GPU machines.",
+            f"aws service-quotas request-service-quota-increase --region {facts.target.region} --service-code ec2 "
+            f"--quota-code {code} --desired-value {needed}; or take spot out of preset {facts.preset.name}",
+        )
 
     return check
 

@@ -7,6 +7,7 @@ import time
 
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import Finding, no, ok, unknown
+from bot.core.cloud import MachineImage
 
 # The GPU Operator's default driver (595 in v26.7.0) has dropped Volta: R580 is the last branch that drives it
 # (NVIDIA/cloud-native-docs: gpu-operator/platform-support.rst). GPU as EC2 names it → a driver of its last branch.
@@ -39,7 +40,7 @@ def driver(facts: Facts) -> Finding | None:
 
 def combination(facts: Facts) -> Finding:
     """Kubernetes, operator and operating system as NVIDIA has validated them together."""
-    operator, version, image = facts.preset.operator, facts.kubernetes.get(), facts.image.get()
+    operator, version, image = facts.preset.operator, facts.kubernetes.get(), facts.image_of(facts.preset.gpu_pool)
     release, minor = _UBUNTU.search(image.name), _MINOR.match(version)
     validated = _VALIDATED.get(operator.rpartition(".")[0])
     if validated is None or release is None or minor is None:
@@ -57,26 +58,31 @@ def combination(facts: Facts) -> Finding:
 
 
 def image(facts: Facts) -> Finding:
-    image, types = facts.image.get(), facts.types.get()
-    needed = [types[name] for name in facts.type_names if name in types]
-    foreign = [kind for kind in needed if kind.architecture != image.architecture]
-    if foreign:
-        return no(
-            f"{image.id} is for {image.architecture}, {foreign[0].name} is {foreign[0].architecture}.",
-            f"Name an AMI for {foreign[0].architecture}, or types of one architecture.",
-        )
+    """Each pool's image fits its type and its disk."""
+    types = facts.types.get()
     for pool in facts.preset.pools:
+        image, kind = facts.image_of(pool), types.get(pool.instance_type)
+        if kind is not None and kind.architecture != image.architecture:
+            key = "ami_arm64" if kind.architecture == "arm64" else "ami"
+            return no(
+                f"{image.id} is for {image.architecture}, {kind.name} is {kind.architecture}.",
+                f"Name an AMI for {kind.architecture} ({key} in target or preset), or types of one architecture.",
+            )
         if pool.root_gib < image.root_gib:
             return no(
                 f"{image.id} needs a root disk of {image.root_gib} GiB, pool {pool.name} asks for {pool.root_gib}.",
                 f"Set root_gib of pool {pool.name} to {image.root_gib} or more.",
             )
+    said = {one.id: _said(one, facts) for one in map(facts.image_of, facts.preset.pools)}
+    old = any(facts.image_of(pool).deprecated for pool in facts.preset.pools)
+    return ok("; ".join(said.values()), "Move to a newer image before it is gone." if old else "")
+
+
+def _said(image: MachineImage, facts: Facts) -> str:
     own = facts.identity.value is not None and facts.identity.value.account == image.owner
     maker = _TRUSTED.get(image.owner) or ("this account" if own else f"account {image.owner}, a stranger")
     said = f"{image.id} {image.name}, by {maker}{_age(image.created_at)}"
-    if image.deprecated:
-        return ok(f"{said}, deprecated by its owner", "Move to a newer image before it is gone.")
-    return ok(said)
+    return f"{said}, deprecated by its owner" if image.deprecated else said
 
 
 def _age(created_at: float) -> str:

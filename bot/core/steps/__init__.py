@@ -1,6 +1,7 @@
 """The steps, by kind. A process works only on plans whose kinds it knows."""
 
 from bot.core.steps.access import Access
+from bot.core.steps.addons import Addons
 from bot.core.steps.allocatable import Allocatable
 from bot.core.steps.base import Step
 from bot.core.steps.catalog import Catalog
@@ -24,6 +25,7 @@ _ALL: tuple[Step, ...] = (
     ControlPlane(),
     Catalog(),
     Operator(),
+    Addons(),
     Machines(),
     GpuLabels(),
     PolicyReady(),

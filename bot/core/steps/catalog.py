@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core.operator_values import CHART, REPO_NAME, REPO_URL
+from bot.core.operator_values import CHART, REPO_NAME, repo_url
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 
 
@@ -11,19 +11,20 @@ class Catalog:
 
     def ensure(self, look: Look) -> Outcome:
         rancher, mid = look.outside.rancher, look.management_id
-        repo = rancher.ensure_repo(mid, REPO_NAME, REPO_URL, look.request.id)
+        network, url = look.order.network, repo_url(look.order)
+        repo = rancher.ensure_repo(mid, REPO_NAME, url, look.request.id, network)
         if not repo.ready:
             return Wait(repo.message or "the index of NVIDIA's chart repository is being downloaded", 3.0)
         versions = rancher.chart_versions(mid, REPO_NAME, CHART)
         if look.order.operator in versions:
             return Done()
         return Fail(
-            f"The chart {CHART} {look.order.operator} is not in {REPO_URL} for this Kubernetes.",
+            f"The chart {CHART} {look.order.operator} is not in {url} for this Kubernetes.",
             f"Put one of these into the preset: {', '.join(versions[:6]) or 'none is offered'}.",
         )
 
     def give_up(self, look: Look) -> Fail:
         return Fail(
-            f"The chart repository {REPO_URL} could not be downloaded: {look.row.why}.",
+            f"The chart repository {repo_url(look.order)} could not be downloaded: {look.row.why}.",
             "The cluster's nodes must reach it: check the route out, DNS and proxy.",
         )

@@ -13,7 +13,6 @@ from bot.core.verdict import (
     judge,
     report_from_json,
     report_to_json,
-    unmeasured_node,
 )
 
 
@@ -35,7 +34,7 @@ class Gate:
     def give_up(self, look: Look) -> Done | Fail:
         """Judge again, with what is left, and open that."""
         there = _ready(look)
-        nodes = [node if node.uid in there or node.verdict == FAILED else _gone(node, look) for node in _measured(look)]
+        nodes = [node if node.uid in there or node.verdict == FAILED else _gone(node) for node in _measured(look)]
         report = judge(nodes, look.order.gpus)
         facts = {"report": report_to_json(report)}
         if report.verdict not in (VERIFIED, DEGRADED):
@@ -59,5 +58,5 @@ def _ready(look: Look) -> dict[str, Node]:
     return {node.uid: node for node in look.gpu_nodes() if node.ready}
 
 
-def _gone(node: NodeResult, look: Look) -> NodeResult:
-    return unmeasured_node(node.node, node.uid, look.order.gpu, "it passed, and has gone since")
+def _gone(node: NodeResult) -> NodeResult:
+    return NodeResult(node.node, node.uid, FAILED, node.expected, (), (f"{node.node}: it passed, and has gone since",))

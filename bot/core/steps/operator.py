@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.core.operator_values import CHART, NAMESPACE, RELEASE, REPO_NAME, operator_values
-from bot.core.ports import ChartOrder, Temporary
+from bot.core.ports import ChartOrder, JobView, Temporary
 from bot.core.spec import LABEL_MANAGED, LABEL_REQUEST
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 
@@ -13,6 +13,9 @@ _RETRY_AFTER_S = 120.0
 _FRESH_REAL_S = 25.0
 """Less than a look's lease: had a look died between the intent and now, its lease would still keep us out. So an
 intent younger than this (real seconds) has not been acted on; an older one may have been, and Helm be at work."""
+
+_JOB, _JOB_NAMESPACE = f"helm-install-{RELEASE}", "kube-system"
+"""What the helm-controller makes of the HelmChart in the cluster's additionalManifest."""
 
 _UNKNOWN = "unknown"
 """The operation's name where the answer that holds it was lost."""
@@ -38,11 +41,31 @@ class Operator:
         app = rancher.app(mid, NAMESPACE, RELEASE)
         if app is not None and app.status == "deployed" and app.version == look.order.operator:
             return Done({"version": app.version})
+        if look.order.operator_by == "manifest":
+            return self._by_manifest(look)
         if app is not None and app.status == "failed":
             return self._failed(look)
         if app is not None:
             return Wait(f"Helm: {app.status}", 3.0)
         return self._install(look, project)
+
+    def _by_manifest(self, look: Look) -> Outcome:
+        """The cluster's own helm-controller is at work: a Job, which it starts anew until it comes true
+        (k3s-io/helm-controller: pkg/controllers/chart/chart.go). Rancher shows the release all the same."""
+        job = look.downstream.job(_JOB_NAMESPACE, _JOB)
+        if job is None:
+            return Wait("the cluster has not begun to install the chart from its manifest", 5.0)
+        if job.finished == "failed":
+            return self._job_failed(job)
+        said = ": ".join(filter(None, (job.reason, job.message)))
+        return Wait(f"the cluster installs the chart from its manifest{f' ({said})' if said else ''}", 5.0)
+
+    def _job_failed(self, job: JobView) -> Fail:
+        return Fail(
+            f"The cluster's helm-controller could not install the GPU Operator: {job.reason or 'its Job failed'}.",
+            f"Look at Job {_JOB} in {_JOB_NAMESPACE}; after mending the cause, delete the cluster and ask again.",
+            tuple(job.log.strip().splitlines()[-5:]),
+        )
 
     def _install(self, look: Look, project: str) -> Outcome:
         """The operation gets no name of ours, so the intent is stored one look before it is started."""
@@ -76,6 +99,9 @@ class Operator:
         )
 
     def give_up(self, look: Look) -> Fail:
+        if look.order.operator_by == "manifest":
+            job = look.downstream.job(_JOB_NAMESPACE, _JOB)
+            return self._job_failed(job or JobView("", look.row.why, "", ""))
         return Fail(
             f"The GPU Operator was not installed in {look.observed_s / 60:.0f} minutes: {look.row.why}.",
             "Look at Apps → Recent Operations of the cluster in Rancher.",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bot.core.measuring import Measuring, conclude, give_up
-from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST
+from bot.core.ports import Node
+from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_POOL, LABEL_REQUEST, GpuExpectation
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 from bot.core.verdict import DEGRADED, UNKNOWN, VERIFIED, Report, report_to_json
 
@@ -23,8 +26,13 @@ class Verify:
     def give_up(self, look: Look) -> Done | Fail:
         """Judge what has been measured; a node that never answered counts against the order."""
         facts = dict(look.own)
-        give_up(facts, look.gpu_nodes(), lambda _: look.order.gpu, look.row.why)
+        give_up(facts, look.gpu_nodes(), expectation_of(look), look.row.why)
         return _concluded(look, facts)
+
+
+def expectation_of(look: Look) -> Callable[[Node], GpuExpectation]:
+    """What a node should have: each GPU pool its own."""
+    return lambda node: look.order.expectation(node.labels.get(LABEL_POOL, ""))
 
 
 def _measuring(look: Look) -> Measuring:
@@ -35,7 +43,7 @@ def _measuring(look: Look) -> Measuring:
         pull_secrets=look.catalogue.probe_image.pull_secrets,
         script=look.probe_script,
         level=look.catalogue.probe_image.level,
-        expect=lambda _: look.order.gpu,
+        expect=expectation_of(look),
     )
 
 

@@ -46,7 +46,7 @@ class World:
         *,
         ec2_endpoint: str,
         faults: Iterable[str] = (),
-        version: str = "2.15.0",
+        version: str = "2.15",
         seed: int = 0,
         token: str = "token-bot:sandbox",  # noqa: S107 - opens nothing but a stand-in
         timings: Timings | None = None,

@@ -14,8 +14,8 @@ from tests.sandbox.world.rig import Rig
 def make_rig(tmp_path: Path, aws_endpoint: str) -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
-    def make(*faults: str, seed: int = 0) -> Rig:
-        rigs.append(Rig(tmp_path, aws_endpoint, faults, seed))
+    def make(*faults: str, seed: int = 0, version: str = "2.15") -> Rig:
+        rigs.append(Rig(tmp_path, aws_endpoint, faults, seed, version))
         return rigs[-1]
 
     yield make

@@ -22,9 +22,13 @@ REGION = "us-east-1"
 class Rig:
     """A served world; nothing happens but in :meth:`forward`."""
 
-    def __init__(self, folder: Path, ec2_endpoint: str, faults: tuple[str, ...], seed: int) -> None:
+    def __init__(
+        self, folder: Path, ec2_endpoint: str, faults: tuple[str, ...], seed: int, version: str = "2.15"
+    ) -> None:
         self.clock = WorldClock(folder / "clock.json", world=START, manual=True)
-        self.world = World(self.clock, ec2_endpoint=ec2_endpoint, faults=faults, seed=seed, token=TOKEN)
+        self.world = World(
+            self.clock, ec2_endpoint=ec2_endpoint, faults=faults, seed=seed, token=TOKEN, version=version
+        )
         self.ec2 = boto3.client(
             "ec2", region_name=REGION, endpoint_url=ec2_endpoint, aws_access_key_id="x", aws_secret_access_key="x"
         )

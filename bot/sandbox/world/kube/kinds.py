@@ -83,6 +83,7 @@ CLUSTER_ROLE_BINDING = Kind(
 CLUSTER_REPO = _custom("catalog.cattle.io", "v1", "clusterrepos", "ClusterRepo", namespaced=False)
 OPERATION = _custom("catalog.cattle.io", "v1", "operations", "Operation")
 APP = _custom("catalog.cattle.io", "v1", "apps", "App")
+HELM_CHART = _custom("helm.cattle.io", "v1", "helmcharts", "HelmChart")
 CLUSTER_POLICY = _custom("nvidia.com", "v1", "clusterpolicies", "ClusterPolicy", namespaced=False)
 
 #: What a downstream cluster serves from the start.
@@ -107,6 +108,7 @@ DOWNSTREAM = (
     CLUSTER_REPO,
     OPERATION,
     APP,
+    HELM_CHART,
 )
 
 PROVISIONING_CLUSTER = _custom("provisioning.cattle.io", "v1", "clusters", "Cluster", graceful=True)

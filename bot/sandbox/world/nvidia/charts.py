@@ -1,4 +1,4 @@
-"""The Helm repository of the simulated world: NVIDIA's, with the gpu-operator chart."""
+"""The Helm repositories of the simulated world: NVIDIA's, and that of the EBS CSI driver."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from bot.sandbox.world.kube.objects import Obj
 
 NVIDIA_REPO = "https://helm.ngc.nvidia.com/nvidia"
 CHART = "gpu-operator"
+EBS_REPO = "https://kubernetes-sigs.github.io/aws-ebs-csi-driver"
+EBS_CHART = "aws-ebs-csi-driver"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One version of the gpu-operator chart; ``driver`` is the driver version that it installs by default.
+    """One version of a chart; ``driver`` is the driver version that the gpu-operator installs by default.
 
     Source: NVIDIA/gpu-operator: deployments/gpu-operator/values.yaml at each tag.
     """
@@ -22,6 +24,8 @@ class Chart:
     kube_version: str
     driver: str
     created: str
+    name: str = CHART
+    repo: str = NVIDIA_REPO
 
 
 CHARTS = (
@@ -30,33 +34,39 @@ CHARTS = (
     Chart("v26.3.2", ">= 1.29.0-0", "580.126.20", "2026-05-27T12:00:00Z"),
     Chart("v25.10.1", ">= 1.16.0-0", "580.105.08", "2025-12-04T12:00:00Z"),
     Chart("v25.3.4", ">= 1.16.0-0 < 1.35.0-0", "570.172.08", "2025-09-16T12:00:00Z"),
+    Chart("2.53.0", ">= 1.23.0-0", "", "2026-06-01T12:00:00Z", EBS_CHART, EBS_REPO),
+    Chart("2.40.0", ">= 1.23.0-0", "", "2025-01-15T12:00:00Z", EBS_CHART, EBS_REPO),
 )
+REPOS = frozenset(one.repo for one in CHARTS)
 
 
-def chart(version: str) -> Chart | None:
+def chart(repo: str, name: str, version: str) -> Chart | None:
     """The chart of exactly this version; an empty version is the newest."""
-    if not version:
-        return CHARTS[0]
-    return next((c for c in CHARTS if c.version == version), None)
+    there = [c for c in CHARTS if (c.repo, c.name) == (repo.rstrip("/"), name)]
+    return next((c for c in there if version in ("", c.version)), None)
 
 
-def index(kubernetes: str, *, skip_filter: bool) -> Obj:
+def index(repo: str, kubernetes: str, *, skip_filter: bool) -> Obj:
     """The repository's index as Rancher hands it out: without versions that do not fit ``kubernetes``."""
-    fitting = [c for c in CHARTS if skip_filter or _fits(c.kube_version, kubernetes)]
+    there = [c for c in CHARTS if c.repo == repo.rstrip("/")]
+    fitting = [c for c in there if skip_filter or _fits(c.kube_version, kubernetes)]
     entries = [
         {
             "apiVersion": "v2",
-            "name": CHART,
+            "name": c.name,
             "version": c.version,
             "appVersion": c.version,
             "kubeVersion": c.kube_version,
             "created": c.created,
-            "description": "NVIDIA GPU Operator creates/configures/manages GPUs atop Kubernetes",
-            "urls": [f"{NVIDIA_REPO}/charts/{CHART}-{c.version}.tgz"],
+            "description": f"The chart {c.name}",
+            "urls": [f"{c.repo}/charts/{c.name}-{c.version}.tgz"],
         }
         for c in fitting
     ]
-    return {"apiVersion": "v1", "entries": {CHART: entries}, "generated": CHARTS[0].created}
+    by_name: dict[str, list[Obj]] = {}
+    for entry in entries:
+        by_name.setdefault(entry["name"], []).append(entry)
+    return {"apiVersion": "v1", "entries": by_name, "generated": CHARTS[0].created}
 
 
 def _fits(constraint: str, kubernetes: str) -> bool:

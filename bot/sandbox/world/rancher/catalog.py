@@ -10,14 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from bot.sandbox.world.clock import timestamp
 from bot.sandbox.world.engine import Process
 from bot.sandbox.world.kube.api import Call, Reply
 from bot.sandbox.world.kube.downstream import Downstream
-from bot.sandbox.world.kube.kinds import APP, CLUSTER_REPO, CONFIG_MAP, OPERATION, POD, Kind
+from bot.sandbox.world.kube.kinds import APP, CLUSTER_REPO, CONFIG_MAP, OPERATION, POD, STORAGE_CLASS, Kind
 from bot.sandbox.world.kube.objects import ApiError, Change, Obj
 from bot.sandbox.world.kube.patches import merged
-from bot.sandbox.world.nvidia.charts import CHART, NVIDIA_REPO, Chart, chart, index
+from bot.sandbox.world.nvidia.charts import CHART, REPOS, Chart, chart, index
 from bot.sandbox.world.nvidia.operator import GpuOperator
 
 _SYSTEM = "cattle-system"
@@ -36,9 +38,10 @@ class _Release:
 
 
 class Catalog:
-    """The catalog of one cluster; ``operator`` is what its one chart installs."""
+    """The catalog of one cluster; ``operator`` is what its one chart installs, ``helm`` the major version at work."""
 
-    def __init__(self, cluster: Downstream, operator: GpuOperator) -> None:
+    def __init__(self, cluster: Downstream, operator: GpuOperator, *, helm: int) -> None:
+        self._helm = helm
         self._cluster = cluster
         self._store = cluster.store
         self._operator = operator
@@ -52,7 +55,7 @@ class Catalog:
             self._downloaded(obj)
             skip = call.query.get("skipFilter") == "true"
             version = call.query.get("k8sVersion") or self._cluster.git_version
-            return Reply(200, index(version, skip_filter=skip))
+            return Reply(200, index(obj["spec"].get("url", ""), version, skip_filter=skip))
         if kind is CLUSTER_REPO and call.method == "POST" and action in ("install", "upgrade"):
             return self._launch(obj, action, call.object())
         if kind is APP and call.method == "POST" and action == "uninstall":
@@ -81,7 +84,7 @@ class Catalog:
         if repo is None or (repo.get("status") or {}).get("observedGeneration") == generation:
             return
         url = repo["spec"].get("url", "")
-        good = url.rstrip("/") == NVIDIA_REPO
+        good = url.rstrip("/") in REPOS
         message = "" if good else f"failed to fetch {url}/index.yaml: Get {url!r}: no such host"
         if good:
             self._keep_index(name)
@@ -114,21 +117,31 @@ class Catalog:
         if not isinstance(body.get("timeout", ""), str):
             raise ApiError(422, "InvalidBodyContent", "timeout is a duration string such as 600s")
         wanted = charts[0]
-        if wanted.get("chartName") != CHART:
-            raise ApiError(404, "NotFound", f"chart {wanted.get('chartName')} not found")
-        found = chart(wanted.get("version", ""))
+        url, called = repo["spec"].get("url", ""), wanted.get("chartName", "")
+        if chart(url, called, "") is None:
+            raise ApiError(404, "NotFound", f"chart {called} not found")
+        found = chart(url, called, wanted.get("version", ""))
         if found is None:
-            raise ApiError(404, "NotFound", f"no chart version found for {CHART}-{wanted.get('version')}")
-        namespace, name = body.get("namespace") or "default", wanted.get("releaseName") or CHART
+            raise ApiError(404, "NotFound", f"no chart version found for {called}-{wanted.get('version')}")
+        namespace, name = body.get("namespace") or "default", wanted.get("releaseName") or called
         values = wanted.get("values") or {}
         old = self._store.find(APP, name, namespace)
         if old is not None and action == "upgrade" and not wanted.get("resetValues"):
             values = merged(old["spec"]["values"], values)
         self._cluster.ensure_namespace(namespace, str(body.get("projectId") or "").replace("/", ":"))
         release = _Release(action, namespace, name, found, copy.deepcopy(values), repo["metadata"]["name"])
-        return self._begin(release)
+        return self._begin(release, tuple(self._flags(body)))
 
-    def _begin(self, release: _Release) -> Reply:
+    def _flags(self, body: Obj) -> list[str]:
+        """The body as flags of the Helm that this Rancher runs; keys that it does not know say nothing to it."""
+        flags = [f"--namespace={body.get('namespace') or 'default'}", *(["--wait"] if body.get("wait") else [])]
+        if body.get("force"):
+            flags.append("--force" if self._helm < 4 else "--force-replace")
+        if self._helm >= 4 and "serverSide" in body:
+            flags.append(f"--server-side={str(body['serverSide']).lower()}")
+        return flags
+
+    def _begin(self, release: _Release, flags: tuple[str, ...] = ()) -> Reply:
         name = f"helm-operation-{self._store.suffix()}"
         status = {
             "action": release.action,
@@ -137,7 +150,7 @@ class Catalog:
             "podName": name,
             "podNamespace": _SYSTEM,
             "podCreated": False,
-            "command": ["helm", release.action, release.name],
+            "command": ["helm", release.action, *flags, release.name],
         }
         meta = {"name": name, "namespace": release.namespace}
         operation = self._store.create(OPERATION, {"metadata": meta, "spec": {}, "status": status})
@@ -167,10 +180,31 @@ class Catalog:
             self._app(release, "pending-install", bump=True)
             yield self._times.helm_apply
             self._app(release, "deployed", bump=False)
-            if release.chart is not None:
-                self._operator.apply(release.namespace, release.chart, release.values)
+            self._apply(release)
             self._cluster.record("app-deployed", f"{release.namespace}/{release.name} {name}")
         self._end(operation, pod, "")
+
+    def deploy(self, spec: Obj) -> bool:
+        """What the cluster's own Helm has installed from a HelmChart; False when its repository has no such chart."""
+        found = chart(spec.get("repo", ""), spec.get("chart", ""), spec.get("version", ""))
+        if found is None:
+            return False
+        namespace, values = spec.get("targetNamespace") or "default", yaml.safe_load(spec.get("valuesContent") or "{}")
+        self._cluster.ensure_namespace(namespace)
+        release = _Release("install", namespace, spec["release"], found, values, "")
+        self._app(release, "deployed", bump=True)
+        self._apply(release)
+        return True
+
+    def _apply(self, release: _Release) -> None:
+        """The chart's objects are there."""
+        if release.chart is None:
+            return
+        if release.chart.name == CHART:
+            self._operator.apply(release.namespace, release.chart, release.values)
+        for one in release.values.get("storageClasses") or []:
+            meta = {"name": one["name"], "annotations": one.get("annotations") or {}}
+            self._store.create(STORAGE_CLASS, {"metadata": meta, "provisioner": "ebs.csi.aws.com"})
 
     def _refusal(self, release: _Release) -> str:
         app = self._store.find(APP, release.name, release.namespace)
@@ -184,11 +218,12 @@ class Catalog:
     def _uninstall(self, release: _Release) -> Process:
         self._edit_app(release, lambda app: app["spec"]["info"].update(status="uninstalling"))
         yield self._times.helm_uninstall
-        self._operator.remove()
+        if release.name == CHART:
+            self._operator.remove()
         self._store.remove(APP, release.name, release.namespace)
 
     def _app(self, release: _Release, status: str, *, bump: bool) -> None:
-        version = release.chart.version if release.chart else ""
+        version, chart_name = (release.chart.version, release.chart.name) if release.chart else ("", "")
         if self._store.find(APP, release.name, release.namespace) is None:
             meta = {"name": release.name, "namespace": release.namespace}
             spec: Obj = {"name": release.name, "namespace": release.namespace, "version": 0, "info": {"status": ""}}
@@ -199,7 +234,13 @@ class Catalog:
             app["spec"] |= {
                 "version": app["spec"]["version"] + int(bump),
                 "info": {"status": status, "lastDeployed": timestamp(self._cluster.engine.now)},
-                "chart": {"metadata": {"name": CHART, "version": version, "appVersion": version}},
+                "chart": {
+                    "metadata": {
+                        "name": chart_name,
+                        "version": version,
+                        "appVersion": version,
+                    }
+                },
                 "values": release.values,
             }
             app["status"] = {"summary": {"state": status, "transitioning": status != "deployed"}}

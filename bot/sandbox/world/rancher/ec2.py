@@ -187,6 +187,7 @@ def _request(config: Obj, name: str, owner_tag: str, subnet: str, groups: list[s
                     "VolumeSize": int(config.get("rootSize") or "16"),
                     "VolumeType": config.get("volumeType") or "gp2",
                     "Encrypted": bool(config.get("encryptEbsVolume")),
+                    **({"KmsKeyId": config["kmsKey"]} if config.get("kmsKey") else {}),
                     "DeleteOnTermination": True,
                 },
             }

@@ -12,6 +12,7 @@ from dataclasses import replace
 from bot.sandbox.world.kube.api import Call, KubeApi, Reply, Watch, parse
 from bot.sandbox.world.kube.kinds import DOWNSTREAM
 from bot.sandbox.world.kube.objects import Obj
+from bot.sandbox.world.rancher.capi import as_v1beta1
 from bot.sandbox.world.rancher.management import Management
 from bot.sandbox.world.rancher.norman import Norman, norman_error
 from bot.sandbox.world.rancher.steve import Steve, template
@@ -19,6 +20,7 @@ from bot.sandbox.world.rancher.steve import Steve, template
 _DOWNSTREAM = re.compile(r"^/k8s/clusters/(?P<mid>[^/]+)(?P<rest>/.*)?$")
 _RELEASES = re.compile(r"^/v1-(?P<distro>rke2|k3s)-release/releases$")
 _OPEN = re.compile(r"^/(rancherversion|ping|v3/settings/cacerts|v1-(rke2|k3s)-release/releases)$")
+_EXT_TOKEN = re.compile(r"^/v1/ext\.cattle\.io\.tokens/(?P<name>[^/]+)$")
 _UNREACHABLE = {
     "Code": {"Code": "ClusterUnavailable", "Status": 503},
     "Message": "cluster not provisioned",
@@ -35,18 +37,22 @@ class Gateway:
         self._management = management
         self._token = token
         self._norman = Norman(management, "/v3", token)
-        self._steve = Steve(management, "/v1", lambda *_: None)
+        self._release = management.release
+        shown = as_v1beta1 if self._release.capi == "v1beta1" else lambda _, obj: obj
+        self._steve = Steve(management, "/v1", lambda *_: None, sql_cache=self._release.sql_cache, shown=shown)
         self._local = KubeApi(management)
 
     def handle(self, call: Call, authorization: str) -> Reply | Watch:
         """Answer a call; ``authorization`` is the header of that name."""
         path = "/" + call.path.strip("/")
-        if not _OPEN.match(path) and authorization != f"Bearer {self._token}":
+        if not _OPEN.match(path) and not self._known(authorization):
             return Reply(401, norman_error(401, "Unauthorized", "must authenticate"))
         if found := _DOWNSTREAM.match(path):
             return self._downstream(replace(call, path=found["rest"] or "/"), found["mid"])
         if path.startswith("/v3/"):
             return self._norman.handle(replace(call, path=path.removeprefix("/v3/")))
+        if self._release.ext_tokens and (found := _EXT_TOKEN.match(path)):
+            return self._norman.ext_token(call, found["name"])
         if path.startswith("/v1/"):
             return self._steve.handle(replace(call, path=path.removeprefix("/v1/")))
         if found := _RELEASES.match(path):
@@ -56,6 +62,11 @@ class Gateway:
         if path == "/ping":
             return Reply(200, "pong", "text/plain")
         return Reply(404, "404 page not found\n", "text/plain")
+
+    def _known(self, authorization: str) -> bool:
+        """Whether the token is ours; one of the ext API is none before there was that API."""
+        readable = self._release.ext_tokens or not self._token.startswith("ext/")
+        return readable and authorization == f"Bearer {self._token}"
 
     def template(self, path: str) -> tuple[bool, str]:
         """Whether the path leads to a downstream cluster, and the path with its names left out."""
@@ -87,7 +98,9 @@ class Gateway:
         if not steve:
             return KubeApi(cluster.downstream).handle(call)
         base = f"/k8s/clusters/{mid}/v1"
-        return self._steve_of(Steve(cluster.downstream, base, cluster.catalog.extra), call)
+        return self._steve_of(
+            Steve(cluster.downstream, base, cluster.catalog.extra, sql_cache=self._release.sql_cache), call
+        )
 
     def _steve_of(self, steve: Steve, call: Call) -> Reply:
         return steve.handle(replace(call, path=call.path.removeprefix("/v1/")))

@@ -63,9 +63,11 @@ class Management:
         if kind.namespaced:
             self.store.get(NAMESPACE, namespace)
         if kind is PROVISIONING_CLUSTER:
-            return webhook.admit_cluster(obj, namespace, credentials=CREDENTIALS, user=USER)
+            cluster = webhook.admit_cluster(obj, namespace, credentials=CREDENTIALS, user=USER)
+            return webhook.without_unknown(cluster, self.release.unknown_fields)
         if kind is MACHINE_CONFIG:
-            return webhook.admit_machine_config(obj, namespace)
+            config = webhook.admit_machine_config(obj, namespace)
+            return webhook.without_unknown(config, self.release.unknown_fields)
         raise ApiError(405, "MethodNotAllowed", f"{kind.resource} are made by Rancher itself")
 
     def update(self, kind: Kind, old: Obj, new: Obj) -> Obj:

@@ -13,6 +13,7 @@ from bot.sandbox.world.clock import timestamp
 from bot.sandbox.world.kube.api import Call, Reply
 from bot.sandbox.world.kube.objects import Obj
 from bot.sandbox.world.rancher.management import CREDENTIALS, USER, Management
+from bot.sandbox.world.rancher.steve import error_body
 
 _TOKEN_DAYS = 90
 
@@ -57,6 +58,8 @@ class Norman:
             "auth-token-max-ttl-minutes": "129600",
             "kubeconfig-generate-token": "true",
         }
+        if management.release.keeps_failed:
+            self._settings["delete-machine-on-failure-after"] = "0s"
         self._routes: dict[str, Callable[[Call, str], Reply]] = {
             "settings": self._setting,
             "users": self._users,
@@ -135,6 +138,18 @@ class Norman:
             "created": timestamp(self._issued),
         }
         return Reply(200, body)
+
+    def ext_token(self, call: Call, name: str) -> Reply:
+        """A token of the ext API, which answers through Steve (rancher/rancher: pkg/apis/ext.cattle.io/v1/types.go)."""
+        if call.method != "GET" or f"ext/{name}" != self._token_name:
+            return Reply(404, error_body(404, "NotFound", f'tokens.ext.cattle.io "{name}" not found'))
+        expires = self._issued + _TOKEN_DAYS * 86400
+        expired = self._management.engine.now > expires
+        spec = {"userID": USER, "ttl": _TOKEN_DAYS * 86400 * 1000, "enabled": True, "description": "gpu-cluster"}
+        body: Obj = {"id": name, "type": "ext.cattle.io.token", "apiVersion": "ext.cattle.io/v1", "kind": "Token"}
+        meta = {"name": name, "creationTimestamp": timestamp(self._issued)}
+        status = {"expired": expired, "expiresAt": timestamp(expires), "current": True}
+        return Reply(200, {**body, "metadata": meta, "spec": spec, "status": status})
 
     def _credentials(self, call: Call, ident: str) -> Reply:
         _only(call, "GET")

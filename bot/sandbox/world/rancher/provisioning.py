@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bot.sandbox.world.clock import timestamp
 from bot.sandbox.world.engine import Process, Signal
 from bot.sandbox.world.kube.downstream import Downstream
+from bot.sandbox.world.kube.helmcharts import HelmController
 from bot.sandbox.world.kube.kinds import (
     MACHINE,
     MACHINE_CONFIG,
@@ -50,10 +51,16 @@ class ProvisionedCluster:
         self.mid = f"c-m-{self.local.suffix(8)}"
         self.project = f"{self.mid}:p-{self.local.suffix()}"
         self.report = Report(
-            self.local, lambda: self.engine.now, name=self.name, namespace=self.namespace, mid=self.mid
+            self.local,
+            lambda: self.engine.now,
+            name=self.name,
+            namespace=self.namespace,
+            mid=self.mid,
+            mirrors=management.release.mirrors,
         )
         self.downstream = _downstream(self, obj["spec"], seed)
-        self.catalog = Catalog(self.downstream, GpuOperator(self.downstream, self.faults))
+        self.catalog = Catalog(self.downstream, GpuOperator(self.downstream, self.faults), helm=management.release.helm)
+        self.helm = HelmController(self.downstream, self.catalog.deploy)
         self.machines: list[Machine] = []
         self.init_machine: Machine | None = None
         self.quorum = Signal()
@@ -104,15 +111,17 @@ class ProvisionedCluster:
         yield part
         self.report.waiting(prefix + "waiting for plan to be applied")
         yield part
-        probes = "calico, etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet"
+        network = "calico, " if self.downstream.distribution == "rke2" else ""  # K3s' flannel has no probe
+        probes = f"{network}etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet"
         self.report.waiting(prefix + f"waiting for probes: {probes}")
         yield part
         self.report.waiting(
-            prefix + "waiting for probes: calico, kubelet and join url to be available on bootstrap node"
+            prefix + f"waiting for probes: {network}kubelet and join url to be available on bootstrap node"
         )
         yield part
         self.record("control-plane-up", self.name)
         self.control_plane_up.fire()
+        self.helm.deploy((self._spec().get("rkeConfig") or {}).get("additionalManifest") or "")
         self.report.control_plane_up()
         self.report.waiting(f"configuring control plane node(s) {machine.name}: waiting for cluster agent to connect")
         yield self.timings.agent_connected
@@ -129,6 +138,8 @@ class ProvisionedCluster:
         """Just after the agent has connected the proxy cannot impersonate anybody yet."""
         yield self.timings.impersonation
         self.reachable = True
+        if not self.removing:
+            self.report.healthy()
         self.record("api-ready", self.name)
 
     def _get_project(self) -> Process:
@@ -286,9 +297,11 @@ class ProvisionedCluster:
 
     # The spec
 
+    def _spec(self) -> Obj:
+        return dict(self.local.get(PROVISIONING_CLUSTER, self.name, self.namespace)["spec"])
+
     def _pools(self) -> list[Obj]:
-        obj = self.local.get(PROVISIONING_CLUSTER, self.name, self.namespace)
-        return list((obj["spec"].get("rkeConfig") or {}).get("machinePools") or [])
+        return list((self._spec().get("rkeConfig") or {}).get("machinePools") or [])
 
     def _spec_problem(self) -> str:
         """What only comes to light after the object was accepted (rancher/rancher: provisioningcluster/template.go)."""
@@ -309,6 +322,8 @@ class ProvisionedCluster:
         version = obj["spec"].get("kubernetesVersion", "")
         if version not in self.management.release.kubernetes:
             return f"KDM release data is empty for {version}"
+        if "k3s" in version and "cni" in ((obj["spec"].get("rkeConfig") or {}).get("machineGlobalConfig") or {}):
+            return "k3s server: flag provided but not defined: -cni"  # the service ends at once, for ever
         return ""
 
     def _own(self, config: str) -> None:

@@ -1,7 +1,9 @@
 """What Rancher says about a cluster: the conditions of its three objects.
 
 In 2.15 the provisioning cluster copies the control plane's Ready to three conditions and nothing from the
-management cluster (rancher/rancher: pkg/controllers/provisioningv2/provisioningcluster/controller.go).
+management cluster. Up to 2.14 it copies the management cluster's conditions as well, its Ready follows the control
+plane only until that is stable, and `status.ready` waits for the management cluster's Ready instead of its Connected
+(rancher/rancher: pkg/controllers/provisioningv2/{provisioningcluster,cluster}/controller.go).
 """
 
 from __future__ import annotations
@@ -16,9 +18,13 @@ _COPIED = ("Updated", "Provisioned", "Ready")
 
 
 class Report:
-    """Writes conditions; ``name`` and ``mid`` are those of the cluster."""
+    """Writes conditions; ``name`` and ``mid`` are those of the cluster, ``mirrors`` as in the release."""
 
-    def __init__(self, store: ObjectStore, now: Callable[[], float], *, name: str, namespace: str, mid: str) -> None:
+    def __init__(
+        self, store: ObjectStore, now: Callable[[], float], *, name: str, namespace: str, mid: str, mirrors: bool
+    ) -> None:
+        self._mirrors = mirrors
+        self._stable = False
         self._store = store
         self._now = now
         self._name = name
@@ -30,7 +36,9 @@ class Report:
     def begin(self, distribution: str) -> None:
         """Rancher has made the management cluster and the control plane object."""
         obj = self._store.get(PROVISIONING_CLUSTER, self._name, self._namespace)
-        status = {"conditions": [], "info": {"machineProvider": "amazonec2", "nodeCount": 0}, "provider": distribution}
+        # The counts are new in 2.15.
+        info = {} if self._mirrors else {"info": {"machineProvider": "amazonec2", "nodeCount": 0}}
+        status = {"conditions": [], **info, "provider": distribution}
         meta = {"name": self._mid, "labels": dict(obj["metadata"].get("labels") or {})}
         spec: Obj = {"displayName": self._name, "fleetWorkspaceName": self._namespace}
         self._store.create(MANAGEMENT_CLUSTER, {"metadata": meta, "spec": spec, "status": status})
@@ -53,8 +61,9 @@ class Report:
         self._plan("Unknown", "Waiting", message)
 
     def done(self) -> None:
-        """The planner has nothing to do."""
+        """The planner has nothing to do; the first time makes the control plane stable."""
         self._plan("True", "", "")
+        self._stable = True
 
     def stalled(self, problem: str) -> None:
         """The spec cannot be carried out."""
@@ -71,14 +80,25 @@ class Report:
         self._up = True
 
     def connected(self) -> None:
-        """The cluster agent has connected; ``status.ready`` becomes true with it, and never false again."""
+        """The cluster agent has connected; from 2.15 on ``status.ready`` turns true with it, and never false again."""
         self._connected = True
-        for kind in ("Connected", "Ready", "Provisioned", "Updated", "AgentDeployed"):
+        for kind in ("Connected", "Provisioned", "Updated", "AgentDeployed"):
             self._management_condition(kind, "True")
-        self._edit(lambda cluster: cluster["status"].update(ready=True, agentDeployed=True))
+        self._edit(lambda cluster: cluster["status"].update(agentDeployed=True))
+        if self._mirrors:
+            self._management_condition("Ready", "False", "Disconnected", "Cluster health check failed")
+        else:
+            self.healthy()
+
+    def healthy(self) -> None:
+        """The management cluster's Ready: Rancher has reached the cluster's own API."""
+        self._management_condition("Ready", "True")
+        self._edit(lambda cluster: cluster["status"].update(ready=True))
 
     def nodes(self, count: int, version: str) -> None:
         """The number of nodes, and their Kubernetes version."""
+        if self._mirrors:
+            return
         info = {"nodeCount": count, "kubernetesVersion": version if count else ""}
         self._store.edit(MANAGEMENT_CLUSTER, self._mid, "", lambda c: c["status"]["info"].update(info))
 
@@ -101,11 +121,16 @@ class Report:
 
         self._store.edit(CONTROL_PLANE, self._name, self._namespace, tell)
         for kind in _COPIED:
+            if kind == "Ready" and self._mirrors and self._stable:
+                continue  # it is the management cluster's by now
             self._condition(kind, status, reason, message)
 
-    def _management_condition(self, kind: str, status: str) -> None:
-        condition = self._made(kind, status)
+    def _management_condition(self, kind: str, status: str, reason: str = "", message: str = "") -> None:
+        condition = self._made(kind, status, reason, message)
         self._store.edit(MANAGEMENT_CLUSTER, self._mid, "", lambda cluster: _put(cluster, condition))
+        own = kind in ("Updated", "Provisioned") or (kind == "Ready" and not self._stable)
+        if self._mirrors and not own:
+            self._condition(kind, status, reason, message)
 
     def _condition(self, kind: str, status: str, reason: str = "", message: str = "") -> None:
         condition = self._made(kind, status, reason, message)

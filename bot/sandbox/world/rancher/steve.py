@@ -17,6 +17,9 @@ from bot.sandbox.world.rancher.state import state
 #: Answers ``?action=`` and ``?link=`` of one object; None: there is no such thing.
 Extra = Callable[[Kind, Obj, Call], Reply | None]
 
+#: The object in the version of its type that is served.
+Shown = Callable[[Kind, Obj], Obj]
+
 _OWN_FIELDS = ("id", "type", "links", "actions")
 _COMPUTED = ("state", "relationships", "fields")
 _INDEXED = re.compile(
@@ -44,10 +47,17 @@ def _kind(kinds: list[Kind], name: str) -> Kind | None:
 
 
 class Steve:
-    """Steve over one API server; ``base`` is the URL in front of type names."""
+    """Steve over one API server; ``base`` is the URL in front of type names, ``shown`` the version of its objects.
 
-    def __init__(self, host: ApiHost, base: str, extra: Extra) -> None:
+    ``sql_cache``: lists are filtered by the SQL cache, else by the older engine, which knows no index.
+    """
+
+    def __init__(
+        self, host: ApiHost, base: str, extra: Extra, *, sql_cache: bool = True, shown: Shown = lambda _, obj: obj
+    ) -> None:
         self._host = host
+        self._passes = _indexed if sql_cache else _substring
+        self._shown = shown
         self._store = host.store
         self._base = base
         self._extra = extra
@@ -120,7 +130,7 @@ class Steve:
         if selector := call.query.get("labelSelector"):
             found = [o for o in found if matches_labels(selector, o["metadata"].get("labels") or {})]
         if wanted := call.query.get("filter"):
-            found = [o for o in found if _passes(kind, wanted, o)]
+            found = [o for o in found if any(self._passes(kind, part, o) for part in wanted.split(","))]
         items, more, _ = page(found, call.query)
         body: Obj = {
             "type": "collection",
@@ -137,10 +147,11 @@ class Steve:
     def _dress(self, kind: Kind, obj: Obj, exclude: tuple[str, ...]) -> Obj:
         """The object with Steve's id, type, links and computed state."""
         namespace, name = key_of(obj)
+        shown = self._shown(kind, obj)
         ident = f"{namespace}/{name}" if kind.namespaced else name
         url = f"{self._base}/{kind.steve_plural}/{ident}"
         metadata = {**obj["metadata"], "state": state(kind, obj), "relationships": None, "fields": [name]}
-        body = {(f"_{k}" if k in _OWN_FIELDS else k): v for k, v in obj.items()}
+        body = {(f"_{k}" if k in _OWN_FIELDS else k): v for k, v in shown.items()}
         links = dict.fromkeys(("self", "update", "remove", "patch", "view"), url)
         dressed = {"id": ident, "type": kind.steve, "links": links, **body, "metadata": metadata}
         return functools.reduce(_without, (field.split(".") for field in exclude), dressed)
@@ -167,12 +178,21 @@ def _from_steve(kind: Kind, sent: Obj) -> Obj:
     return {**obj, "metadata": metadata}
 
 
-def _passes(kind: Kind, wanted: str, obj: Obj) -> bool:
-    """``filter=``: alternatives joined by commas, on indexed fields only."""
-    return any(_one(kind, part, obj) for part in wanted.split(","))
+def _substring(kind: Kind, part: str, obj: Obj) -> bool:
+    """A filter as it was before the SQL cache: any field; a value means a part of it, in single quotes all of it.
+
+    What is no filter is passed over (rancher/steve: pkg/stores/partition/listprocessor/processor.go).
+    """
+    field, negated, value = part.replace("!=", "=!", 1).partition("=")[0], "!=" in part, part.partition("=")[2]
+    if "=" not in part:
+        return True
+    actual = _value(kind, field, obj)
+    exact = len(value) > 1 and value[0] == value[-1] == "'"
+    return (actual == value.strip("'") if exact else value in actual) != negated
 
 
-def _one(kind: Kind, part: str, obj: Obj) -> bool:
+def _indexed(kind: Kind, part: str, obj: Obj) -> bool:
+    """A filter of the SQL cache: indexed fields only, ``=`` is exact and ``~`` a part."""
     found = _FILTER.match(part)
     if found is None:
         raise ApiError(400, "InvalidFormat", f"cannot parse filter {part!r}")

@@ -74,6 +74,15 @@ def admit_spec(name: str, spec: Obj, credentials: Collection[str]) -> Obj:
     return dict(pruned)
 
 
+def without_unknown(obj: Obj, fields: frozenset[str]) -> Obj:
+    """The object as an older release stores it: without the fields that machine configs and pools did not have yet."""
+    rke = (obj.get("spec") or {}).get("rkeConfig") or {}
+    for part in (obj, *(rke.get("machinePools") or [])):
+        for field in fields & part.keys():
+            del part[field]
+    return obj
+
+
 def _check_pools(name: str, pools: list[Obj]) -> None:
     seen: set[str] = set()
     for index, pool in enumerate(pools):

@@ -1,0 +1,37 @@
+"""What somebody wants changed about a cluster that is there: one small value a kind of request."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from bot.core.records import Kind
+
+
+@dataclass(frozen=True)
+class Extend:
+    """Keep it so many hours longer."""
+
+    hours: int
+
+
+Change = Extend
+
+_TYPES: dict[Kind, type[Change]] = {Kind.EXTEND: Extend}
+
+
+def kind_of(change: Change) -> Kind:
+    """The kind of request that asks for such a change."""
+    return next(kind for kind, of in _TYPES.items() if isinstance(change, of))
+
+
+def change_to_json(change: Change) -> str:
+    """The change for the request's column `spec`."""
+    return json.dumps(dataclasses.asdict(change), sort_keys=True)
+
+
+def change_from_json(kind: Kind, text: str) -> Change | None:
+    """The change as it was stored; None for a kind that has none (create, delete)."""
+    of = _TYPES.get(kind)
+    return None if of is None else of(**json.loads(text))

@@ -1,0 +1,57 @@
+"""Create: from nothing to a cluster whose every GPU has been measured."""
+
+from __future__ import annotations
+
+import json
+
+from bot.core import lifecycle
+from bot.core.kinds.base import Asked, Plain
+from bot.core.ports import Tx
+from bot.core.preflight import preflight
+from bot.core.records import ClusterState, Kind, RequestRow
+from bot.core.spec import Preflight, envelope_from_json, spec_from_json
+from bot.core.story import final_report, step_facts
+from bot.core.verdict import VERIFIED
+
+
+class Create(Plain):
+    """Hours count from the moment at which the cluster is ready."""
+
+    kind = Kind.CREATE
+
+    def check(self, asked: Asked) -> Preflight:
+        return preflight(
+            spec_from_json(asked.request.spec),
+            asked.catalogue,
+            cloud=asked.outside.cloud,
+            rancher=asked.outside.rancher,
+            committed=asked.committed,
+        )
+
+    def done(self, tx: Tx, request: RequestRow, at: float) -> None:
+        report = final_report(step_facts(tx, request.id))
+        if report is None:
+            raise ValueError(f"{request.id} has no verdict")
+        state = ClusterState.READY if report.verdict == VERIFIED else ClusterState.DEGRADED
+        hours = envelope_from_json(request.envelope).hours
+        lifecycle.move_cluster(
+            tx, tx.cluster(request.cluster_id), state, request=request, at=at, detail=report.verdict,
+            verdict=report.verdict, ready_at=at, expires_at=at + hours * 3600,
+        )  # fmt: skip
+        if state == ClusterState.DEGRADED:
+            _explain_degraded(tx, request)
+
+    def failed(self, tx: Tx, request: RequestRow, reason: str, at: float) -> None:
+        cluster = tx.cluster(request.cluster_id)
+        lifecycle.move_cluster(tx, cluster, ClusterState.FAILED, request=request, at=at, detail=reason)
+
+
+def _explain_degraded(tx: Tx, request: RequestRow) -> None:
+    """What is short, in the order in which it was found, onto the request's row."""
+    shorts = [row.why for row in tx.steps(request.id) if row.why]
+    tx.change(
+        request,
+        reason=shorts[0] if shorts else "Not every GPU passed verification.",
+        remedy="Use the GPUs that passed, or delete the cluster and ask again for others.",
+        diagnosis=json.dumps(shorts, ensure_ascii=False),
+    )
