@@ -320,6 +320,8 @@ def _moves(story: Story) -> tuple[Button, ...]:
     details = details_button(story)
     if story.state == RequestState.RUNNING:
         return (details,)
+    if story.state in OPEN_STATES:
+        return ()
     if story.state == RequestState.LAPSED:
         return (again_button(story),)
     if story.kind == Kind.CREATE and story.cluster_state in (

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench import runs
+from tests.bench import people, runs
 from tests.bench.crowd import NotVerified
 from tests.bench.figures import Figure, as_json, machine, table
 from tests.bench.preflight import preflights
@@ -22,6 +22,8 @@ RUNS: dict[str, Callable[[], Coroutine[Any, Any, list[Figure]]]] = {
     "acks": lambda: runs.acks(speed=1, busy_speed=10, end_speed=25),
     "overhead": lambda: runs.overhead(speed=20),
     "load": lambda: runs.load(first_speed=2, speed=6),
+    "manners": people.manners,
+    "rush": people.rush,
     "verdicts": verdicts,
     "preflight": preflights,
 }
