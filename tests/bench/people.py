@@ -1,4 +1,4 @@
-"""What people notice: acks in a rush, what a request costs in messages and clicks, how late Slack shows what happened."""
+"""What people notice: acks in a rush, what a request costs in messages and clicks, how late Slack shows things."""
 
 from __future__ import annotations
 
