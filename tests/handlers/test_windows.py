@@ -295,3 +295,23 @@ def test_no_secret_of_a_whole_scenario_is_in_the_log(bot: Bot, caplog: pytest.Lo
     ours = [record for record in caplog.records if not record.name.startswith("aiohttp")]  # that is Slack's own log
     told = "\n".join(caplog.handler.format(record) for record in ours)
     assert len(told) > 1_000 and [secret for secret in secrets if secret in told] == []
+
+
+# --- bad moments ----------------------------------------------------------------------------------------------
+
+
+def test_a_form_that_could_not_be_opened_says_what_to_type(bot: Bot) -> None:
+    bot.workspace.inject("views.open", times=1, status=500)
+    bot.types(REQUESTER, "create train-a --gpus 1")
+    assert "/gpu-cluster create train-a" in all_text(bot.told(REQUESTER, "could not be opened"))
+
+
+def test_a_window_that_was_closed_meanwhile_hurts_nobody(bot: Bot) -> None:
+    bot.looks.wait = threading.Event()
+    bot.types(REQUESTER, "create train-a")
+    form = window(bot, "opened")
+    changes(bot, form, "hours", "8", gpus="1")
+    bot.slack.do(bot.workspace.close_view(REQUESTER, view_id(form)))
+    bot.looks.wait.set()
+    bot.types(REQUESTER, "list")
+    bot.told(REQUESTER, "There are no clusters")
