@@ -30,11 +30,14 @@ from bot.core.engine import Engine
 from bot.core.exporting import made
 from bot.core.extras import extras_of
 from bot.core.insight import Insight
+from bot.core.ledger import Committed
 from bot.core.looking import Surroundings
 from bot.core.ports import Clock, Cluster, Permanent, Rancher, Store, Temporary, WorldError
 from bot.core.preflight import preflight
+from bot.core.preview import Previews
 from bot.core.records import Kind, RequestState
-from bot.core.spec import Check, Draft, Envelope, Preflight, check_draft
+from bot.core.roster import Rosters
+from bot.core.spec import Check, ClusterSpec, Draft, Envelope, Preflight, check_draft
 from bot.core.steps.base import Outside
 from bot.core.story import Story
 from bot.core.verdict import VERIFIED, Report
@@ -48,6 +51,7 @@ from handlers.answering import Answerer
 from handlers.calls import make_clients
 from handlers.courier import Courier
 from handlers.directory import SlackDirectory
+from handlers.home import Homes
 from handlers.inbox import Inbox
 from handlers.intake import Intake
 from handlers.publisher import Publisher
@@ -60,6 +64,7 @@ from handlers.slack import (
     identify,
     serve_http,
 )
+from handlers.windows import Windows
 
 log = logging.getLogger(__name__)
 
@@ -182,8 +187,12 @@ def run_bot(settings: Settings) -> None:
     engine = make_engine(settings, store, clock, outsides)
     clients = make_clients(environment.slack_bot_token, environment.slack_api_url)
     installation = identify(clients.asking, slack.workspace)
-    directory = SlackDirectory(clients.asking, installation.team_id, clock)
+    directory = SlackDirectory(clients.asking, installation.team_id, clock, Rosters(store, clock).noticed)
     wakers = [engine.wake]
+
+    def look(spec: ClusterSpec, committed: Committed | None) -> Preflight:
+        outside = outsides.of(spec.target)
+        return preflight(spec, settings.catalogue, cloud=outside.cloud, rancher=outside.rancher, committed=committed)
 
     def wake() -> None:
         for one in wakers:
@@ -195,12 +204,15 @@ def run_bot(settings: Settings) -> None:
         catalogue=settings.catalogue,
         directory=directory,
         approvals_channel=slack.approvals_channel,
+        previews=Previews(look, clock),
         wake=wake,
     )
     publisher = Publisher(store=store, desk=desk, clock=clock, clients=clients)
     courier = Courier(store=store, clock=clock, desk=desk, directory=directory, outside=outsides.of, clients=clients)
     wakers += [publisher.wake, courier.wake]
     engine.on_written(publisher.wake)
+    windows = Windows(clients.asking)
+    homes = Homes(store=store, desk=desk, directory=directory, clock=clock, client=clients.asking)
     inbox = Inbox(store, clock)
     channels = tuple(filter(None, (slack.channel, slack.approvals_channel if slack.channel else "")))
     intake = Intake(
@@ -211,6 +223,8 @@ def run_bot(settings: Settings) -> None:
         directory=directory,
         answerer=Answerer(clients.answering, clock),
         clock=clock,
+        windows=windows,
+        homes=homes,
         channels=channels,
         write_down=lambda found: gitops(found.envelope, found.request_id),
     )
@@ -219,6 +233,7 @@ def run_bot(settings: Settings) -> None:
         installation=installation,
         inbox=inbox,
         desk=desk,
+        windows=windows,
         channels=channels,
         signing_secret=environment.slack_signing_secret,
     )
@@ -226,6 +241,7 @@ def run_bot(settings: Settings) -> None:
     publisher.start()
     courier.start()
     intake.start()
+    homes.start()
     _settle_memory(outsides.of, settings.catalogue.targets)
     way_in = _way_in(bolt, environment)
     _end_on_signal(engine.stop)
@@ -237,6 +253,7 @@ def run_bot(settings: Settings) -> None:
         close_app(bolt)
         intake.stop()
         courier.stop()
+        homes.stop()
         publisher.stop()
 
 

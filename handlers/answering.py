@@ -1,4 +1,7 @@
-"""Answers to one person: through the response_url while it lives, else as an ephemeral message; in threads, in them."""
+"""Answers to one person: through the response_url while it lives, else as an ephemeral message; in threads, in them.
+
+Where there is no channel (the Home tab), and in direct messages, the answer is a direct message.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,10 @@ class Answerer:
         self, inbound: Inbound, rendered: Rendered, blocks: list[Block], received_real: float, visible: bool
     ) -> str:
         """'' when it was said, else Slack's word for why not."""
-        if visible and inbound.thread_ts:
-            return self._in_thread(inbound, rendered.text, blocks)
+        if not inbound.channel:
+            return self._directly(inbound, rendered.text, blocks)
+        if (visible and inbound.thread_ts) or (inbound.channel.startswith("D") and not inbound.response_url):
+            return self._post(inbound.channel, inbound.thread_ts, rendered.text, blocks)
         young = self._clock.real() - received_real < RESPONSE_URL_S
         if inbound.response_url and young:
             problem = self._by_url(inbound.response_url, rendered.text, blocks)
@@ -63,11 +68,18 @@ class Answerer:
             return ""
         return "invalid_blocks" if "invalid_blocks" in sent.body else f"http {sent.status_code}"
 
-    def _in_thread(self, inbound: Inbound, text: str, blocks: list[Block]) -> str:
+    def _directly(self, inbound: Inbound, text: str, blocks: list[Block]) -> str:
+        try:
+            channel = str(self._client.conversations_open(users=inbound.user)["channel"]["id"])
+        except CALL_ERRORS as error:
+            return code_of(error)
+        return self._post(channel, "", text, blocks)
+
+    def _post(self, channel: str, thread_ts: str, text: str, blocks: list[Block]) -> str:
         try:
             self._client.chat_postMessage(
-                channel=inbound.channel,
-                thread_ts=inbound.thread_ts,
+                channel=channel,
+                thread_ts=thread_ts or None,
                 text=text,
                 blocks=blocks,
                 unfurl_links=False,

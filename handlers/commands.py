@@ -13,8 +13,8 @@ from slack_sdk.errors import SlackApiError
 
 from bot.core.desk import Ask, Desk
 from bot.core.spec import Draft, Invalid, Problem, check_draft
-from handlers.forms import FormOrigin, open_form
-from handlers.grammar import CHANGES, draft_of, split
+from handlers.forms import FormOrigin, open_form, was_said
+from handlers.grammar import CHANGES, draft_of, dry_run_of, split
 from handlers.inbox import Gesture, Inbound, Inbox
 from handlers.views import answers
 from handlers.views.help import LATER
@@ -60,7 +60,11 @@ class Commands:
         if words.trouble:
             say(ack, answers.bad_line(words.trouble))
         elif words.verb == "create":
-            self._create(ack, client, respond, typed, draft_of(words.rest))
+            dry, rest = dry_run_of(words.rest)
+            if dry:
+                self._take(ack, typed, Inbound(Gesture.DRY_RUN, typed.user, typed.channel, draft=draft_of(rest)))
+            else:
+                self._create(ack, client, respond, typed, draft_of(rest))
         elif words.verb in ("", "help", "list"):
             self._take(ack, typed, Inbound(Gesture(words.verb or "help"), typed.user, typed.channel))
         elif words.verb == "cost":
@@ -94,7 +98,7 @@ class Commands:
             self._take(ack, typed, inbound, answers.got_it(draft.name))
             return
         ack()
-        said = tuple(p for p in problems if p in draft.problems or _was_said(draft, p.field))
+        said = tuple(p for p in problems if p in draft.problems or was_said(draft, p.field))
         origin = FormOrigin(uuid.uuid4().hex, typed.channel)
         try:
             open_form(client, self._desk, origin, typed.user, typed.trigger_id, draft, said)
@@ -110,12 +114,6 @@ class Commands:
             ack()
         else:
             say(ack, told)
-
-
-def _was_said(draft: Draft, key: str) -> bool:
-    """Whether a field was typed at all; what is merely missing is no mistake yet."""
-    said = {"name": draft.name, "preset": draft.preset, "gpus": draft.gpus, "hours": draft.hours}
-    return bool(said.get(key, draft.reason))
 
 
 def say(ack: Ack, page: Page) -> BoltResponse:

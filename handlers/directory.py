@@ -55,11 +55,18 @@ class _Cache(Generic[T]):
 class SlackDirectory:
     """`core.policy.Directory` by way of Slack. `team_id` is the workspace whose people count as members.
 
-    The client must not sleep on 429: a click waits for the answer.
+    The client must not sleep on 429: a click waits for the answer. `noticed` hears every answer about a group.
     """
 
-    def __init__(self, client: WebClient, team_id: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        client: WebClient,
+        team_id: str,
+        clock: Clock,
+        noticed: Callable[[str, frozenset[str]], None] = lambda group, members: None,
+    ) -> None:
         self._client = client
+        self._noticed = noticed
         self._team_id = team_id
         self._people: _Cache[Person] = _Cache(clock)
         self._groups: _Cache[frozenset[str]] = _Cache(clock)
@@ -89,9 +96,11 @@ class SlackDirectory:
 
     def _group(self, group: str) -> frozenset[str]:
         try:
-            return frozenset(self._client.usergroups_users_list(usergroup=group)["users"])
+            members = frozenset(self._client.usergroups_users_list(usergroup=group)["users"])
         except CALL_ERRORS as error:
             raise _unknown("who is a lead", error) from error
+        self._noticed(group, members)
+        return members
 
     def _is_in(self, channel: str) -> bool:
         try:

@@ -5,6 +5,7 @@ create NAME --preset P --gpus N --hours H --reason "…"      also name=… gpus
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _DASHES = re.compile(r"(?<!\S)[–—]+(?=[A-Za-z])")
 _MENTION = re.compile(r"<@([UW][A-Z0-9]{1,30})(?:\|[^>]*)?>")
 _UNQUOTED = re.compile(r"[\s'\"‘’“”„‟]")
 """What a person's name, as the label of a mention, must not hold: a quotation mark of theirs opens nothing here."""
+_DRY_RUN = frozenset({"--dry-run", "--dryrun", "dry-run"})
 _FIELDS = ("name", "preset", "gpus", "hours", "reason")
 _OPTION = re.compile(r"(?P<dashes>-{0,2})(?P<key>[A-Za-z]+)(?P<given>=(?P<value>.*))?", re.DOTALL)
 
@@ -56,6 +58,12 @@ def split(text: str) -> Words:
 def _typewritten(text: str) -> str:
     """With the quotes and dashes that a shell knows."""
     return _DASHES.sub("--", _SINGLE_QUOTED.sub(r"'\1'", text.translate(_DOUBLE_QUOTES)))
+
+
+def dry_run_of(words: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
+    """Whether the words after `create` ask for a dry run, and the words without that."""
+    rest = tuple(word for word in words if word.lower() not in _DRY_RUN)
+    return len(rest) < len(words), rest
 
 
 def change_of(verb: str, words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
@@ -131,7 +139,7 @@ def draft_of(words: tuple[str, ...]) -> Draft:
         elif word.startswith("-") and (why := why_not(word)) is not None:
             problems.append(Problem("", why))
         elif word.startswith("-"):
-            problems.append(Problem("", f"I do not know {word}; there is --{', --'.join(_FIELDS[1:])}."))
+            problems.append(Problem("", f"I do not know {word}{_meant(word)}; there is --{', --'.join(_FIELDS[1:])}."))
         elif "name" not in said:
             said["name"] = word
         else:
@@ -140,3 +148,9 @@ def draft_of(words: tuple[str, ...]) -> Draft:
             )
     name, preset, gpus, hours, reason = (said.get(key, "") for key in _FIELDS)
     return Draft(name, preset, gpus, hours, reason, tuple(problems))
+
+
+def _meant(word: str) -> str:
+    """The nearest option, for a slip of the finger."""
+    close = difflib.get_close_matches(word.lstrip("-").partition("=")[0].lower(), [*_FIELDS, "dry-run"], n=1)
+    return f" (did you mean --{close[0]}?)" if close else ""

@@ -46,6 +46,16 @@ class Gesture(StrEnum):
     """A line that could not be read; `name` says why."""
     ELSEWHERE = "elsewhere"
     """Something said in a channel where this bot does not listen."""
+    DRY_RUN = "dry_run"
+    """What a create would cost and need; nobody is asked."""
+    PREVIEW = "preview"
+    """The same within the form that is being filled in; `key` is what the form carries."""
+    AGAIN = "again"
+    """A request that has lapsed, `name`, once more."""
+    DETAILS = "details"
+    """Everything about the request `name`, or the one whose thread this is, in a window that is open already."""
+    HOME = "home"
+    """The Home tab was opened."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,9 @@ class Inbound:
     """One gesture, reduced to what its answer needs; nothing of Slack's payload beyond that is kept.
 
     `name` is the cluster, or for a click the button's value. `thread_ts` is set where the answer belongs into a
-    thread. `words` are what was typed after a change's verb. `told` when the person has
-    been told already that it was taken in.
+    thread. `words` are what was typed after a change's verb, `text` what was given as a reason. `told` when the person
+    has been told already that it was taken in. `view` is the window to answer in, `hash` what it showed then, `order`
+    when it happened: later ones count.
     """
 
     gesture: Gesture
@@ -65,6 +76,11 @@ class Inbound:
     response_url: str = ""
     thread_ts: str = ""
     told: bool = False
+    text: str = ""
+    view: str = ""
+    hash: str = ""
+    order: str = ""
+    key: str = ""
     words: tuple[str, ...] = ()
 
 

@@ -12,23 +12,26 @@ from bot.core.desk import Ask, Conflict, Desk
 from bot.core.exporting import Made
 from bot.core.insight import Insight
 from bot.core.looking import new_incident
-from bot.core.policy import Denied
+from bot.core.policy import Denied, allowed, who_can
 from bot.core.ports import Clock, Store, WorldError
 from bot.core.records import InboundRow
-from bot.core.spec import Draft, Invalid, name_problem
+from bot.core.spec import Draft, Invalid, Team, name_problem
 from handlers.answering import Answerer
 from handlers.directory import SlackDirectory
-from handlers.forms import presets_for
+from handlers.forms import FormFiller, presets_for
 from handlers.grammar import change_of
+from handlers.home import Homes
 from handlers.inbox import Gesture, Inbound, Inbox, inbound_from_json
-from handlers.views import answers
+from handlers.views import answers, modals
 from handlers.views.costs import costs
 from handlers.views.export import export_page
 from handlers.views.help import Rights, help_page
 from handlers.views.listing import listing
 from handlers.views.page import Page
+from handlers.views.preview import preview
 from handlers.views.status import status
 from handlers.views.why import logs, why
+from handlers.windows import Windows
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,10 @@ QUIET_S, QUIET_MOST_S = 0.05, 0.5
 """Answering starts when nothing has come in for so long, or has come in for so long (real seconds): acks go first."""
 KEEP_S = 24 * 3600.0
 """Real seconds for which a key is remembered against repeats."""
+
+
+SLOW = frozenset({Gesture.PREVIEW, Gesture.DRY_RUN})
+"""What asks AWS and Rancher, for seconds: it has threads of its own, so that clicks never wait for it."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Intake:
         directory: SlackDirectory,
         answerer: Answerer,
         clock: Clock,
+        windows: Windows,
+        homes: Homes,
         channels: tuple[str, ...] = (),
         workers: int = 6,
         write_down: Callable[[Made], str] = lambda _: "",
@@ -70,11 +79,15 @@ class Intake:
         self._store, self._inbox, self._desk, self._directory = store, inbox, desk, directory
         self._insight = insight
         self._answerer, self._clock, self._channels = answerer, clock, channels
+        self._windows, self._homes = windows, homes
+        self._filler = FormFiller(desk, windows)
+        self._place = channels[0] if channels else ""
         self._workers = workers
         self._write_down = write_down
         self._free = threading.Semaphore(workers)
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="intake")
+        self._slow = ThreadPoolExecutor(workers, thread_name_prefix="intake-slow")
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
         self._forgotten_real = 0.0
         inbox.on_put(self._woken.set)
@@ -88,6 +101,7 @@ class Intake:
         self._woken.set()
         self._thread.join()
         self._pool.shutdown(wait=True)
+        self._slow.shutdown(wait=True)
 
     # --- taking -------------------------------------------------------------------------------------------
 
@@ -123,7 +137,11 @@ class Intake:
             if len(rows) < slots:
                 self._free.release(slots - len(rows))
         for row in rows:
-            self._pool.submit(self._handle, row)
+            if row.kind in SLOW:
+                self._slow.submit(self._handle, row)
+                self._free.release()
+            else:
+                self._pool.submit(self._handle_and_free, row)
         return len(rows)
 
     def _claim(self, limit: int) -> list[InboundRow]:
@@ -134,19 +152,26 @@ class Intake:
                 self._forgotten_real = real
             return tx.claim_inbound(real=real, lease_s=LEASE_S, limit=limit)
 
+    def _handle_and_free(self, row: InboundRow) -> None:
+        try:
+            self._handle(row)
+        finally:
+            self._free.release()
+            self._woken.set()
+
     def _handle(self, row: InboundRow) -> None:
         try:
             inbound = inbound_from_json(row.payload)
             reply = self._reply(row.key, inbound)
-            if reply is not None:
+            if reply is not None and inbound.gesture == Gesture.DETAILS:
+                # The window was opened for the answer, and shows whatever the answer is.
+                self._windows.show(inbound.view, inbound.hash, inbound.order, modals.told(reply.page))
+            elif reply is not None and inbound.gesture != Gesture.PREVIEW:
                 self._answerer.answer(inbound, reply.page, received_real=row.received_real, visible=reply.visible)
             with self._store.transaction() as tx:
                 tx.finish_inbound(row.key, real=self._clock.real())
         except Exception:
             log.exception("a gesture stays unfinished and is taken again: %s", row.key)
-        finally:
-            self._free.release()
-            self._woken.set()
 
     # --- answering ----------------------------------------------------------------------------------------
 
@@ -188,20 +213,55 @@ class Intake:
             Gesture.LATER: lambda _, inbound: Reply(answers.later(inbound.name)),
             Gesture.UNKNOWN: lambda _, inbound: Reply(answers.unknown(inbound.name)),
             Gesture.GARBLED: lambda _, inbound: Reply(answers.bad_line(inbound.name)),
+            Gesture.DRY_RUN: self._dry_run,
+            Gesture.PREVIEW: self._preview,
+            Gesture.AGAIN: self._again,
+            Gesture.DETAILS: self._details,
+            Gesture.HOME: self._home,
             Gesture.ELSEWHERE: lambda _, inbound: Reply(answers.elsewhere(self._channels)),
         }
         return handle[inbound.gesture](ask, inbound)
 
+    def _dry_run(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(preview(self._desk.preview(ask, inbound.draft or Draft()), self._desk.catalogue.policy))
+
+    def _preview(self, ask: Ask, inbound: Inbound) -> None:
+        self._filler.fill(inbound)
+
+    def _again(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(answers.got_it(self._desk.ask_again(ask.user, inbound.name).cluster))
+
+    def _details(self, ask: Ask, inbound: Inbound) -> None:
+        named = bool(inbound.name)
+        story = self._desk.story_for(ask, inbound.name) if named else self._desk.story_in_thread(ask, inbound.thread_ts)
+        self._windows.show(inbound.view, inbound.hash, inbound.order, modals.details(story))
+
+    def _home(self, ask: Ask, inbound: Inbound) -> None:
+        self._homes.opened(ask.user)
+
+    def _somewhere_public(self, ask: Ask) -> Ask:
+        """A request is posted where others see it: what is asked in private goes to the configured channel."""
+        if ask.channel and not ask.channel.startswith("D"):
+            return ask
+        if not self._place:
+            raise Conflict(
+                "A request is posted in a channel, where others see it.",
+                "Type /gpu-cluster create in a channel that I am in.",
+            )
+        return Ask(ask.user, self._place, ask.key)
+
     def _create(self, ask: Ask, inbound: Inbound) -> Reply | None:
+        ask = self._somewhere_public(ask)
         if not self._directory.is_in(ask.channel):
             return Reply(answers.not_invited(ask.channel))
         story = self._desk.ask_create(ask, inbound.draft or Draft())
         return None if inbound.told else Reply(answers.got_it(story.cluster))
 
     def _delete(self, ask: Ask, inbound: Inbound) -> Reply:
+        name = inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
+        ask = self._somewhere_public(ask)
         if not self._directory.is_in(ask.channel):
             return Reply(answers.not_invited(ask.channel))
-        name = inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
         return Reply(answers.got_it(self._desk.ask_delete(ask, name).cluster, delete=True))
 
     def _change(self, ask: Ask, inbound: Inbound) -> Reply:
@@ -259,14 +319,25 @@ class Intake:
             raise Conflict("This button is not of this release.", "/gpu-cluster list")
         approve = inbound.gesture == Gesture.APPROVE
         return Reply(
-            answers.decided(self._desk.decide(ask.user, request_id, approve=approve, seen=seen), approve=approve)
+            answers.decided(
+                self._desk.decide(ask.user, request_id, approve=approve, reason=inbound.text, seen=seen),
+                approve=approve,
+            )
         )
 
     def _help(self, ask: Ask) -> Page:
         team = self._desk.team_for(ask)
-        approvers = (*team.leads, *((team.lead_group,) if team.lead_group else ()))
-        rights = Rights(tuple(sorted(self._desk.roles(ask))), team.name, approvers)
-        return help_page(rights, presets_for(self._desk, team))
+        roles = self._desk.roles(ask)
+        rights = Rights(tuple(sorted(roles)), allowed(roles), team.name, who_can(team), self._leads(team))
+        return help_page(rights, presets_for(self._desk, team), self._desk.committed_of(team))
+
+    def _leads(self, team: Team) -> tuple[str, ...]:
+        """Whose approval counts at this moment; empty where Slack cannot say."""
+        try:
+            group = self._directory.group(team.lead_group) if team.lead_group else frozenset[str]()
+        except WorldError:
+            return ()
+        return tuple(sorted({*team.leads, *group}))
 
 
 def _known_name(inbound: Inbound) -> str:

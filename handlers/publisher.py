@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bot.core import lifecycle
 from bot.core.desk import Desk
 from bot.core.policy import who_can
 from bot.core.ports import Clock, Store, WorldError
@@ -28,6 +29,7 @@ from handlers.views.files import COMMENT, attachments
 from handlers.views.line import from_body, story_line
 from handlers.views.outcome import metadata, outcome
 from handlers.views.page import Page
+from handlers.views.reminder import reminder
 from handlers.views.render import Rendered, render
 from handlers.views.request import request
 from handlers.views.results import results
@@ -48,6 +50,9 @@ MOST_DUE = 500
 _LOST = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 _EDITED = (MessageKind.PARENT, MessageKind.CARD)
 _HINTS = {"missing_scope": "; give the app the scope files:write (manifests/slack-app.yaml) and install it again"}
+SILENT_S, SILENT_REAL_S = 120.0, 30.0
+"""A look that is overdue for so long (world and real seconds) is no news, and the message says so."""
+SWEEP_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,16 @@ class _Due:
     @property
     def thread_ts(self) -> str:
         """The thread it belongs into; '' for what stands in the channel itself."""
-        return self.parent.ts if self.parent is not None and self.row.kind not in _EDITED else ""
+        above = self.above
+        return above.ts if above is not None else ""
+
+    @property
+    def above(self) -> MessageRow | None:
+        """The message in whose thread it belongs: a reminder below the buttons, the story below the parent."""
+        if self.row.kind in _EDITED:
+            return None
+        card = next((m for m in self.siblings if m.kind == MessageKind.CARD), None)
+        return card if self.row.kind == MessageKind.REMINDER and card is not None else self.parent
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,9 @@ class Publisher:
         self._posted: dict[str, _Posted] = {}
         self._upload_tries: Counter[str] = Counter()
         self._shut_out = 0
+        self._silent: frozenset[str] = frozenset()
+        self._swept_real = 0.0
+        self._rendered_open = False
         self._leased_until = 0.0
         self._woken, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -129,6 +146,7 @@ class Publisher:
         """Send what is due and allowed; returns the real seconds to wait before the next look."""
         if not self._leads():
             return STANDBY_S
+        self._sweep()
         with self._store.reading() as tx:
             # What a closed channel keeps back must not fill the page, or the others would never be seen.
             rows = tx.due_messages(MOST_DUE + self._shut_out)
@@ -151,6 +169,27 @@ class Publisher:
                 self._direct.tell(row)
         self._shut_out = len(shut_out)
         return LOOK_EVERY_S
+
+    def _sweep(self) -> None:
+        """After a start every open message is rendered anew, which repairs what was lost; and silence is noticed."""
+        real = self._clock.real()
+        if real - self._swept_real < SWEEP_EVERY_S:
+            return
+        self._swept_real = real
+        overdue = max(SILENT_S, SILENT_S * SILENT_REAL_S / max(self._clock.real_seconds(SILENT_S), 1e-6))
+        with self._store.reading() as tx:
+            silent = frozenset(r.id for r in tx.silent_requests(before=self._clock.now() - overdue))
+            again = set(silent ^ self._silent)
+            if not self._rendered_open:
+                again |= {
+                    r.id for c in tx.clusters(living=True) for r in tx.requests_of(c.id) if r.state in OPEN_STATES
+                }
+        self._silent = silent
+        for request_id in again:
+            # One by one: listeners that write a row down must not wait for a thousand of these.
+            with self._store.transaction() as tx:
+                lifecycle.rerender(tx, request_id, urgent=False)
+        self._rendered_open = True
 
     def _leads(self) -> bool:
         """Whether this process publishes now; its lease is renewed in good time."""
@@ -218,8 +257,12 @@ class Publisher:
         if current.kind == MessageKind.CARD and not current.ts and story.state == RequestState.CHECKING:
             # The first post is what notifies the leads: not before there is something to decide.
             raise Held
-        if current.kind not in _EDITED and due.parent is not None and not due.parent.ts and not due.parent.failed:
+        if due.above is not None and not due.above.ts and not due.above.failed:
             raise Held
+        if current.kind == MessageKind.REMINDER and story.state != RequestState.AWAITING_APPROVAL:
+            # Decided meanwhile: nobody is to be reminded of it.
+            self._write(current, sent_rev=current.wanted_rev)
+            return None
         return due
 
     def _page(self, due: _Due) -> Page:
@@ -227,7 +270,16 @@ class Publisher:
             case MessageKind.PARENT | MessageKind.CARD:
                 team = self._desk.catalogue.teams.get(due.story.team)
                 buttons = due.row.kind == MessageKind.CARD or not due.has_card
-                return request(due.story, buttons=buttons, approvers=who_can(team) if team and buttons else ())
+                return request(
+                    due.story,
+                    buttons=buttons,
+                    moves=due.row.kind == MessageKind.PARENT,
+                    approvers=who_can(team) if team and buttons else (),
+                    silent=due.row.request_id in self._silent,
+                )
+            case MessageKind.REMINDER:
+                team = self._desk.catalogue.teams.get(due.story.team)
+                return reminder(due.story, due.row.body, who_can(team) if team else ())
             case MessageKind.LINE:
                 return story_line(from_body(due.row.body))
             case MessageKind.RESULTS:
@@ -309,7 +361,7 @@ class Publisher:
         log.info("the thread of request %s is gone from Slack; beginning a new one", due.row.request_id)
         with self._store.transaction() as tx:
             for parent in tx.messages(due.row.thread or due.row.request_id):
-                if parent.kind == MessageKind.PARENT and parent.ts == due.thread_ts:
+                if parent.kind in _EDITED and parent.ts == due.thread_ts:
                     self._forget(parent)
                     tx.change(parent, ts="", wanted_rev=parent.wanted_rev + 1, urgent=True)
 

@@ -7,12 +7,15 @@ import re
 
 _SECRETS = (
     (re.compile(r"xox[a-z]-[\w-]+|xapp-[\w-]+|xoxe\.[\w.-]+"), "xox…"),
-    (re.compile(r"https://hooks\.slack\.com/\S+?(?=[\s'\"\\,}]|$)"), "(response_url)"),
+    (re.compile(r"https://hooks\.slack[\w-]*\.com/\S+?(?=[\s'\"\\,}]|$)"), "(response_url)"),
     (re.compile(r"(response_url['\"]?\s*[:=]\s*['\"]?)[^\s'\",}]+"), r"\1…"),
     (re.compile(r"(trigger_id['\"]?\s*[:=]\s*['\"]?)[^\s'\",}]+"), r"\1…"),
     (re.compile(r"(v0=)[0-9a-f]{64}"), r"\1…"),
     (re.compile(r"\b(token-[\w-]+|kubeconfig-[\w-]+|ext/[\w.-]+):[a-z0-9]{16,}"), r"\1:…"),
 )
+_ANSWERS = "slack_sdk.webhook"
+"""The logger of slack_sdk that writes, at DEBUG, the response_url which it posts to, whatever host that has."""
+_ADDRESS = re.compile(r"https?://[^\s'\",}]+")
 _TRACE = logging.Formatter()
 
 
@@ -27,7 +30,10 @@ class Redaction(logging.Filter):
     """A filter for handlers: message, arguments and trace."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage()), None
+        told = record.getMessage()
+        if record.name.startswith(_ANSWERS):
+            told = _ADDRESS.sub("(response_url)", told)
+        record.msg, record.args = redact(told), None
         if record.exc_info:
             # Formatters use the text where there is one.
             record.exc_text = redact(_TRACE.formatException(record.exc_info))

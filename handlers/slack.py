@@ -26,10 +26,12 @@ from handlers.approvals import Approvals
 from handlers.calls import CALL_ERRORS, Clients, code_of
 from handlers.commands import Commands, say
 from handlers.forms import Forms
+from handlers.home import HomeListener
 from handlers.inbox import Gesture, Inbound, Inbox
 from handlers.threads import Threads
 from handlers.views import answers
 from handlers.views.render import render
+from handlers.windows import Windows
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +80,12 @@ def build_app(
     installation: Installation,
     inbox: Inbox,
     desk: Desk,
+    windows: Windows,
     channels: tuple[str, ...] = (),
     signing_secret: str = "",
 ) -> App:
-    """The Bolt app. `channels`: ids of the only channels it listens in, empty for any.
+    """The Bolt app. `channels`: ids of the only channels it listens in, empty for any; the first takes what is asked
+    in private.
 
     `signing_secret` is needed for HTTP only; in Socket Mode there are no signatures.
     """
@@ -95,10 +99,12 @@ def build_app(
     gate = _Gate(installation.team_id, channels, inbox)
     app.middleware(gate.check)
     app.error(_fault)
+    desk.recall()
     Commands(inbox, desk).register(app)
-    Forms(inbox, desk).register(app)
+    Forms(inbox, desk, windows, channels[0] if channels else "").register(app)
     Approvals(inbox).register(app)
     Threads(inbox).register(app)
+    HomeListener(inbox).register(app)
     return app
 
 
@@ -119,7 +125,9 @@ class _Gate:
         if context.team_id != self._team_id:
             log.info("refused: something from workspace %s", context.team_id)
             return say(ack, answers.foreign_workspace()) if command else BoltResponse(status=200)
-        if self._channels and context.channel_id and context.channel_id not in self._channels:
+        # Between somebody and the bot alone there is nothing to restrict; what is asked there is posted elsewhere.
+        alone = not command and str(context.channel_id).startswith("D")
+        if self._channels and context.channel_id and context.channel_id not in self._channels and not alone:
             if command:
                 return say(ack, answers.elsewhere(self._listed))
             if body.get("event", {}).get("type") == "app_mention":

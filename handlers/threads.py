@@ -1,4 +1,4 @@
-"""`@gpu-cluster …`: slash commands do not exist in threads, so the same words work after a mention."""
+"""`@gpu-cluster …` and direct messages: slash commands do not exist in threads, so the same words work there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from slack_bolt import App
 
-from handlers.grammar import CHANGES, Words, draft_of, split
+from handlers.grammar import CHANGES, Words, draft_of, dry_run_of, split
 from handlers.inbox import Gesture, Inbound, Inbox
 from handlers.views.help import LATER
 
@@ -22,6 +22,7 @@ class Threads:
 
     def register(self, app: App) -> None:
         app.event("app_mention")(self.mentioned)
+        app.event("message")(self.written)
 
     def mentioned(self, event: dict[str, Any], body: dict[str, Any]) -> None:
         """One mention. Edits of it and what bots say are not commands."""
@@ -30,16 +31,26 @@ class Threads:
         words = split(_LEADING_MENTION.sub("", str(event.get("text", ""))))
         self._inbox.put(f"event:{body['event_id']}", _inbound(words, event))
 
+    def written(self, event: dict[str, Any], body: dict[str, Any]) -> None:
+        """Something said to the bot alone. Edits, deletions and what bots say are not commands."""
+        if event.get("channel_type") != "im" or event.get("subtype") or event.get("bot_id") or "user" not in event:
+            return
+        words = split(_LEADING_MENTION.sub("", str(event.get("text", ""))))
+        self._inbox.put(f"event:{body['event_id']}", _inbound(words, event))
+
 
 def _inbound(words: Words, event: dict[str, Any]) -> Inbound:
     user, channel = str(event["user"]), str(event["channel"])
-    # Said outside of any thread, the answer begins one below what was said.
-    thread = str(event.get("thread_ts") or event["ts"])
+    # Said outside of any thread, the answer begins one below what was said; between two, it simply follows.
+    alone = "" if event.get("channel_type") == "im" else event["ts"]
+    thread = str(event.get("thread_ts") or alone)
     verb, rest = words.verb or "help", words.rest
     if words.trouble:
         return Inbound(Gesture.GARBLED, user, channel, name=words.trouble, thread_ts=thread)
     if verb == "create":
-        return Inbound(Gesture.CREATE, user, channel, draft=draft_of(rest), thread_ts=thread)
+        dry, rest = dry_run_of(rest)
+        gesture = Gesture.DRY_RUN if dry else Gesture.CREATE
+        return Inbound(gesture, user, channel, draft=draft_of(rest), thread_ts=thread)
     if verb in ("help", "list", "status", "cost", "why", "logs", "export", "delete", "kubeconfig", "enable"):
         return Inbound(Gesture(verb), user, channel, name=rest[0] if rest else "", thread_ts=thread)
     if verb in CHANGES:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core import credentials, ledger, lifecycle, plan, spending, story
-from bot.core.changes import Change, Share, change_to_json, kind_of
+from bot.core import credentials, ledger, lifecycle, plan, roster, spending, story
+from bot.core.changes import Change, Share, change_from_json, change_to_json, kind_of
 from bot.core.conflict import Conflict as Conflict
 from bot.core.exporting import Made, made
 from bot.core.kinds import rules_of
@@ -17,16 +18,29 @@ from bot.core.ledger import Account, Committed
 from bot.core.measuring import documents
 from bot.core.policy import Denied, Directory, Verb, lead_of, require, roles_of, who_can
 from bot.core.ports import Clock, Store, Taken, Tx
+from bot.core.preview import Preview, Previews
 from bot.core.records import (
     ClusterRow,
     ClusterState,
     CredentialRow,
     CredentialState,
     Kind,
+    PostedRow,
     RequestRow,
     RequestState,
 )
-from bot.core.spec import AccessPolicy, Catalogue, Draft, Invalid, Problem, Team, check_draft, name_problem, to_json
+from bot.core.spec import (
+    AccessPolicy,
+    Catalogue,
+    Draft,
+    Invalid,
+    Problem,
+    Team,
+    check_draft,
+    name_problem,
+    spec_from_json,
+    to_json,
+)
 from bot.core.spending import OverBudget
 from bot.core.story import Story
 
@@ -58,6 +72,16 @@ class Costs:
     teams: tuple[tuple[str, Committed], ...]
 
 
+@dataclass(frozen=True)
+class Own:
+    """What somebody's Home tab is about: their clusters, what waits for their decision, their team and its month."""
+
+    team: Team
+    committed: Committed
+    clusters: tuple[Story, ...]
+    waiting: tuple[Story, ...]
+
+
 class Desk:
     """What handlers (and the command line) call. All methods are quick: they read and write the store only,
     and ask Slack who somebody is."""
@@ -70,6 +94,7 @@ class Desk:
         catalogue: Catalogue,
         directory: Directory,
         approvals_channel: str = "",
+        previews: Previews | None = None,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
@@ -77,6 +102,8 @@ class Desk:
         self._catalogue = catalogue
         self._directory = directory
         self._approvals_channel = approvals_channel
+        self._previews = previews
+        self._recent: dict[str, Draft] = {}
         self._wake = wake
 
     @property
@@ -93,6 +120,7 @@ class Desk:
         team = self._catalogue.team_of(ask.user, ask.channel)
         require(Verb.CREATE, self._directory.person(ask.user), team, None, self._directory)
         spec = check_draft(draft, team, self._catalogue)
+        leads = self._leads_now(team)
         now = self._clock.now()
         request_id = request_id_for(ask.key)
         cluster = ClusterRow(
@@ -113,7 +141,9 @@ class Desk:
             if living is not None:
                 raise _name_in_use(living)
             lifecycle.open_create(tx, cluster, request, approvals_channel=self._approvals_channel)
+            tx.add(PostedRow(request_id, leads))
             told = self._tell(tx, request_id)
+        self._remember(ask.user, draft)
         self._wake()
         return told
 
@@ -152,6 +182,7 @@ class Desk:
         now = self._clock.now()
         request_id = request_id_for(ask.key)
         cluster = self._allowed(Verb.DELETE, ask, name)
+        leads = self._leads_now(self._team(cluster.team))
         request = self._request(request_id, Kind.DELETE, cluster, ask, "{}", now)
         with self._store.transaction() as tx:
             if (known := self._known(tx, request_id)) is not None:
@@ -169,9 +200,53 @@ class Desk:
                 )
             except Taken as taken:
                 raise _delete_asked(cluster) from taken
+            tx.add(PostedRow(request_id, leads))
             told = self._tell(tx, request_id)
         self._wake()
         return told
+
+    def ask_again(self, user: str, request_id: str) -> Story:
+        """Ask for what lapsed once more, by its requester; however often that is done, it is one request.
+
+        Raises `Denied`, `Invalid` or `Conflict` as asking does.
+        """
+        with self._store.reading() as tx:
+            request = tx.request(request_id)
+            cluster = tx.cluster(request.cluster_id) if request else None
+        if request is None or cluster is None:
+            raise Conflict("This request is not known here any more.", "/gpu-cluster list")
+        if user != request.requester:
+            raise Denied(Verb.CREATE, "Only who asked for it can ask for it again.", (request.requester,))
+        if request.state != RequestState.LAPSED:
+            raise Conflict("Only a request that has lapsed is asked for again.", f"/gpu-cluster status {cluster.name}")
+        ask = Ask(user, request.channel, f"again:{request_id}")
+        if request.kind == Kind.DELETE:
+            return self.ask_delete(ask, cluster.name)
+        if (change := change_from_json(request.kind, request.spec)) is not None:
+            return self.ask_change(ask, cluster.name, change)
+        spec = spec_from_json(request.spec)
+        return self.ask_create(ask, Draft(spec.name, spec.preset, str(spec.gpus), str(spec.hours), spec.reason))
+
+    def preview(self, ask: Ask, draft: Draft) -> Preview:
+        """What a create would cost and need. Nothing is made and nobody asked; AWS and Rancher are, for seconds.
+
+        Raises `Denied`, `Invalid` (every problem named), or `WorldError` where the target is not configured.
+        """
+        team = self._catalogue.team_of(ask.user, ask.channel)
+        require(Verb.CREATE, self._directory.person(ask.user), team, None, self._directory)
+        spec = check_draft(draft, team, self._catalogue)
+        if self._previews is None:
+            raise Conflict("Previews are not set up here.", "Ask with /gpu-cluster create: the card shows the same.")
+        with self._store.reading() as tx:
+            held = ledger.committed(tx, team, self._clock.now())
+            living = tx.living_cluster(spec.name)
+        found = self._previews.of(spec, None if held.budget is None else held)
+        policy = self._catalogue.policy
+        by_cost = spending.depends_on_cost(policy)
+        cost = found.envelope.max_cost if found.envelope else None
+        needed = spending.approvals_for(policy, held, cost) if by_cost else policy.approvals
+        in_use = _name_in_use(living).why if living else ""
+        return Preview(spec, found, held, needed, by_cost, who_can(team), in_use)
 
     def ask_change(self, ask: Ask, name: str, change: Change) -> Story:
         """Write a change of a living cluster down. Raises `Denied`, `Invalid` or `Conflict`."""
@@ -180,6 +255,7 @@ class Desk:
         cluster = self._allowed(Verb(kind), ask, name)
         if isinstance(change, Share):
             self._must_be_shareable(ask.user, change.person)
+        leads = self._leads_now(self._team(cluster.team))
         request = self._request(request_id, kind, cluster, ask, change_to_json(change), now)
         with self._store.transaction() as tx:
             if (known := self._known(tx, request_id)) is not None:
@@ -199,6 +275,7 @@ class Desk:
                 )
             except Taken as taken:
                 raise _busy(cluster, tx.open_request(cluster.id)) from taken
+            tx.add(PostedRow(request_id, leads))
             told = self._tell(tx, request_id)
         self._wake()
         return told
@@ -263,6 +340,8 @@ class Desk:
         if approve and user == request.requester:
             raise Denied(verb, "You asked for this yourself; another lead has to approve it.", who_can(team))
         because = lead_of(user, team, self._directory, fresh=approve).because
+        if approve:
+            self._must_have_been_lead(user, request_id)
         now = self._clock.now()
         with self._store.transaction() as tx:
             request = tx.request(request_id)
@@ -354,6 +433,47 @@ class Desk:
                 lifecycle.rerender(tx, request_id, urgent=False)
         self._wake()
 
+    def story_for(self, ask: Ask, request_id: str) -> Story:
+        """What there is to say about one request. Raises `Denied` or `Conflict`."""
+        team = self._catalogue.team_of(ask.user, ask.channel)
+        require(Verb.STATUS, self._directory.person(ask.user), team, None, self._directory)
+        told = self.story_by_id(request_id)
+        if told is None:
+            raise Conflict("This request is not known here any more.", "/gpu-cluster list")
+        return told
+
+    def own(self, user: str) -> Own:
+        """What concerns one person. Raises `Denied`, or `Temporary` when Slack cannot say who leads."""
+        team = self._catalogue.team_of(user, "")
+        require(Verb.LIST, self._directory.person(user), team, None, self._directory)
+        now = self._clock.now()
+        with self._store.reading() as tx:
+            held = ledger.committed(tx, team, now)
+            clusters = [self._newest(tx, row) for row in tx.clusters(living=True) if row.owner == user]
+            asked = [r for r in tx.waiting_requests() if r.requester != user and self._may_ever_decide(tx, user, r)]
+        waiting = [r for r in asked if lead_of(user, self._team(r.team), self._directory).is_lead]
+        with self._store.reading() as tx:
+            stories = [self._tell(tx, r.id) for r in waiting]
+        decidable = [s for s in stories if all(d.approver != user for d in s.decisions)]
+        return Own(team, held, tuple(clusters), tuple(decidable))
+
+    def committed_of(self, team: Team) -> Committed:
+        """What a team has spent and promised this month."""
+        with self._store.reading() as tx:
+            return ledger.committed(tx, team, self._clock.now())
+
+    def recall(self) -> None:
+        """Read once what each person asked for last: a form that opens does not wait for the store."""
+        with self._store.reading() as tx:
+            specs = {row.requester: spec_from_json(row.spec) for row in tx.newest_creates()}
+        self._recent = {
+            user: Draft("", s.preset, str(s.gpus), str(s.hours), s.reason) for user, s in specs.items()
+        } | self._recent
+
+    def recent(self, user: str) -> Draft:
+        """What somebody asked for last, as far as this process knows; without the name, which is taken once."""
+        return self._recent.get(user, Draft())
+
     def made(self, ask: Ask, name: str) -> Made:
         """What a cluster was made of. Raises `Denied`, or `Conflict` when there is none, or nothing resolved yet."""
         with self._store.reading() as tx:
@@ -384,7 +504,7 @@ class Desk:
         """For the publisher and the command line: no rights are asked."""
         with self._store.reading() as tx:
             request = tx.request(request_id)
-            return self._tell(tx, request_id) if request else None
+            return self._with_what_a_lead_needs(tx, request) if request else None
 
     def documents(self, request_id: str) -> dict[str, Any]:
         """What the probes of a request printed, by node name; for the publisher: no rights are asked."""
@@ -418,6 +538,39 @@ class Desk:
             next_look_at=now,
             plan=plan.freeze(plan.plan_for(kind, enabled=cluster.enabled)),
         )
+
+    def _with_what_a_lead_needs(self, tx: Tx, request: RequestRow) -> Story:
+        """The story, and while it waits the team's month and how the group of its leads has changed."""
+        told, team = self._tell(tx, request.id), self._catalogue.teams.get(request.team)
+        if request.state != RequestState.AWAITING_APPROVAL or team is None:
+            return told
+        now = self._clock.now()
+        held = spending.against_budget(tx, request, self._catalogue, now)
+        added = spending.cost(tx, request, now)
+        return dataclasses.replace(
+            told, committed=held, added_cost=added, lead_changes=roster.changes(tx, team.lead_group, now)
+        )
+
+    def _leads_now(self, team: Team) -> str:
+        """Who may approve what is posted now, as JSON. Raises `Temporary` when Slack cannot say: nothing is posted."""
+        group = self._directory.group(team.lead_group) if team.lead_group else frozenset[str]()
+        return json.dumps(sorted({*team.leads, *group}))
+
+    def _must_have_been_lead(self, user: str, request_id: str) -> None:
+        """Whoever joins the leads after a request was posted does not approve that one: nobody adds a friend for it."""
+        with self._store.reading() as tx:
+            posted = tx.posted_leads(request_id)
+        if posted is not None and user not in (were := tuple(json.loads(posted.leads))):
+            why = "You became a lead after this was asked; one who was a lead then has to approve it."
+            raise Denied(Verb.APPROVE, why, were)
+
+    def _may_ever_decide(self, tx: Tx, user: str, request: RequestRow) -> bool:
+        """Told without asking Slack: somebody who was a lead when it was posted, of a team that still is."""
+        posted = tx.posted_leads(request.id)
+        return request.team in self._catalogue.teams and (posted is None or user in json.loads(posted.leads))
+
+    def _remember(self, user: str, draft: Draft) -> None:
+        self._recent[user] = dataclasses.replace(draft, name="", hours=draft.hours.removesuffix("h"), problems=())
 
     def _known(self, tx: Tx, request_id: str) -> Story | None:
         return self._tell(tx, request_id) if tx.request(request_id) else None

@@ -118,7 +118,7 @@ class Engine:
             case RequestState.CHECKING:
                 self._check(request)
             case RequestState.AWAITING_APPROVAL:
-                self._maybe_lapse(request)
+                self._while_it_waits(request)
             case _ if not looking.knows(request):
                 log.warning("%s has steps that this release does not know; it is left to another", request.id)
                 self._afterwards(lambda tx: self._postpone(tx, request))
@@ -173,11 +173,14 @@ class Engine:
             why = f"Something in the bot broke (incident {incident})."
             return Preflight((Check("preflight", "no", why, "Give the incident id to whoever runs the bot."),))
 
-    def _maybe_lapse(self, request: RequestRow) -> None:
+    def _while_it_waits(self, request: RequestRow) -> None:
+        """Nobody has decided yet: a reminder, or the end of waiting."""
         now = self._clock.now()
-        if request.lapses_at is not None and now >= request.lapses_at:
-            with self._store.transaction() as tx:
+        with self._store.transaction() as tx:
+            if request.lapses_at is not None and now >= request.lapses_at:
                 lifecycle.lapse(tx, request, now)
+            else:
+                lifecycle.remind(tx, request, now)
 
     def _postpone(self, tx: Tx, request: RequestRow) -> None:
         """A look that broke is tried again a little later, so that it does not spin."""

@@ -32,6 +32,9 @@ ENGINE = "engine"
 BY_POLICY = "policy"
 """Stands as the approver where the policy asks for nobody's approval."""
 
+REMINDERS = (("half", 0.5), ("leads", 0.8))
+"""What is said, and after which part of the time that there is for a decision."""
+
 _MOVES: dict[RequestState, frozenset[RequestState]] = {
     RequestState.CHECKING: frozenset({RequestState.AWAITING_APPROVAL, RequestState.FAILED, RequestState.CANCELLED}),
     RequestState.AWAITING_APPROVAL: frozenset(
@@ -105,7 +108,7 @@ def open_delete(tx: Tx, cluster: ClusterRow, request: RequestRow, *, approvals_c
         at=request.asked_at,
         envelope_hash=request.cluster_id,
         lapses_at=lapses_at,
-        next_look_at=lapses_at,
+        next_look_at=_next_reminder(request.asked_at, lapses_at, request.asked_at),
     )
 
 
@@ -142,7 +145,7 @@ def open_change(
         envelope=to_json(envelope) if envelope else "",
         envelope_hash=envelope.digest() if envelope else request.cluster_id,
         lapses_at=lapses_at,
-        next_look_at=lapses_at,
+        next_look_at=_next_reminder(request.asked_at, lapses_at, request.asked_at),
     )
     if free:
         approve(tx, waiting, BY_POLICY, free, request.asked_at, needed=1)
@@ -175,7 +178,7 @@ def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_
             envelope_hash=found.envelope.digest(),
             plan=_plan_of(request, found.envelope),
             lapses_at=lapses_at,
-            next_look_at=lapses_at,
+            next_look_at=_next_reminder(request.asked_at, lapses_at, at),
         )
     reason, remedy = in_one_line(found)
     failed = move(
@@ -229,6 +232,32 @@ def deny(tx: Tx, request: RequestRow, user: str, because: str, reason: str, at: 
     post(tx, denied, MessageKind.OUTCOME, at)
     free_name(tx, denied, at)
     return denied
+
+
+def remind(tx: Tx, request: RequestRow, at: float) -> None:
+    """Say that it still waits, each thing once: a store that slept through both says the later one only."""
+    if request.lapses_at is None:
+        return
+    messages = tx.messages(request.id)
+    said = {json.loads(m.body)["stage"] for m in messages if m.kind == MessageKind.REMINDER}
+    due = [stage for stage, part in REMINDERS if at >= _part_of(request.asked_at, request.lapses_at, part)]
+    if due and due[-1] not in said:
+        card = next((m for m in messages if m.kind == MessageKind.CARD), None)
+        where = card.channel if card else request.channel
+        body = json.dumps({"stage": due[-1]})
+        tx.add(MessageRow(f"{request.id}-{len(messages):03d}", request.id, MessageKind.REMINDER, where, at, body=body))
+        _audit(tx, request, ENGINE, "reminded", due[-1], at)
+    tx.change(request, next_look_at=_next_reminder(request.asked_at, request.lapses_at, at))
+
+
+def _part_of(asked_at: float, lapses_at: float, part: float) -> float:
+    return asked_at + part * (lapses_at - asked_at)
+
+
+def _next_reminder(asked_at: float, lapses_at: float, now: float) -> float:
+    """When there is something to say next, or to let lapse (world time)."""
+    moments = (_part_of(asked_at, lapses_at, part) for _, part in REMINDERS)
+    return next((moment for moment in moments if moment > now), lapses_at)
 
 
 def lapse(tx: Tx, request: RequestRow, at: float) -> RequestRow:

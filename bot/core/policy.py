@@ -100,6 +100,12 @@ def permitted(verb: Verb, roles: frozenset[Role]) -> bool:
     return Role.OUTSIDER not in roles and bool(_ALLOWED.get(verb, frozenset()) & roles)
 
 
+def allowed(roles: frozenset[str]) -> tuple[str, ...]:
+    """The words for what people of these roles (by their words) may do, in the order of the table."""
+    known = frozenset(role for role in Role if role.value in roles)
+    return tuple(verb.value for verb in Verb if permitted(verb, known))
+
+
 def lead_of(user: str, team: Team, directory: Directory, *, fresh: bool = False) -> Lead:
     """Whether `user` is a lead: by name, or by the group, which is asked again before it is denied.
 

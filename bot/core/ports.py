@@ -21,9 +21,12 @@ from bot.core.records import (
     AuditRow,
     ClusterRow,
     CredentialRow,
+    HomeRow,
     InboundRow,
     MessageRow,
+    PostedRow,
     RequestRow,
+    RosterRow,
     StepRow,
 )
 from bot.core.spec import Distribution, Envelope, Pool
@@ -100,7 +103,16 @@ class Tx(Protocol):
 
     def add(
         self,
-        row: ClusterRow | RequestRow | StepRow | ApprovalRow | MessageRow | CredentialRow | InboundRow | AuditRow,
+        row: ClusterRow
+        | RequestRow
+        | StepRow
+        | ApprovalRow
+        | MessageRow
+        | CredentialRow
+        | InboundRow
+        | AuditRow
+        | RosterRow
+        | PostedRow,
     ) -> None:
         """Insert; raises `Taken` when a unique index says no.
 
@@ -143,6 +155,32 @@ class Tx(Protocol):
         """Those at which somebody has to look now, soonest due first."""
 
     def audit_trail(self, request_id: str) -> list[AuditRow]: ...
+    def last_audit(self) -> int:
+        """A number that grows with every line of the audit trail; 0 while there is none."""
+
+    def newest_creates(self) -> list[RequestRow]:
+        """The newest create of every requester."""
+
+    def waiting_requests(self) -> list[RequestRow]:
+        """Those that wait for a lead, oldest first."""
+
+    def silent_requests(self, *, before: float) -> list[RequestRow]:
+        """Those approved or running whose look was due before that moment (world)."""
+
+    def posted_leads(self, request_id: str) -> PostedRow | None:
+        """Who was a lead when the request was posted; None where nobody wrote that down."""
+
+    def rosters(self, name: str, *, since: float) -> list[RosterRow]:
+        """What is known of a user group since that moment, oldest first, and before it the one that held then."""
+
+    def open_home(self, user: str, *, real: float) -> None:
+        """Somebody has opened the Home tab; what it shows is as good as unknown."""
+
+    def homes(self, *, since_real: float) -> list[HomeRow]:
+        """Those opened since then."""
+
+    def show_home(self, user: str, digest: str) -> None:
+        """The Home tab of that person shows this now."""
 
     def claim_requests(self, *, now: float, real: float, owner: str, lease_s: float, limit: int) -> list[RequestRow]:
         """Open requests whose `next_look_at` has come and whose lease is free or over, now leased to `owner`.

@@ -75,6 +75,8 @@ class MessageKind(StrEnum):
     """What was measured, as files below that table: the documents whole, a picture, a CSV."""
     OUTCOME = "outcome"
     """The end of the request, in the thread and broadcast to the channel."""
+    REMINDER = "reminder"
+    """That a request still waits for a lead, in the thread of the message with the buttons."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,32 @@ class InboundRow:
     received_real: float
     lease_until_real: float = 0.0
     handled_real: float | None = None
+
+
+@dataclass(frozen=True)
+class RosterRow:
+    """The members of a Slack user group (a JSON list of user ids) from `seen_at` on, until the next row of it."""
+
+    name: str
+    seen_at: float
+    members: str
+
+
+@dataclass(frozen=True)
+class PostedRow:
+    """Who was a lead when a request was posted: a JSON list of user ids."""
+
+    request_id: str
+    leads: str
+
+
+@dataclass(frozen=True)
+class HomeRow:
+    """Who opened the Home tab, when they did last (real), and the digest of what it shows."""
+
+    user: str
+    opened_real: float
+    shown: str = ""
 
 
 @dataclass(frozen=True)

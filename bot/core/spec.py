@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
 import re
@@ -495,7 +496,9 @@ def _preset(name: str, team: Team, catalogue: Catalogue, problems: list[Problem]
     if name in allowed:
         return catalogue.presets[name]
     known = ", ".join(sorted(allowed))
-    message = f"There is no preset “{name}” for team {team.name}. " if name else "No preset was chosen. "
+    close = difflib.get_close_matches(name.lower(), allowed, n=1) if name else []
+    meant = f"Did you mean {close[0]}? " if close else ""
+    message = f"There is no preset “{name}” for team {team.name}. {meant}" if name else "No preset was chosen. "
     problems.append(Problem("preset", message + f"Choose one of: {known}."))
     return None
 

@@ -28,8 +28,7 @@ def approvals_needed(tx: Tx, request: RequestRow, catalogue: Catalogue, now: flo
     policy = catalogue.policy
     if request.kind == Kind.ENABLE:  # it costs nothing here, and changes what others own
         return policy.approvals
-    by_cost = policy.no_approval_below > 0 or policy.two_approvals_above is not None
-    if not request.envelope or request.state != RequestState.AWAITING_APPROVAL or not by_cost:
+    if not request.envelope or request.state != RequestState.AWAITING_APPROVAL or not depends_on_cost(policy):
         return policy.approvals
     return approvals_for(policy, committed(tx, request, catalogue, now), cost(tx, request, now))
 
@@ -67,6 +66,11 @@ def approvals_for(policy: Policy, held: Committed | None, cost: float | None) ->
     if policy.two_approvals_above is not None and total > policy.two_approvals_above:
         return 2
     return 0 if total < policy.no_approval_below else policy.approvals
+
+
+def depends_on_cost(policy: Policy) -> bool:
+    """Whether the number of approvals follows from what a team has committed."""
+    return policy.no_approval_below > 0 or policy.two_approvals_above is not None
 
 
 def committed(tx: Tx, request: RequestRow, catalogue: Catalogue, now: float) -> Committed | None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from bot.core import plan
 from bot.core.changes import Change, change_from_json
+from bot.core.ledger import Committed
 from bot.core.ports import Tx
 from bot.core.records import ClusterState, Kind, RequestState, StepRow, StepState
+from bot.core.roster import LeadChange
 from bot.core.spec import Check, ClusterSpec, Envelope, checks_from_json, envelope_from_json, spec_from_json
 from bot.core.verdict import Report, report_from_json
 
@@ -84,6 +86,14 @@ class Story:
     report: Report | None
     access: Access | None
     enabled: bool = False
+    heard_at: float | None = None
+    """When a worker last looked at it; None before the first look."""
+    committed: Committed | None = None
+    """What the team has spent and promised without this request, while it waits for a lead."""
+    added_cost: float | None = None
+    """US dollars that it adds to that, while it waits for a lead; None where no price is known."""
+    lead_changes: tuple[LeadChange, ...] = ()
+    """Who joined and left the leads' group of late, while it waits for a lead."""
     change: Change | None = None
 
     @property
@@ -136,6 +146,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         incident=request.incident,
         report=report,
         access=Access(**access) if access else None,
+        heard_at=max((row.looked_at for row in steps if row.looked_at is not None), default=None),
     )
 
 

@@ -282,3 +282,13 @@ def m051_shared_and_enabled(db: Database) -> None:
     """Whom a cluster is shared with, and whether it was there before us."""
     db.table("clusters").add_column("shared", str, not_null_default="")
     db.table("clusters").add_column("enabled", int, not_null_default=0)
+
+
+@migrations()
+def m010_people(db: Database) -> None:
+    """Who the leads were and how their groups changed, and who looks at the Home tab."""
+    _create(db, "rosters", {"name": str, "seen_at": float, "members": str}, pk=("name", "seen_at"))
+    _create(db, "posted_leads", {"request_id": str, "leads": str}, pk="request_id")
+    _create(db, "homes", {"user": str, "opened_real": float, "shown": str}, pk="user")
+    db.execute("CREATE INDEX home_opened ON homes (opened_real)")
+    db.execute("CREATE INDEX request_of_requester ON requests (kind, requester)")

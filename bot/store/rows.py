@@ -12,9 +12,12 @@ from bot.core.records import (
     AuditRow,
     ClusterRow,
     CredentialRow,
+    HomeRow,
     InboundRow,
     MessageRow,
+    PostedRow,
     RequestRow,
+    RosterRow,
     StepRow,
 )
 
@@ -93,5 +96,8 @@ _TABLES: Mapping[type[Any], Table[Any]] = {
         _table("credentials", CredentialRow, "id"),
         _table("seen", InboundRow, "key"),
         _table("audit", AuditRow),
+        _table("rosters", RosterRow, "name", "seen_at"),
+        _table("posted_leads", PostedRow, "request_id"),
+        _table("homes", HomeRow, "user"),
     )
 }

@@ -16,10 +16,14 @@ from bot.core.records import (
     ClusterState,
     CredentialRow,
     CredentialState,
+    HomeRow,
     InboundRow,
     Kind,
     MessageRow,
+    PostedRow,
     RequestRow,
+    RequestState,
+    RosterRow,
     StepRow,
 )
 from bot.store.rows import Table, columns_of, table_of, written
@@ -42,6 +46,8 @@ _UNIQUE = {
     "messages.id": "message",
     "credentials.id": "credential",
     "seen.key": "seen",
+    "rosters.name, rosters.seen_at": "roster",
+    "posted_leads.request_id": "posted_leads",
 }
 """SQLite's words for the columns of a unique index, and the index's name in `bot.core.ports.Tx`."""
 
@@ -56,7 +62,17 @@ class SqliteTx:
     # --- rows ---------------------------------------------------------------------------------------------
 
     def add(
-        self, row: ClusterRow | RequestRow | StepRow | ApprovalRow | MessageRow | CredentialRow | InboundRow | AuditRow
+        self,
+        row: ClusterRow
+        | RequestRow
+        | StepRow
+        | ApprovalRow
+        | MessageRow
+        | CredentialRow
+        | InboundRow
+        | AuditRow
+        | RosterRow
+        | PostedRow,
     ) -> None:
         """Insert; raises `Taken` when a unique index says no."""
         table = table_of(type(row))
@@ -126,6 +142,51 @@ class SqliteTx:
     def audit_trail(self, request_id: str) -> list[AuditRow]:
         """In the order of writing."""
         return self._all(AuditRow, "WHERE request_id = ? ORDER BY id", request_id)
+
+    def last_audit(self) -> int:
+        """The id of the newest line."""
+        ((newest,),) = self._read("SELECT coalesce(max(id), 0) FROM audit")
+        return int(newest)
+
+    def newest_creates(self) -> list[RequestRow]:
+        """One a requester."""
+        newest = f"SELECT max(rowid) FROM requests WHERE kind = '{Kind.CREATE}' GROUP BY requester"  # noqa: S608
+        return self._all(RequestRow, f"WHERE rowid IN ({newest})")
+
+    def waiting_requests(self) -> list[RequestRow]:
+        """Oldest first."""
+        where = f"WHERE {_OPEN} AND state = '{RequestState.AWAITING_APPROVAL}' ORDER BY asked_at, rowid"
+        return self._all(RequestRow, where)
+
+    def silent_requests(self, *, before: float) -> list[RequestRow]:
+        """Those whose look is overdue."""
+        states = f"'{RequestState.APPROVED}', '{RequestState.RUNNING}'"
+        return self._all(RequestRow, f"WHERE {_OPEN} AND state IN ({states}) AND next_look_at < ?", before)
+
+    # --- people -------------------------------------------------------------------------------------------
+
+    def posted_leads(self, request_id: str) -> PostedRow | None:
+        """None for a request of an older release."""
+        return self._one(PostedRow, "WHERE request_id = ?", request_id)
+
+    def rosters(self, name: str, *, since: float) -> list[RosterRow]:
+        """Oldest first; the first is the one that held at `since`, where there was one."""
+        held = "coalesce((SELECT max(seen_at) FROM rosters WHERE name = ?1 AND seen_at < ?2), ?2)"
+        return self._all(RosterRow, f"WHERE name = ?1 AND seen_at >= {held} ORDER BY seen_at", name, since)
+
+    def open_home(self, user: str, *, real: float) -> None:
+        """Its digest is emptied, so that it is published anew."""
+        sql = """INSERT INTO homes (user, opened_real, shown) VALUES (?, ?, '')
+                 ON CONFLICT (user) DO UPDATE SET opened_real = excluded.opened_real, shown = ''"""
+        self._write(sql, (user, real))
+
+    def homes(self, *, since_real: float) -> list[HomeRow]:
+        """Who opened it last comes first."""
+        return self._all(HomeRow, "WHERE opened_real >= ? ORDER BY opened_real DESC", since_real)
+
+    def show_home(self, user: str, digest: str) -> None:
+        """Nothing happens for somebody who never opened it."""
+        self._write("UPDATE homes SET shown = ? WHERE user = ?", (digest, user))
 
     # --- what is due --------------------------------------------------------------------------------------
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bot.core.ledger import Committed
+from bot.core.money import dollars
 from bot.core.spec import Preset
 from handlers.views.page import Bullets, Header, Page, Para
 from handlers.views.spans import Line, code, joined, line, who
 
 EXAMPLE = 'create train-a --preset starter --gpus 1 --hours 8 --reason "try the new data loader"'
+_EXAMPLES = (f"/gpu-cluster {EXAMPLE}", f"/gpu-cluster {EXAMPLE} --dry-run", "/gpu-cluster status train-a")
 
 _COMMANDS: tuple[tuple[str, str], ...] = (
-    ("/gpu-cluster create", "opens the form; a complete line asks at once"),
+    ("/gpu-cluster create", "opens the form; a complete line asks at once; with --dry-run it only tells the price"),
     ("/gpu-cluster list", "the clusters there are"),
     ("/gpu-cluster status NAME", "where it stands, and how to get in"),
     ("/gpu-cluster why NAME", "what is wrong, the likeliest cause first, with the command that proves it"),
@@ -24,7 +27,7 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster enable NAME", "GPUs of a cluster that Rancher has already; a lead of its team confirms"),
     ("/gpu-cluster export NAME", "the cluster as YAML for a repository, without secrets"),
     ("/gpu-cluster delete NAME", "give it back; a lead confirms"),
-    ("@gpu-cluster status", "in a cluster's thread, where slash commands do not exist"),
+    ("@gpu-cluster status", "in a cluster's thread, where slash commands do not exist; in direct messages without @"),
 )
 
 LATER: Mapping[str, str] = {
@@ -39,35 +42,50 @@ LATER: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Rights:
-    """What somebody is to their team, and who decides for it (Slack ids)."""
+    """What somebody is to their team and may do, and who decides for it (Slack ids): by name and group, and `leads`
+    person by person."""
 
     roles: tuple[str, ...]
+    verbs: tuple[str, ...]
     team: str
     approvers: tuple[str, ...]
+    leads: tuple[str, ...] = ()
 
 
-def help_page(rights: Rights, presets: Mapping[str, Preset]) -> Page:
-    """Commands, the presets one may use, one's rights and the approvers."""
+def help_page(rights: Rights, presets: Mapping[str, Preset], held: Committed | None = None) -> Page:
+    """Commands, the presets one may use, one's rights, the team's month and the approvers."""
     said = line("GPU clusters: create, list, status, delete. Example: ", code(f"/gpu-cluster {EXAMPLE}"))
     return Page(
         said,
         (
             Header("GPU clusters"),
             Bullets(tuple(line(code(command), f" – {what}") for command, what in _COMMANDS)),
-            Para((line("For example: ", code(f"/gpu-cluster {EXAMPLE}")),)),
+            Para((line("For example:"), *(line(code(example)) for example in _EXAMPLES))),
             Bullets(tuple(line(code(name), f" – {preset.description}") for name, preset in presets.items())),
-            Para((_rights(rights), _approvers(rights))),
+            Para((_rights(rights), *_budget(rights, held), _approvers(rights))),
         ),
     )
 
 
 def _rights(rights: Rights) -> Line:
     roles = ", ".join(rights.roles) or "nobody"
-    return line(f"Towards team {rights.team} you are: {roles}.")
+    may = f" You may: {', '.join(rights.verbs)}." if rights.verbs else " You may do nothing here."
+    return line(f"Towards team {rights.team} you are: {roles}.{may}")
+
+
+def _budget(rights: Rights, held: Committed | None) -> tuple[Line, ...]:
+    """What is left of the team's month."""
+    if held is None:
+        return ()
+    if held.budget is None:
+        return (line(f"Team {rights.team} has no budget set."),)
+    return (line(f"Budget of team {rights.team}: {dollars(held.left)} of {dollars(held.budget)} left this month."),)
 
 
 def _approvers(rights: Rights) -> Line:
     if not rights.approvers:
         return line(f"Nobody may approve for team {rights.team}: gpu-cluster.toml names no lead.")
     people = joined([line(who(identity)) for identity in rights.approvers[:10]], ", ")
-    return line("Approved by: ", *people, ". Nobody approves their own request.")
+    now = joined([line(who(identity)) for identity in rights.leads[:10]], ", ")
+    at_present = line(" At present that is: ", *now, ".") if now and rights.leads != rights.approvers else ()
+    return line("Approved by: ", *people, ".", *at_present, " Nobody approves their own request.")

@@ -7,8 +7,8 @@ from bot.core.records import Kind, RequestState
 from bot.core.steps.access import FALLBACK_ROLE, SHIPPED_ROLE
 from bot.core.story import Access, Story
 from handlers.views import changes
-from handlers.views.page import Bullets, Code, Fields, Header, Page, Para, Part
-from handlers.views.request import cost
+from handlers.views.page import Bullets, Buttons, Code, Fields, Header, Page, Para, Part
+from handlers.views.request import again_button, cost
 from handlers.views.retype import create_line
 from handlers.views.spans import Line, bold, code, line, link, moment, who
 from handlers.views.words import clip, count, outcome_state
@@ -41,7 +41,8 @@ def outcome(story: Story) -> Page:
             return _denied(story)
         case "lapsed":
             said = line(who(story.requester), f" nobody decided on {story.cluster} in time, so the request has lapsed.")
-            return Page(said, (Header(f"{story.cluster}: Lapsed"), Para((said, _again(story)))))
+            again = Buttons(f"again-{story.request_id}", (again_button(story),))
+            return Page(said, (Header(f"{story.cluster}: Lapsed"), Para((said, _again(story))), again))
         case _:
             return _failed(story)
 

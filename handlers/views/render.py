@@ -72,6 +72,12 @@ def render(page: Page) -> Rendered:
     )
 
 
+def in_view(page: Page) -> list[Block]:
+    """The parts as blocks of a modal or Home tab, where plans and tables do not exist
+    (slackapi/python-slack-sdk: slack_sdk/models/blocks/blocks.py)."""
+    return [block for part in page.parts for block in _plain(part)]
+
+
 def _fit(blocks: list[Block]) -> tuple[Block, ...]:
     """At most fifty; what decides (the buttons, at the end) stays."""
     if len(blocks) <= MOST_BLOCKS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.core.money import dollars
 from bot.core.records import OPEN_STATES, ClusterState, Kind, RequestState, StepState
 from bot.core.spec import Check, Envelope, Existing, Pool
 from bot.core.story import Decision, StepFacts, Story
@@ -32,23 +33,37 @@ _TASK_STATUS: dict[StepState, TaskStatus] = {
     StepState.DONE: "complete",
     StepState.FAILED: "error",
 }
+NO_NEWS = "2 min"
 _BEFORE_WORK = (RequestState.CHECKING, RequestState.AWAITING_APPROVAL, RequestState.FAILED)
 
 
-def request(story: Story, *, buttons: bool, approvers: tuple[str, ...] = ()) -> Page:
-    """The request as it stands. `approvers`: ids of those who may decide, mentioned while that is awaited."""
+def request(
+    story: Story, *, buttons: bool, moves: bool = False, approvers: tuple[str, ...] = (), silent: bool = False
+) -> Page:
+    """The request as it stands. `approvers`: ids of those who may decide, mentioned while that is awaited.
+
+    `buttons`: those of a decision, while one is awaited; `moves`: those of what can be done at other times.
+    `silent`: no worker has looked at it for `NO_NEWS` although one should have.
+    """
     parts: list[Part] = [Header(headline(story)), Fields(_fields(story))]
     if story.spec is not None:
         parts.append(Quote(story.spec.reason))
     if story.checks and story.state in _BEFORE_WORK and not story.steps:
-        parts.append(Bullets(tuple(_check(check) for check in story.checks)))
+        parts.append(Bullets(tuple(check_line(check) for check in story.checks)))
     if story.decisions:
         parts.append(Bullets(tuple(_decision(decision) for decision in story.decisions)))
     if story.steps:
         parts.append(steps(story))
     parts += _now(story, approvers)
-    if buttons and story.state == RequestState.AWAITING_APPROVAL:
-        parts.append(_buttons(story))
+    if silent and story.state in (RequestState.APPROVED, RequestState.RUNNING):
+        parts.append(_no_news(story))
+    if story.state == RequestState.AWAITING_APPROVAL:
+        parts += budget_words(story)
+        parts += _lead_changes(story)
+    pressed = _decision_moves(story) if buttons else ()
+    pressed += _moves(story) if moves else ()
+    if pressed:
+        parts.append(Buttons(f"decision-{story.request_id}", pressed))
     return Page(_sentence(story), tuple(parts))
 
 
@@ -57,6 +72,8 @@ def headline(story: Story) -> str:
     words = state_words(story)
     if story.state == RequestState.RUNNING and story.steps:
         words += f", {_position(story)}"
+    if story.state == RequestState.AWAITING_APPROVAL and story.approvals_needed > 1:
+        words += f", {_given(story)} of {story.approvals_needed}"
     return f"{story.cluster}: {words}"
 
 
@@ -78,14 +95,21 @@ def _task_status(story: Story, step: StepFacts) -> TaskStatus:
 
 def machines(story: Story) -> str:
     """What would be made, in words: 1 × m6i.xlarge (control plane), 2 × g6.2xlarge (GPU workers)."""
-    if story.envelope is None:
-        return ""
-    return ", ".join(f"{pool.count} × {pool.instance_type} ({_role(pool)})" for pool in story.envelope.pools)
+    return "" if story.envelope is None else machines_of(story.envelope)
+
+
+def machines_of(envelope: Envelope) -> str:
+    """The pools of an envelope, in words."""
+    return ", ".join(f"{pool.count} × {pool.instance_type} ({_role(pool)})" for pool in envelope.pools)
 
 
 def cost(story: Story) -> str:
     """The highest cost that is approved, or that it is unknown."""
-    envelope = story.envelope
+    return price_of(story.envelope)
+
+
+def price_of(envelope: Envelope | None) -> str:
+    """The most that an envelope can cost, or that it is unknown."""
     if envelope is None or envelope.max_price_per_hour is None:
         return "unknown"
     total = envelope.max_price_per_hour * envelope.hours
@@ -105,7 +129,7 @@ def _role(pool: Pool) -> str:
     return f"{role}, spot" if pool.spot_price else role
 
 
-def _where(envelope: Envelope) -> str:
+def where_of(envelope: Envelope) -> str:
     """Region, account, the zones in the order in which they may be tried; what several machines do without."""
     zones = ", then ".join(dict.fromkeys(place.zone for place in envelope.places))
     several = sum(pool.count for pool in envelope.gpu_pools) > 1
@@ -149,7 +173,7 @@ def _fields(story: Story) -> tuple[tuple[str, Line], ...]:
     pairs.append(("What", line(order)))
     if story.envelope is not None:
         pairs.append(("Machines", line(machines(story))))
-        pairs.append(("Where", line(_where(story.envelope))))
+        pairs.append(("Where", line(where_of(story.envelope))))
         versions = f"Kubernetes {story.envelope.kubernetes}, GPU Operator {story.envelope.operator}"
         pairs.append(("Versions", line(f"{versions}{_with(story.envelope)}")))
     pairs.append(("Price", line(cost(story))))
@@ -171,9 +195,48 @@ def _existing(envelope: Envelope, there: Existing) -> list[tuple[str, Line]]:
     ]
 
 
-def _check(check: Check) -> Line:
+def check_line(check: Check) -> Line:
+    """One check with its answer, and what to do where that is a no."""
     remedy = f" {check.remedy}" if check.remedy and check.state == "no" else ""
     return line(bold(_CHECK_WORDS.get(check.state, check.state)), f" · {check.name}: {check.detail}{remedy}")
+
+
+def checked(story: Story) -> list[Part]:
+    """Every check, where the message itself does not list them any more."""
+    if not story.checks or (story.state in _BEFORE_WORK and not story.steps):
+        return []
+    return [Header("What was checked"), Bullets(tuple(check_line(check) for check in story.checks))]
+
+
+def decided(story: Story) -> list[Part]:
+    """What exactly is approved, and by which hash."""
+    if story.envelope is None:
+        return []
+    envelope = story.envelope
+    pairs = [
+        ("Probe image", line(code(envelope.probe_image))),
+        ("Machine images", line(", ".join(dict.fromkeys(pool.ami for pool in envelope.pools)))),
+        ("Network", line(f"{envelope.vpc}, {', '.join(dict.fromkeys(p.subnet for p in envelope.pools))}")),
+        ("Driver", line(envelope.driver or "the chart's own")),
+        ("Approval binds", line(code(story.envelope_hash[:16]), ": anything outside of this is refused")),
+    ]
+    return [Header("What exactly"), Fields(tuple(pairs))]
+
+
+def budget_words(story: Story) -> list[Part]:
+    """The team's month before and after, while it waits."""
+    held, cost_now = story.committed, story.added_cost
+    if held is None or held.budget is None:
+        return []
+    after = "unknown" if cost_now is None else dollars(max(held.left - cost_now, 0.0))
+    return [
+        Note(
+            line(
+                f"Budget of team {story.team} this month: {dollars(held.left)} of {dollars(held.budget)} left, "
+                f"{after} after this."
+            )
+        )
+    ]
 
 
 def _decision(decision: Decision) -> Line:
@@ -204,7 +267,7 @@ def _now(story: Story, approvers: tuple[str, ...]) -> list[Part]:
 
 
 def _awaiting(story: Story, approvers: tuple[str, ...]) -> tuple[Line, ...]:
-    given = sum(d.decision == "approve" for d in story.decisions)
+    given = _given(story)
     needed = story.approvals_needed
     so_far = f" ({given} of {needed} approvals)" if needed > 1 else ""
     lines = [line(f"Waiting for a lead to decide{so_far}.")]
@@ -213,6 +276,11 @@ def _awaiting(story: Story, approvers: tuple[str, ...]) -> tuple[Line, ...]:
     if story.lapses_at is not None:
         lines.append(line("It lapses ", moment(story.lapses_at), "."))
     return tuple(lines)
+
+
+def _given(story: Story) -> int:
+    """Approvals so far."""
+    return sum(d.decision == "approve" for d in story.decisions)
 
 
 def _ask_whom(approvers: tuple[str, ...]) -> Line:
@@ -227,6 +295,23 @@ def _running(story: Story) -> list[Part]:
     parts: list[Part] = [Para(tuple(lines))] if lines else []
     started = line(" Begun ", moment(story.approved_at), ".") if story.approved_at is not None else ()
     return [*parts, Note(line(f"Usually takes about {duration(usual_seconds(story.kind))}.", *started))]
+
+
+def _no_news(story: Story) -> Part:
+    """Not a silent freeze: said once, with the time, so that it needs no edits."""
+    last = line(" Last heard of ", moment(story.heard_at), ".") if story.heard_at is not None else ()
+    return Para(
+        (line(bold(f"No news for {NO_NEWS}."), *last, " Is a worker running? The work itself goes on in AWS."),)
+    )
+
+
+def _lead_changes(story: Story) -> list[Part]:
+    """Whoever decides should know that the circle of those who may has just changed."""
+    if not story.lead_changes:
+        return []
+    told = [line(who(one.user), " joined " if one.joined else " left ", moment(one.at)) for one in story.lead_changes]
+    asked = line(" Who joined after this was asked cannot approve it.")
+    return [Note(line(bold("The leads' group changed in the last 24 h: "), *joined(told[-8:], ", "), ".", *asked))]
 
 
 def _stopped(story: Story) -> list[Part]:
@@ -247,7 +332,41 @@ def _ended(story: Story) -> Line:
     return pieces
 
 
-def _buttons(story: Story) -> Buttons:
+def _decision_moves(story: Story) -> tuple[Button, ...]:
+    """What a lead may press; the rights are looked up at the click, whoever sees the button."""
+    if story.state != RequestState.AWAITING_APPROVAL:
+        return ()
+    return (*decision_buttons(story), details_button(story))
+
+
+def details_button(story: Story) -> Button:
+    """Opens a window with every check and the whole envelope."""
+    return Button("details", "Details", story.request_id)
+
+
+def _moves(story: Story) -> tuple[Button, ...]:
+    """What can be done with what is under way, has lapsed, or stands."""
+    details = details_button(story)
+    if story.state == RequestState.RUNNING:
+        return (details,)
+    if story.state in OPEN_STATES:
+        return ()
+    if story.state == RequestState.LAPSED:
+        return (again_button(story),)
+    if story.kind == Kind.CREATE and story.cluster_state in (
+        ClusterState.READY,
+        ClusterState.DEGRADED,
+        ClusterState.FAILED,
+    ):
+        sure = f"Its {count(story.spec.gpus, 'GPU') if story.spec else 'machines'} and everything on them, "
+        confirm = Confirm(f"Delete {story.cluster}?", f"{sure}once a lead has agreed.", "Ask to delete", "Keep it")
+        status = Button("status", "Status", story.cluster)
+        return (status, details, Button("delete", "Delete", story.cluster, "danger", confirm))
+    return ()
+
+
+def decision_buttons(story: Story) -> tuple[Button, ...]:
+    """Approve, with what it costs said once more, and Deny, which asks for the reason."""
     value = f"{story.request_id}.{story.envelope_hash[:8]}"
     hours = story.envelope.hours if story.envelope is not None else 0
     if story.kind == Kind.ENABLE or (story.kind == Kind.DELETE and story.enabled):
@@ -259,11 +378,12 @@ def _buttons(story: Story) -> Buttons:
     else:
         weight = f"{machines(story)}, for {count(hours, 'hour')}; price: {cost(story)}."
     sure = Confirm(f"Approve {story.cluster}?", weight, "Approve", "Not yet")
-    against = Confirm(f"Deny {story.cluster}?", "This ends the request; it can be asked again.", "Deny", "Not yet")
-    return Buttons(
-        f"decision-{story.request_id}",
-        (
-            Button("approve", "Approve", value, "primary", sure),
-            Button("deny", "Deny", value, "danger", against),
-        ),
+    return (
+        Button("approve", "Approve", value, "primary", sure),
+        Button("deny", "Deny …", value, "danger"),
     )
+
+
+def again_button(story: Story) -> Button:
+    """One click asks for the same once more; it works for the requester only."""
+    return Button("again", "Ask again", story.request_id, "primary")

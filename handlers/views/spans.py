@@ -67,7 +67,8 @@ def moment(at: float) -> Span:
 
 def link(url: str, label: str) -> Span:
     """A link; where the address is no http address, its label only."""
-    return Span("link", label, url=url) if _URL.fullmatch(url) else Span("plain", label)
+    good = _URL.fullmatch(url) and clean(url) == url
+    return Span("link", label, url=url) if good else Span("plain", label)
 
 
 def joined(lines: list[Line], separator: str) -> Line:

@@ -11,17 +11,21 @@ import pytest
 from bot.core.desk import Desk
 from bot.core.insight import Insight
 from bot.core.ports import Temporary
+from bot.core.preview import Previews
+from bot.core.roster import Rosters
 from bot.core.steps.base import Outside
 from bot.sandbox.slack import ThreadedSlack, Workspace
 from bot.store import SqliteStore
 from handlers.answering import Answerer
 from handlers.calls import make_clients
 from handlers.directory import SlackDirectory
+from handlers.home import Homes
 from handlers.inbox import Inbox
 from handlers.intake import Intake
 from handlers.publisher import Publisher
 from handlers.slack import build_app, close_app, connect_socket, identify
-from tests.handlers.harness import Bot, MovableClock, catalogue
+from handlers.windows import Windows
+from tests.handlers.harness import Bot, Looks, MovableClock, catalogue
 
 
 def no_world(target: str) -> Outside:
@@ -63,17 +67,21 @@ def bot(
     store = SqliteStore(tmp_path / "bot.db")
     clients = make_clients(slack.workspace.bot_token, slack.api_url)
     installation = identify(clients.asking)
-    directory = SlackDirectory(clients.asking, installation.team_id, clock)
+    directory = SlackDirectory(clients.asking, installation.team_id, clock, Rosters(store, clock).noticed)
     approvals = str(settings.pop("approvals_channel", ""))
     channels: tuple[str, ...] = tuple(settings.pop("channels", ()))  # type: ignore[arg-type]
+    looks = Looks()
     desk = Desk(
         store=store,
         clock=clock,
         catalogue=catalogue(**settings),  # type: ignore[arg-type]
         directory=directory,
         approvals_channel=approvals,
+        previews=Previews(looks.look, clock),
         wake=lambda: publisher.wake(),  # noqa: PLW0108  the publisher needs the desk
     )
+    windows = Windows(clients.asking)
+    homes = Homes(store=store, desk=desk, directory=directory, clock=clock, client=clients.asking)
     inbox = Inbox(store, clock)
     publisher = Publisher(store=store, desk=desk, clock=clock, clients=clients)
     intake = Intake(
@@ -84,14 +92,20 @@ def bot(
         directory=directory,
         answerer=Answerer(clients.answering, clock),
         clock=clock,
+        windows=windows,
+        homes=homes,
         channels=channels,
         write_down=lambda found: f"kind: Cluster  # {found.envelope.name} of {found.request_id}\n" * 200,
     )
-    app = build_app(clients=clients, installation=installation, inbox=inbox, desk=desk, channels=channels)
+    app = build_app(
+        clients=clients, installation=installation, inbox=inbox, desk=desk, windows=windows, channels=channels
+    )
     socket = connect_socket(app, slack.workspace.app_token)
     publisher.start()
     intake.start()
-    yield Bot(slack, store, clock, desk, inbox, intake, publisher, directory, clients, tmp_path / "bot.db")
+    yield Bot(
+        slack, store, clock, desk, inbox, intake, publisher, directory, clients, tmp_path / "bot.db", homes, looks
+    )
     # slack_sdk's client takes seconds to close; the next test need not wait for that.
     slack.do(slack.workspace.socket_mode.drop())
     closing.submit(socket.close)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.core import lifecycle
 from bot.core.desk import Ask, Desk
+from bot.core.ledger import Committed
 from bot.core.records import MessageRow, RequestRow, RequestState, StepRow, StepState
 from bot.core.spec import (
     Catalogue,
     Check,
+    ClusterSpec,
     Draft,
     Envelope,
     GpuExpectation,
@@ -29,6 +33,7 @@ from bot.sandbox.slack import Delivery, Event, ThreadedSlack, Workspace
 from bot.store import SqliteStore
 from handlers.calls import Clients
 from handlers.directory import SlackDirectory
+from handlers.home import Homes
 from handlers.inbox import Inbox
 from handlers.intake import Intake
 from handlers.publisher import Publisher
@@ -102,6 +107,29 @@ def envelope(name: str, gpus: int = 1, hours: int = 8, price: float | None = 0.7
 
 
 @dataclass
+class Looks:
+    """The preflight behind previews, answered by hand: what was asked, and what AWS says."""
+
+    asked: list[ClusterSpec] = field(default_factory=list)
+    price: float | None = 0.75
+    gpus_each: int = 1
+    wait: threading.Event | None = None
+
+    def look(self, spec: ClusterSpec, committed: Committed | None) -> Preflight:
+        self.asked.append(spec)
+        if self.wait is not None:
+            self.wait.wait(5)
+        if spec.gpus % self.gpus_each:
+            said = f"A machine has {self.gpus_each} GPUs: ask for {self.gpus_each}."
+            return Preflight((Check("GPU count", "no", said),))
+        found = dataclasses.replace(
+            envelope(spec.name, spec.gpus, spec.hours, self.price),
+            gpu=GpuExpectation("g4dn.12xlarge", "T4", self.gpus_each, 16384),
+        )
+        return Preflight((Check("quota G and VT", "ok", "4 vCPUs needed, 0 of 64 in use"),), found)
+
+
+@dataclass
 class Bot:
     """Everything of the bot that speaks to Slack, and the engine's part played by hand."""
 
@@ -115,6 +143,8 @@ class Bot:
     directory: SlackDirectory
     clients: Clients
     path: Path
+    homes: Homes
+    looks: Looks
 
     @property
     def workspace(self) -> Workspace:
@@ -128,6 +158,14 @@ class Bot:
     def clicks(self, user: str, action: str, card: Event, *, duplicate: bool = False) -> Delivery:
         assert card.channel and card.ts
         return self.slack.do(self.workspace.click(user, card.channel, card.ts, action, duplicate=duplicate))
+
+    def denies(self, user: str, card: Event, reason: str = "too dear") -> None:
+        """Deny opens a window for the reason; submitting it is the decision."""
+        since = self.now
+        self.clicks(user, "deny", card)
+        window = self.sees(lambda e: e.kind == "view" and e.user == user, since)
+        assert window.metadata is not None
+        self.slack.do(self.workspace.submit_view(user, window.metadata["view_id"], {"reason": reason}))
 
     # --- what Slack shows ---------------------------------------------------------------------------------
 

@@ -49,13 +49,13 @@ def test_an_empty_create_opens_the_form_without_reproach(bot: Bot) -> None:
     bot.types(REQUESTER, "create")
     form = opened_form(bot)
     assert [b["block_id"] for b in form.blocks if b["type"] == "input"] == ["name", "preset", "gpus", "hours", "reason"]
-    assert prefilled(form) == {} and "Please mend" not in all_text(form)
+    assert prefilled(form) == {"preset": "starter"} and "Please mend" not in all_text(form)
 
 
 def test_the_form_asks_for_the_same_thing_only_once(bot: Bot) -> None:
     bot.types(REQUESTER, "create train-a --gpus 1")
     form = opened_form(bot)
-    assert prefilled(form) == {"name": "train-a", "gpus": "1"}
+    assert prefilled(form) == {"name": "train-a", "gpus": "1", "preset": "starter"}
     values = {"preset": "starter", "hours": "8", "reason": "try it"}
     assert form.metadata is not None
     bot.slack.do(bot.workspace.submit_view(REQUESTER, form.metadata["view_id"], values, duplicate=True))
@@ -145,7 +145,7 @@ def test_words_that_are_not_understood_are_named(bot: Bot) -> None:
         ("cost", "Nothing has been spent this month"),
         ("cost nowhere", "Nothing has been spent on a cluster “nowhere”"),
         ("cost &", "not a cluster's name"),
-        ("help", "you are: lead, other member, teammate"),
+        ("help", "you are: lead, other member, teammate. You may: create, list"),
         ("", "/gpu-cluster create"),
     ],
 )

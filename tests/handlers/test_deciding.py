@@ -66,7 +66,7 @@ def test_a_price_that_is_not_known_is_said_to_be_unknown(bot: Bot) -> None:
 def test_a_lead_denies(bot: Bot) -> None:
     request = bot.asks()
     card = bot.card()
-    bot.clicks(LEAD, "deny", card)
+    bot.denies(LEAD, card)
     bot.told(LEAD, "You denied train-a")
     outcome = bot.sees(lambda e: e.kind == "message" and "was denied" in e.text)
     assert outcome.thread_ts == card.ts and "<@U0REQUESTER>" in outcome.text
@@ -174,8 +174,14 @@ def test_a_new_lead_is_looked_up_again_before_a_refusal(bot: Bot) -> None:
     group = bot.workspace.groups["S0LEADS"]
     bot.workspace.groups["S0LEADS"] = type(group)(group.id, group.handle, group.name, (*group.users, BYSTANDER))
     bot.clock.real_shift += 5  # well within the cache's minute
+    request = bot.only_request("train-a")
     bot.clicks(BYSTANDER, "approve", card)
-    bot.told(BYSTANDER, "You approved train-a")
+    bot.told(BYSTANDER, "You became a lead after this was asked")
+    assert bot.request(request.id).state == RequestState.AWAITING_APPROVAL
+    later = bot.asks("train-b")
+    bot.clicks(BYSTANDER, "approve", bot.card("train-b"))
+    bot.told(BYSTANDER, "You approved train-b")
+    assert bot.request(later.id).state == RequestState.APPROVED
 
 
 @pytest.mark.parametrize("settings", [{"approvals_channel": APPROVALS}], indirect=True)
@@ -195,7 +201,7 @@ def test_a_denied_delete_leaves_the_cluster_its_own_story(bot: Bot) -> None:
     bot.clicks(LEAD, "approve", bot.card())
     bot.told(LEAD, "You approved train-a")
     bot.types(REQUESTER, "delete train-a")
-    bot.clicks(LEAD, "deny", bot.sees(lambda e: e.kind == "message" and "to delete the cluster" in e.text))
+    bot.denies(LEAD, bot.sees(lambda e: e.kind == "message" and "to delete the cluster" in e.text))
     bot.sees(lambda e: e.kind == "message" and "was denied" in e.text)
     since = bot.now
     bot.types(REQUESTER, "status train-a")

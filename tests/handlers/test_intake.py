@@ -21,6 +21,7 @@ from handlers.calls import make_clients
 from handlers.inbox import Gesture, Inbound, inbound_from_json
 from handlers.intake import LEASE_S, Intake
 from handlers.views.listing import listing
+from handlers.windows import Windows
 from tests.handlers.conftest import no_world
 from tests.handlers.harness import CHANNEL, LEAD, LINE, REQUESTER, Bot
 from tests.handlers.older_slack import older_slack
@@ -61,6 +62,8 @@ def another_intake(bot: Bot) -> Intake:
         directory=bot.directory,
         answerer=Answerer(bot.clients.answering, bot.clock),
         clock=bot.clock,
+        windows=Windows(bot.clients.asking),
+        homes=bot.homes,
     )
     intake.start()
     return intake

@@ -11,7 +11,9 @@ import jsonschema
 import yaml
 
 import handlers
+from handlers.approvals import STATUS_SHORTCUT
 from handlers.commands import COMMAND
+from handlers.forms import SHORTCUT
 
 FOLDER = Path(handlers.__file__).parent
 MANIFEST: dict[str, Any] = yaml.safe_load((FOLDER.parent / "manifests" / "slack-app.yaml").read_text())
@@ -31,8 +33,16 @@ SCOPES_OF = {
     "usergroups.users.list": {"usergroups:read"},
     "users.info": {"users:read"},
     "views.open": set(),
+    "views.publish": set(),
+    "views.push": set(),
+    "views.update": set(),
 }
-SCOPES_OF_EVENT = {"app_mention": {"app_mentions:read"}}
+# docs.slack.dev: reference/events/app_home_opened, app_mention and message.im.
+SCOPES_OF_EVENT: dict[str, set[str]] = {
+    "app_home_opened": set(),
+    "app_mention": {"app_mentions:read"},
+    "message.im": {"im:history"},
+}
 
 # The parts of slackapi/manifest-schema: schemas/manifest.schema.2.0.0.json that this manifest uses.
 _BOOLEAN = {"type": "boolean"}
@@ -65,6 +75,17 @@ SCHEMA = _closed(
             home_tab_enabled=_BOOLEAN, messages_tab_enabled=_BOOLEAN, messages_tab_read_only_enabled=_BOOLEAN
         ),
         bot_user=_closed(("display_name",), display_name=_text(80), always_online=_BOOLEAN),
+        shortcuts={
+            "type": "array",
+            "maxItems": 10,
+            "items": _closed(
+                ("type", "name", "callback_id", "description"),
+                type={"enum": ["message", "global"]},
+                name=_text(24),
+                callback_id=_text(255),
+                description=_text(150),
+            ),
+        },
         slash_commands={
             "type": "array",
             "maxItems": 50,
@@ -120,6 +141,25 @@ def test_commands_and_events_have_listeners() -> None:
     assert [c["command"] for c in MANIFEST["features"]["slash_commands"]] == [COMMAND]
     listeners = "".join(path.read_text() for path in FOLDER.glob("*.py"))
     registered = set(re.findall(r'app\.event\("(\w+)"\)', listeners))
-    assert registered == set(MANIFEST["settings"]["event_subscriptions"]["bot_events"])
+    subscribed = MANIFEST["settings"]["event_subscriptions"]["bot_events"]
+    assert registered == {event.partition(".")[0] for event in subscribed}
     assert ("app.action" in listeners) == MANIFEST["settings"]["interactivity"]["is_enabled"]
-    assert not re.search(r"app\.(shortcut|message)\(", listeners) and "shortcuts" not in MANIFEST["features"]
+    assert not re.search(r"app\.message\(", listeners)
+
+
+def test_shortcuts_have_listeners() -> None:
+    listeners = "".join(path.read_text() for path in FOLDER.glob("*.py"))
+    shortcuts = {shortcut["callback_id"]: shortcut["type"] for shortcut in MANIFEST["features"]["shortcuts"]}
+    assert shortcuts == {STATUS_SHORTCUT: "message", SHORTCUT: "global"}
+    assert len(re.findall(r"app\.shortcut\(", listeners)) == len(shortcuts)
+
+
+def test_no_history_but_of_what_is_said_to_the_bot_alone() -> None:
+    scopes = MANIFEST["oauth_config"]["scopes"]["bot"]
+    assert [scope for scope in scopes if scope.endswith(":history")] == ["im:history"]
+
+
+def test_every_scope_and_event_is_explained() -> None:
+    told = (FOLDER.parent / "docs" / "slack.md").read_text()
+    scopes, events = MANIFEST["oauth_config"]["scopes"]["bot"], SCOPES_OF_EVENT
+    assert [word for word in (*scopes, *events, *SCOPES_OF) if f"`{word}`" not in told] == []

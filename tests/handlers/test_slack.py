@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +15,17 @@ import pytest
 from bot.core.desk import Desk
 from bot.core.ports import Permanent, Temporary
 from bot.sandbox.slack import ThreadedSlack, Workspace
+from bot.sandbox.slack.delivery import sign
 from bot.store import SqliteStore
 from handlers.calls import make_clients
 from handlers.directory import SlackDirectory
 from handlers.inbox import Inbox
 from handlers.redact import Redaction, install_redaction, redact
 from handlers.slack import build_app, close_app, connect_socket, identify, serve_http
+from handlers.windows import Windows
 from tests.handlers.harness import LEAD, REQUESTER, Bot, MovableClock, catalogue
+
+SECRET = "sandbox-secret"
 
 
 def test_the_token_says_where_it_belongs(slack: ThreadedSlack) -> None:
@@ -41,7 +47,8 @@ def test_no_answer_is_temporary() -> None:
 
 
 def test_a_wrong_app_token_is_named(bot: Bot) -> None:
-    app = build_app(clients=bot.clients, installation=identify(bot.clients.asking), inbox=bot.inbox, desk=bot.desk)
+    windows, installation = Windows(bot.clients.asking), identify(bot.clients.asking)
+    app = build_app(clients=bot.clients, installation=installation, inbox=bot.inbox, desk=bot.desk, windows=windows)
     with pytest.raises(Permanent, match="SLACK_APP_TOKEN"):
         connect_socket(app, bot.workspace.bot_token)
     close_app(app)
@@ -70,7 +77,7 @@ def test_what_nobody_listens_for_is_acknowledged(bot: Bot) -> None:
 @pytest.fixture
 def http_bot(tmp_path: Path, clock: MovableClock) -> Iterator[tuple[ThreadedSlack, int]]:
     """A bot behind signed HTTP requests; returns Slack and the bot's port."""
-    secret = "sandbox-secret"
+    secret = SECRET
     with ThreadedSlack(Workspace()) as api:
         clients = make_clients(api.workspace.bot_token, api.api_url)
         store = SqliteStore(tmp_path / "http.db")
@@ -78,7 +85,12 @@ def http_bot(tmp_path: Path, clock: MovableClock) -> Iterator[tuple[ThreadedSlac
         directory = SlackDirectory(clients.asking, installation.team_id, clock)
         desk = Desk(store=store, clock=clock, catalogue=catalogue(), directory=directory)
         app = build_app(
-            clients=clients, installation=installation, inbox=Inbox(store, clock), desk=desk, signing_secret=secret
+            clients=clients,
+            installation=installation,
+            inbox=Inbox(store, clock),
+            desk=desk,
+            windows=Windows(clients.asking),
+            signing_secret=secret,
         )
         server = serve_http(app, 0)
         url = f"http://127.0.0.1:{server.port}/slack/events"
@@ -105,6 +117,24 @@ def test_an_unsigned_request_is_refused(http_bot: tuple[ThreadedSlack, int]) -> 
     request = urllib.request.Request(f"http://127.0.0.1:{port}/slack/events", data=b"command=/gpu-cluster&text=list")
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(request)
+
+
+@pytest.mark.parametrize(("age", "status"), [(-299, 200), (299, 200), (302, 401), (-302, 401)])
+def test_a_signature_counts_for_five_minutes_either_way(
+    http_bot: tuple[ThreadedSlack, int], age: int, status: int
+) -> None:
+    _, port = http_bot
+    stamp = str(int(time.time()) - age)
+    body = json.dumps({"type": "url_verification", "token": "x", "challenge": "c"}).encode()
+    headers = {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": sign(SECRET, stamp, body)}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/slack/events", data=body, headers={**headers, "Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:
+            assert answer.status == status
+    except urllib.error.HTTPError as refused:
+        assert refused.code == status
 
 
 # --- the log --------------------------------------------------------------------------------------------------

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.core.desk import Conflict, Costs
+from bot.core.desk import Conflict, Costs, Own
 from bot.core.ledger import Account, Committed
 from bot.core.policy import Denied, Verb
 from bot.core.ports import Temporary
+from bot.core.preview import Preview
 from bot.core.records import ClusterState, RequestState
-from bot.core.spec import Draft, Invalid, Policy, Preset, Problem
+from bot.core.spec import Draft, Invalid, Policy, Preflight, Preset, Problem, Team
 from bot.core.story import Story
 from bot.sandbox.slack.blocks import check_blocks, check_metadata, check_view
 from handlers.grammar import draft_of, split
@@ -24,17 +25,21 @@ from handlers.views import answers
 from handlers.views.costs import costs
 from handlers.views.form import create_form, field_errors
 from handlers.views.help import Rights, help_page
+from handlers.views.home import home
 from handlers.views.line import StoryLine, story_line
 from handlers.views.listing import listing
+from handlers.views.modals import deny_form, details, loading
 from handlers.views.outcome import metadata, outcome
 from handlers.views.page import Page
+from handlers.views.preview import preview
+from handlers.views.reminder import reminder
 from handlers.views.render import Rendered, render
 from handlers.views.request import request
 from handlers.views.results import results
 from handlers.views.retype import create_line
 from handlers.views.status import status
 from handlers.views.words import clean
-from tests.handlers.stories import AT, TEXT, USER, largest, plain_story, stories
+from tests.handlers.stories import AT, CHECKS, ENVELOPES, SPECS, TEXT, USER, largest, plain_story, stories
 
 # Every token that may stand in mrkdwn: ours. Ids as the pages were given them.
 _OURS = re.compile(
@@ -90,7 +95,9 @@ def test_a_request(story: Story, buttons: bool, approvers: tuple[str, ...]) -> N
     for blocks in (rendered.blocks, rendered.plain_blocks):
         wanted = buttons and story.state == "awaiting_approval"
         actions = [e["action_id"] for b in blocks if b["type"] == "actions" for e in b["elements"]]
-        assert actions == (["approve", "deny"] if wanted else [])
+        assert actions == (["approve", "deny", "details"] if wanted else [])
+    must_be_fit(render(request(story, buttons=buttons, moves=True, approvers=approvers, silent=True)))
+    assert check_view(details(story)) == []
 
 
 @slowly
@@ -116,6 +123,44 @@ def test_everything_at_its_largest(text: str, state: str) -> None:
         listing([story] * 200),
     ):
         fit(page)
+    assert check_view(details(story)) == []
+    own = Own(Team("default"), Committed(1.0, 2.0, None, True), (story,), (dataclasses.replace(story, request_id="o"),))
+    assert check_view(home(own)) == []
+
+
+PREVIEWS = st.builds(
+    Preview,
+    SPECS,
+    st.builds(Preflight, CHECKS.map(tuple), st.none() | ENVELOPES),
+    st.none()
+    | st.builds(Committed, st.floats(0, 1e7), st.floats(0, 1e7), st.none() | st.floats(1, 1e7), st.booleans()),
+    st.integers(0, 2),
+    st.booleans(),
+    st.lists(USER, max_size=12).map(tuple),
+    TEXT,
+)
+
+
+@slowly
+@given(PREVIEWS, TEXT)
+def test_a_preview_alone_and_in_the_form(shown: Preview, text: str) -> None:
+    policy = Policy(no_approval_below=5.0, two_approvals_above=500.0)
+    fit(preview(shown, policy))
+    presets = {"starter": Preset("starter", text, ())}
+    assert check_view(create_form(Draft(text, "starter"), (), presets, policy, "{}", shown=shown)) == []
+
+
+@slowly
+@given(st.lists(stories(), max_size=4), st.sampled_from([1, 5]), TEXT)
+def test_the_home_tab_and_the_windows(some: list[Story], times: int, text: str) -> None:
+    held = Committed(1.0, 2.0, 3.0, False)
+    alike = [dataclasses.replace(s, request_id=f"r-{n}") for n, s in enumerate(some * times)]
+    other = [dataclasses.replace(s, request_id=f"o-{n}") for n, s in enumerate(some * times)]
+    assert check_view(home(Own(Team(text), held, tuple(alike), tuple(other)))) == []
+    assert check_view(loading()) == check_view(deny_form(text, "{}")) == []
+    for story in some:
+        fit(reminder(story, '{"stage": "half"}', ()))
+        fit(reminder(story, '{"stage": "leads"}', ("S0LEADS", "U0LEAD")))
 
 
 @slowly
@@ -186,6 +231,7 @@ def test_the_form(draft: Draft, description: str) -> None:
     presets = {"starter": Preset("starter", description, ()), "other" * 40: Preset("o", "", ())}
     view = create_form(draft, draft.problems, presets, Policy(), "{}")
     assert check_view(view) == []
+    assert check_view(create_form(draft, draft.problems, presets, Policy(), "{}", note=description)) == []
     assert all(0 < len(text) <= 2_000 or not text for text in field_errors(draft.problems).values())
 
 
@@ -204,7 +250,7 @@ def test_the_answers(text: str, more: str, draft: Draft, people: tuple[str, ...]
         answers.form_late(draft),
         answers.got_it(text),
         answers.incident("i-01234567"),
-        help_page(Rights((text, more), text, people), {text: Preset("x", more, ())}),
+        help_page(Rights((text, more), (text,), text, people, people), {text: Preset("x", more, ())}),
     ):
         fit(page)
 

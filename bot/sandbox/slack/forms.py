@@ -41,10 +41,26 @@ def view_values(blocks: list[dict[str, Any]], typed: Mapping[str, str]) -> Value
     return values
 
 
-def opening_values(blocks: list[dict[str, Any]]) -> Values:
-    """The state of every input as the view opened."""
+def current_values(blocks: list[dict[str, Any]], typed: Mapping[str, str]) -> Values:
+    """The state of every input as it stands: ``typed`` by block id, the rest as the view opened. May be incomplete;
+    Refused for what a client would not let stand in a field."""
     inputs = [block for block in blocks if block["type"] == "input"]
-    return {b["block_id"]: {b["element"]["action_id"]: element_state(b["element"], None)} for b in inputs}
+    return {
+        b["block_id"]: {b["element"]["action_id"]: element_state(b["element"], typed.get(b["block_id"]))}
+        for b in inputs
+    }
+
+
+def kept(typed: Mapping[str, str], before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, str]:
+    """What stays typed when a view is updated: Slack keeps what stands in an input whose block_id and action_id stay,
+    whatever initial value the new view gives it."""
+    same = _identities(before) & _identities(after)
+    return {block: text for block, text in typed.items() if any(block == identity[0] for identity in same)}
+
+
+def _identities(blocks: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    inputs = [block for block in blocks if block["type"] == "input"]
+    return {(b["block_id"], b["element"]["action_id"], b["element"]["type"]) for b in inputs}
 
 
 def element_state(element: Mapping[str, Any], typed: str | None) -> dict[str, Any]:

@@ -203,7 +203,10 @@ async def _click(workspace: Workspace, user: str, body: dict[str, Any]) -> Deliv
 
 async def _click_view(workspace: Workspace, user: str, body: dict[str, Any]) -> Delivery:
     view, action = _field(body, "view_id"), _field(body, "action_id")
-    return await workspace.click_view(user, view, action, body.get("value"))
+    values = {str(block): str(value) for block, value in body.get("values", {}).items()}
+    return await workspace.click_view(
+        user, view, action, body.get("value"), block_id=body.get("block_id"), values=values
+    )
 
 
 async def _submit(workspace: Workspace, user: str, body: dict[str, Any]) -> Delivery:

@@ -9,6 +9,7 @@ from typing import Any
 from bot.sandbox.slack import directory
 from bot.sandbox.slack.blocks import check_view, with_ids
 from bot.sandbox.slack.errors import SlackError
+from bot.sandbox.slack.forms import kept
 
 STACK = 3
 """Most modals on top of each other."""
@@ -16,7 +17,8 @@ STACK = 3
 
 @dataclass
 class View:
-    """One modal or Home tab of one user. ``errors`` are those shown at its inputs, by block id."""
+    """One modal or Home tab of one user. ``errors`` are those shown at its inputs, ``typed`` what stands in them, both
+    by block id."""
 
     id: str
     user: str
@@ -26,6 +28,7 @@ class View:
     previous_id: str | None = None
     errors: dict[str, str] = field(default_factory=dict)
     channel: str | None = None
+    typed: dict[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -94,7 +97,9 @@ class Views:
         """Swap what ``view`` shows; ``expected_hash`` refuses a racing edit (``hash_conflict``)."""
         if expected_hash is not None and expected_hash != view.hash:
             raise SlackError("hash_conflict")
-        view.body, view.hash, view.errors = _accept(body, view.body["type"]), _hash(), {}
+        accepted = _accept(body, view.body["type"])
+        view.typed = kept(view.typed, view.body["blocks"], accepted["blocks"])
+        view.body, view.hash, view.errors = accepted, _hash(), {}
 
     def find(self, view_id: str | None = None, external_id: str | None = None) -> View:
         """An open view by either id; ``not_found`` when it is closed or never was."""

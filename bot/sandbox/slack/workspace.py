@@ -12,7 +12,7 @@ from bot.sandbox.slack.delivery import ACK_SECONDS, Courier, Delivery, HttpCouri
 from bot.sandbox.slack.dispatch import RETRY_SECONDS, Dispatcher, Origin
 from bot.sandbox.slack.errors import Refused, SlackError
 from bot.sandbox.slack.events import Event, Subscription
-from bot.sandbox.slack.forms import opening_values, view_values
+from bot.sandbox.slack.forms import current_values, view_values
 from bot.sandbox.slack.limits import LIMITS, Limit
 from bot.sandbox.slack.messages import Message
 from bot.sandbox.slack.pressing import action_for, label
@@ -139,16 +139,37 @@ class Workspace(State):
         )
         return await self._dispatch.once("interactive", payload, origin, CLICK_FAILED, duplicate=duplicate)
 
-    async def click_view(self, user: str, view_id: str, action_id: str, value: str | None = None) -> Delivery:
-        """Press or pick something in a modal or Home tab."""
+    async def click_view(
+        self,
+        user: str,
+        view_id: str,
+        action_id: str,
+        value: str | None = None,
+        *,
+        block_id: str | None = None,
+        values: Mapping[str, str] | None = None,
+        duplicate: bool = False,
+    ) -> Delivery:
+        """Press, pick or type something in a modal or Home tab; ``values`` stand in its other inputs, by block id.
+
+        Refused for an input that tells the app nothing before it is submitted (no ``dispatch_action``).
+        """
         view = self._own_view(user, view_id)
         blocks = view.body["blocks"]
-        action = action_for(user, blocks, action_id, value, None, self.next_ts())
+        action = action_for(user, blocks, action_id, value, block_id, self.next_ts())
+        typed = {**view.typed, **(values or {})}
+        block = next(block for block in blocks if block["block_id"] == action["block_id"])
+        if block["type"] == "input":
+            if not block.get("dispatch_action", False):
+                raise Refused(f"the input {block['block_id']} tells the app nothing before it is submitted")
+            typed[block["block_id"]] = value or ""
+        state = current_values(blocks, typed)
+        view.typed = typed
         origin = Origin(user, view.channel)
         self._record_click(origin, action, None)
         trigger = self.issue_trigger(user, view.channel)
-        payload = payloads.view_action(self.users[user], view, action, opening_values(blocks), trigger)
-        return await self._dispatch.once("interactive", payload, origin, CLICK_FAILED)
+        payload = payloads.view_action(self.users[user], view, action, state, trigger)
+        return await self._dispatch.once("interactive", payload, origin, CLICK_FAILED, duplicate=duplicate)
 
     async def say(self, user: str, channel: str, text: str, *, thread_ts: str | None = None) -> Message:
         """Post an ordinary message. The app hears of it only where it is mentioned, or in its direct messages."""
@@ -211,7 +232,8 @@ class Workspace(State):
     ) -> Delivery:
         """Fill in the inputs of a modal by block id and submit it; the app's answer changes what is open."""
         view = self._own_view(user, view_id)
-        state = view_values(view.body["blocks"], values)
+        view.typed = {**view.typed, **values}
+        state = view_values(view.body["blocks"], view.typed)
         view.errors = {}
         self.record_view(view, "submitted")
         payload = payloads.view_submission(self.users[user], view, state, self.issue_trigger(user, view.channel))

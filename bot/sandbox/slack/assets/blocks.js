@@ -152,6 +152,17 @@ export function control(e, ctx, changed = () => {}) {
   return Object.assign(el("input", { ...shared, ...bounds, type: kinds[e.type] ?? "text" }), { value });
 }
 
+/** Tell the app what is typed: at each pause, or when Enter is pressed, as the element asks. */
+function whenTyped(field, b, tell) {
+  const when = b.element.dispatch_action_config?.trigger_actions_on ?? ["on_enter_pressed"];
+  const say = () => tell({ action_id: b.element.action_id, block_id: b.block_id, value: field.value });
+  let pause;
+  if (when.includes("on_character_entered")) field.addEventListener("input", () => { clearTimeout(pause); pause = setTimeout(say, 250); });
+  if (when.includes("on_enter_pressed")) field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") { event.preventDefault(); say(); }
+  });
+}
+
 function choices(e, ctx, changed) {
   const type = e.type === "radio_buttons" ? "radio" : "checkbox";
   const chosen = new Set([e.initial_option, ...(e.initial_options ?? [])].filter(Boolean).map((o) => o.value));
@@ -165,7 +176,9 @@ function choices(e, ctx, changed) {
 }
 
 function input(b, ctx) {
-  const field = control(b.element, ctx);
+  const tell = b.dispatch_action && ctx.press;
+  const field = control(b.element, ctx, (value) => tell && tell({ action_id: b.element.action_id, block_id: b.block_id, value }));
+  if (tell && field.matches("input, textarea")) whenTyped(field, b, tell);
   ctx.fields?.set(b.block_id, () => (field.read ? field.read() : field.value));
   return el("div", { class: "field", "data-block": b.block_id },
     el("label", { for: field.id || null }, text(b.label, ctx), b.optional && el("small", {}, " (optional)")),

@@ -81,6 +81,9 @@ const names = () => ({
 const shown = () => page.state.messages[page.channel] ?? [];
 
 function draw() {
+  if (page.channel === HOME) return drawHome();
+  $("house").classList.remove("home");
+  $("composer").hidden = false;
   const current = page.state.channels.find((c) => c.id === page.channel) ?? page.state.channels[0];
   page.channel = current.id;
   drawRoles();
@@ -94,6 +97,36 @@ function draw() {
   drawThread();
   drawModal();
   placeholder($("composer"), `Message ${current.im ? "gpu-cluster" : "#" + current.name} as ${page.state.users[page.me]}`);
+}
+
+/** The app's Home tab: a view of one's own, published by the bot. */
+const HOME = "home";
+
+function drawHome() {
+  drawRoles();
+  drawSide();
+  $("title").replaceChildren("gpu-cluster", el("small", {}, "Home tab, yours alone"));
+  $("composer").hidden = true;
+  $("thread").hidden = true;
+  $("house").classList.remove("threaded");
+  const home = page.state.home;
+  const key = home ? `${home.id} ${home.hash}` : "none";
+  if ($("messages").firstChild?.dataset?.key !== key) {
+    const ctx = home && { names: names(), me: page.me, press: (action, confirm) => press({ do: "click_view", view_id: home.id, ...action }, confirm) };
+    const node = el("section", { class: "hometab", "aria-label": "Home" }, home ? blocks(home.body.blocks, ctx) : el("p", { class: "faint" }, "The app has not published a Home tab yet."));
+    node.dataset.key = key;
+    $("messages").replaceChildren(node);
+  }
+  drawModal();
+}
+
+function openHome() {
+  page.channel = HOME;
+  page.thread = null;
+  sessionStorage.setItem("channel", HOME);
+  $("messages").replaceChildren();
+  draw();
+  act({ do: "home" });
 }
 
 const about = (channel) =>
@@ -112,6 +145,7 @@ function become(role) {
   for (const id of ["messages", "replies"]) $(id).replaceChildren();
   $("modal").replaceChildren();
   $("modal").dataset.key = "";
+  if (page.channel === HOME) act({ do: "home" });
   return refresh();
 }
 
@@ -124,7 +158,8 @@ function drawSide() {
     return el("li", { class: classes }, el("button", { type: "button", onclick: () => go(c.id) }, c.im ? "● gpu-cluster" : `# ${c.name}`));
   };
   $("channels").replaceChildren(...page.state.channels.filter((c) => !c.im).map(row));
-  $("ims").replaceChildren(...page.state.channels.filter((c) => c.im).map(row));
+  const home = el("li", { class: page.channel === HOME ? "here" : "" }, el("button", { type: "button", onclick: openHome }, "⌂ gpu-cluster Home"));
+  $("ims").replaceChildren(home, ...page.state.channels.filter((c) => c.im).map(row));
   $("walk").replaceChildren(...WALK.map((step, index) =>
     el("li", { class: index < page.step ? "done" : index === page.step ? "next" : "" },
       el("button", { type: "button", title: step.hint, onclick: () => follow(index) }, step.label))));
@@ -180,10 +215,18 @@ function messageNode(message, replies, joined, key, withThreads, before) {
       body,
       message.files.map(fileNode),
       message.edited && !message.blocks.length && el("small", { class: "faint" }, "(edited)"),
-      withThreads && !message.ephemeral && threadLine(message, replies)));
+      withThreads && !message.ephemeral && threadLine(message, replies)),
+    !message.ephemeral && shortcutMenu(message));
   Object.assign(node.dataset, { key, ts: message.ts });
   return node;
 }
+
+/** The message shortcuts of the app, as under “More actions” in Slack. */
+const shortcutMenu = (message) =>
+  el("button", {
+    type: "button", class: "more", title: "Message shortcut: GPU cluster status", "aria-label": "GPU cluster status",
+    onclick: () => act({ do: "shortcut", callback_id: "gpu_cluster_status", channel: page.channel, ts: message.ts }),
+  }, "⋯ status");
 
 const timeOf = (message) =>
   el("time", { title: new Date(message.ts * 1000).toLocaleString() },
@@ -296,9 +339,17 @@ function drawModal() {
   const view = page.state.views.at(-1);
   const key = view ? `${view.id} ${view.hash}` : "";
   if ($("modal").dataset.key !== key) {
+    const same = view && ($("modal").dataset.key ?? "").split(" ")[0] === view.id;
+    const typed = same ? fieldValues() : {};
+    const focused = same ? document.activeElement?.id : null;
+    const scrolled = same ? $("modal").querySelector(".dialog-body")?.scrollTop : 0;
     $("modal").dataset.key = key;
     $("modal").replaceChildren(...(view ? [modal(view)] : []));
-    $("modal").querySelector("input, textarea, select")?.focus();
+    for (const [block, value] of Object.entries(typed)) restore(block, value);
+    const body = $("modal").querySelector(".dialog-body");
+    if (body && scrolled) body.scrollTop = scrolled;
+    const field = (focused && document.getElementById(focused)) || (!same && $("modal").querySelector("input, textarea, select"));
+    field?.focus?.();
   }
   for (const field of $("modal").querySelectorAll(".field")) {
     field.querySelector(".wrong").textContent = view.errors[field.dataset.block] ?? "";
@@ -307,18 +358,33 @@ function drawModal() {
   if (general) general.textContent = view.errors[""] ?? "";
 }
 
+/** What stands in the inputs of the modal: an update of the view does not take it away. */
+const fieldValues = () =>
+  Object.fromEntries([...$("modal").querySelectorAll(".field")].map((field) => {
+    const control = field.querySelector("input, textarea, select");
+    return [field.dataset.block, field.querySelector(".choices") ? null : control?.value ?? null];
+  }).filter(([, value]) => value !== null));
+
+function restore(block, value) {
+  const control = $("modal").querySelector(`.field[data-block="${CSS.escape(block)}"]`)?.querySelector("input, textarea, select");
+  if (control && !control.closest(".choices")) control.value = value;
+}
+
 function modal(view) {
   const fields = new Map();
-  const ctx = { names: names(), me: page.me, fields, press: (action, confirm) => press({ do: "click_view", view_id: view.id, ...action }, confirm) };
+  const values = () => Object.fromEntries([...fields].map(([block, read]) => [block, read()]));
+  const ctx = {
+    names: names(), me: page.me, fields,
+    press: (action, confirm) => press({ do: "click_view", view_id: view.id, values: values(), ...action }, confirm),
+  };
   const cancel = () => act({ do: "close", view_id: view.id });
   const submit = view.body.submit && el("button", { type: "submit", class: "button primary" }, view.body.submit.text);
   const node = overlay(view.body.title.text, [blocks(view.body.blocks, ctx), el("p", { class: "wrong general", role: "alert" })].flat(),
     [el("button", { type: "button", class: "button", onclick: cancel }, view.body.close?.text ?? "Close"), submit].filter(Boolean), cancel);
   node.querySelector("form").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const values = Object.fromEntries([...fields].map(([block, read]) => [block, read()]));
     submit.classList.add("busy");
-    const outcome = await act({ do: "submit", view_id: view.id, values });
+    const outcome = await act({ do: "submit", view_id: view.id, values: values() });
     submit.classList.remove("busy");
     if (outcome.refused) node.querySelector(".general").textContent = outcome.error;
   });

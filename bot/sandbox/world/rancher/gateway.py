@@ -103,7 +103,7 @@ class Gateway:
             Steve(cluster.downstream, base, cluster.catalog.extra, sql_cache=self._release.sql_cache), call
         )
 
-    def _by_account(self, call: Call, token: str) -> Reply | Watch:
+    def _by_account(self, call: Call, token: str) -> Reply | Watch | Exec:
         """A token that is not Rancher's: good for the raw API of the one cluster that has issued it, where JWT
         Authentication is switched on, and for nothing else (rancher/rancher: pkg/auth/requests/service_account.go)."""
         refused = Reply(401, norman_error(401, "Unauthorized", "must authenticate"))
