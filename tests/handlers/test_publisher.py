@@ -57,7 +57,7 @@ def finishes(bot: Bot, request_id: str, found: Report) -> None:
         for row in tx.steps(request_id):
             if row.kind == "verify@1":
                 tx.change(row, facts=json.dumps({"report": report_to_json(found)}))
-            if row.kind == "access@1":
+            if row.kind.startswith("access@"):
                 tx.change(row, facts=json.dumps({**access, "storage_class": ""}))
         request = tx.request(request_id)
         assert request is not None
