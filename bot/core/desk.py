@@ -553,7 +553,7 @@ class Desk:
 
     def _leads_now(self, team: Team) -> str:
         """Who may approve what is posted now, as JSON. Raises `Temporary` when Slack cannot say: nothing is posted."""
-        group = self._directory.group(team.lead_group) if team.lead_group else frozenset[str]()
+        group = self._directory.group(team.lead_group, fresh=True) if team.lead_group else frozenset[str]()
         return json.dumps(sorted({*team.leads, *group}))
 
     def _must_have_been_lead(self, user: str, request_id: str) -> None:
