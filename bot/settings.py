@@ -138,6 +138,7 @@ class PolicySection(_Strict):
     approval_hours: Annotated[int, Field(ge=1, le=24 * 14)] = 24
     no_approval_below: Annotated[float, Field(ge=0)] = 0.0
     two_approvals_above: Annotated[float, Field(ge=0)] | None = None
+    verify_every_hours: Annotated[int, Field(ge=0, le=24 * 30)] = 24
 
 
 class VerifySection(_Strict):

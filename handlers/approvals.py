@@ -1,4 +1,4 @@
-"""Approve and Deny: ack and write a row. Who may decide is looked up later, off the listener pool."""
+"""Clicks on buttons: ack and write a row. Who may decide is looked up later, off the listener pool."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from handlers.inbox import Gesture, Inbound, Inbox
 
 
 class Approvals:
-    """The listeners of the two buttons."""
+    """The listeners of the buttons: those of a card, and those below what has befallen a cluster."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
 
     def register(self, app: App) -> None:
-        app.action("approve")(self.clicked)
-        app.action("deny")(self.clicked)
+        for action in ("approve", "deny", "accept", "replace", "ignore", "delete"):
+            app.action(action)(self.clicked)
 
     def clicked(self, ack: Ack, body: dict[str, Any], action: dict[str, Any]) -> None:
         """One click. Delivered twice it has one key; two clicks have two."""

@@ -9,7 +9,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from bot.core.changes import Change, Extend
+from bot.core.changes import Change, Extend, Replace, Verify
 from bot.core.impossible import why_not
 from bot.core.spec import Draft, Invalid, Problem
 
@@ -58,14 +58,26 @@ def change_of(verb: str, words: tuple[str, ...], *, in_thread: bool) -> tuple[st
     """The cluster's name ('' for the thread's own) and the change. Raises `Invalid`.
 
     extend NAME 4h      in a thread: extend 4h
+    verify NAME [--level quick|standard|burn]
+    replace NAME [NODE]
     """
+    if verb == "verify":
+        return _verify(words, in_thread=in_thread)
+    if verb == "replace":
+        if len(words) > 2 or not (words or in_thread):
+            raise Invalid(Problem("", f"Type it like this: {USAGE[verb]}"))
+        return (words[0] if words else ""), Replace(words[1] if len(words) > 1 else "")
     name, rest = _name_first(words, 1, in_thread=in_thread)
     if len(rest) != 1:
         raise Invalid(Problem("", f"Type it like this: {USAGE[verb]}"))
     return name, Extend(_hours(rest[0]))
 
 
-USAGE = {"extend": "/gpu-cluster extend NAME 4h"}
+USAGE = {
+    "extend": "/gpu-cluster extend NAME 4h",
+    "verify": "/gpu-cluster verify NAME --level quick",
+    "replace": "/gpu-cluster replace NAME [NODE]",
+}
 """How each change is typed."""
 
 CHANGES = frozenset(USAGE)
@@ -76,6 +88,22 @@ def _name_first(words: tuple[str, ...], values: int, *, in_thread: bool) -> tupl
     if in_thread and len(words) <= values:
         return "", words
     return (words[0], words[1:]) if words else ("", ())
+
+
+def _verify(words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
+    """The level as --level L or --level=L, before or behind the name."""
+    rest, level = [word.replace("--level=", "--level ", 1) for word in words], ""
+    queue = " ".join(rest).split()
+    names: list[str] = []
+    while queue:
+        word = queue.pop(0)
+        if word == "--level" and queue:
+            level = queue.pop(0)
+        else:
+            names.append(word)
+    if len(names) > 1 or not (names or in_thread) or any(name.startswith("-") for name in names):
+        raise Invalid(Problem("", f"Type it like this: {USAGE['verify']}"))
+    return (names[0] if names else ""), Verify(level.lower())
 
 
 def _hours(text: str) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from bot.core.changes import Replace
 from bot.core.desk import Ask, Conflict, Desk
 from bot.core.looking import new_incident
 from bot.core.policy import Denied
@@ -168,6 +169,10 @@ class Intake:
             Gesture.COST: self._cost,
             Gesture.HELP: lambda ask, _: Reply(self._help(ask)),
             Gesture.EXTEND: self._change,
+            Gesture.VERIFY: self._change,
+            Gesture.REPLACE: self._replace,
+            Gesture.ACCEPT: self._accept,
+            Gesture.IGNORE: self._ignore,
             Gesture.APPROVE: self._decide,
             Gesture.DENY: self._decide,
             Gesture.LATER: lambda _, inbound: Reply(answers.later(inbound.name)),
@@ -186,6 +191,8 @@ class Intake:
     def _delete(self, ask: Ask, inbound: Inbound) -> Reply:
         if not self._directory.is_in(ask.channel):
             return Reply(answers.not_invited(ask.channel))
+        if "." in inbound.name:  # a button: no cluster's name has a dot
+            return Reply(answers.got_it(self._desk.care.clean_up(ask, inbound.name).cluster, delete=True))
         name = inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
         return Reply(answers.got_it(self._desk.ask_delete(ask, name).cluster, delete=True))
 
@@ -195,6 +202,21 @@ class Intake:
         name, change = change_of(inbound.gesture, inbound.words, in_thread=bool(inbound.thread_ts))
         name = name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
         return Reply(answers.change_taken(self._desk.ask_change(ask, name, change)))
+
+    def _replace(self, ask: Ask, inbound: Inbound) -> Reply:
+        """Typed with a name and perhaps a node, or clicked below a trouble or a degraded outcome."""
+        if "." in inbound.name:
+            return Reply(answers.change_taken(self._desk.care.replace_clicked(ask, inbound.name)))
+        name, change = change_of(inbound.gesture, inbound.words, in_thread=bool(inbound.thread_ts))
+        name = name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
+        wish = change.node if isinstance(change, Replace) else ""
+        return Reply(answers.change_taken(self._desk.care.replace(ask, name, wish)))
+
+    def _accept(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(answers.accepted(self._desk.care.accept(ask, inbound.name)))
+
+    def _ignore(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(answers.ignored(self._desk.care.ignore(ask, inbound.name)))
 
     def _status(self, ask: Ask, inbound: Inbound) -> Reply:
         if not inbound.name:

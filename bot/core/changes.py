@@ -16,9 +16,25 @@ class Extend:
     hours: int
 
 
-Change = Extend
+@dataclass(frozen=True)
+class Verify:
+    """Measure idle GPUs again. `level` '' for the configured one; `why`: asked, scheduled, new (nodes not measured)."""
 
-_TYPES: dict[Kind, type[Change]] = {Kind.EXTEND: Extend}
+    level: str = ""
+    why: str = "asked"
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Another machine in the place of this node, which is `uid`; both '' where one of the order never joined."""
+
+    node: str = ""
+    uid: str = ""
+
+
+Change = Extend | Verify | Replace
+
+_TYPES: dict[Kind, type[Change]] = {Kind.EXTEND: Extend, Kind.VERIFY: Verify, Kind.REPLACE: Replace}
 
 
 def kind_of(change: Change) -> Kind:

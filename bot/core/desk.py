@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.core import ledger, lifecycle, plan, spending, story
+from bot.core.care import Ask as Ask
+from bot.core.care import Care
 from bot.core.changes import Change, change_to_json, kind_of
 from bot.core.conflict import Conflict as Conflict
 from bot.core.kinds import rules_of
@@ -17,15 +19,6 @@ from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, Request
 from bot.core.spec import Catalogue, Draft, Invalid, Problem, Team, check_draft, name_problem, to_json
 from bot.core.spending import OverBudget
 from bot.core.story import Story
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Who asks, and where. `key` identifies the gesture: the same one delivered twice is one request."""
-
-    user: str
-    channel: str
-    key: str
 
 
 @dataclass(frozen=True)
@@ -66,6 +59,7 @@ class Desk:
         self._directory = directory
         self._approvals_channel = approvals_channel
         self._wake = wake
+        self.care = Care(store, clock, directory, self)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -167,7 +161,7 @@ class Desk:
             cluster = tx.living_cluster(name)
         if cluster is None:
             raise Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
-        require(verb, self._directory.person(ask.user), self._team(cluster.team), cluster, self._directory)
+        require(verb, self._directory.person(ask.user), self.team(cluster.team), cluster, self._directory)
         return cluster
 
     # --- deciding -----------------------------------------------------------------------------------------
@@ -183,7 +177,7 @@ class Desk:
             request = tx.request(request_id)
         if request is None:
             raise Conflict("This request is not known here any more.", "/gpu-cluster list")
-        team = self._team(request.team)
+        team = self.team(request.team)
         person = self._directory.person(user)
         require(verb, person, team, None, self._directory)
         if approve and user == request.requester:
@@ -330,7 +324,7 @@ class Desk:
         """At least one where a person is asked: what needs nobody has not come this far."""
         return max(spending.approvals_needed(tx, request, self._catalogue, self._clock.now()), 1)
 
-    def _team(self, name: str) -> Team:
+    def team(self, name: str) -> Team:
         try:
             return self._catalogue.teams[name]
         except KeyError:

@@ -12,6 +12,8 @@ from bot.core.steps.base import Fail, Look, Outcome, Step, Wait
 log = logging.getLogger(__name__)
 
 _REFUSED_LOOK_S = 20.0
+_PATIENCE_S = {"verify@2": 1800.0, "gate@2": 1800.0}
+"""World seconds for which such a step waits for a cluster that does not answer: it holds up every other change."""
 _LOST_AFTER = 4
 """Looks in a row without an answer after which Rancher is asked whether the cluster is still there."""
 
@@ -30,7 +32,11 @@ def ensured(step: Step, look: Look) -> Outcome:
         if look.observed_s > plan.clocks(look.row.kind).give_up_s:
             return Fail(refused.reason, refused.remedy)
         return Wait(f"{refused.reason} {refused.remedy}".strip(), _REFUSED_LOOK_S)
-    except Temporary:
+    except Temporary as error:
+        patience = _PATIENCE_S.get(look.row.kind, float("inf"))
+        if look.clock.now() - (look.row.started_at or look.clock.now()) > patience:
+            remedy = f"/gpu-cluster status {look.cluster.name}; try again once it answers."
+            return Fail(f"The cluster did not answer for {patience / 60:.0f} minutes: {error.reason}", remedy)
         if look.row.errors >= _LOST_AFTER and (lost := _lost(look)) is not None:
             return lost
         raise

@@ -124,6 +124,7 @@ def current_envelope(tx: Tx, cluster: ClusterRow) -> Envelope | None:
         if request.envelope
         and request.approved_at is not None
         and (request.kind == Kind.CREATE or request.state in held)
+        and request.kind not in (Kind.VERIFY, Kind.REPLACE)  # they leave the order as it is
     ]
     return envelope_from_json(approved[-1].envelope) if approved else None
 
@@ -157,7 +158,9 @@ def _life(tx: Tx, cluster: ClusterRow, now: float, *, without: str = "") -> Iter
 
 def _still_promised(cluster: ClusterRow, create: RequestRow) -> bool:
     """Whether more of what was approved may still be used."""
-    return create.state in _PROMISED or cluster.state in (ClusterState.READY, ClusterState.DEGRADED)
+    in_use = cluster.state in (ClusterState.READY, ClusterState.DEGRADED)
+    replacing = cluster.state == ClusterState.BUILDING and cluster.ready_at is not None
+    return create.state in _PROMISED or in_use or replacing
 
 
 def _share_good(steps: Iterable[StepRow]) -> float:

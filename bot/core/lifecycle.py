@@ -1,6 +1,6 @@
 """The moves of clusters and requests. Each is one compare-and-set with its audit line in the same transaction.
 
-cluster   building → ready | degraded | failed → deleting → gone
+cluster   building → ready | degraded | failed → deleting → gone; ready ⇄ degraded → building
 request   checking → awaiting_approval → approved → running → done | failed | cancelled; also denied, lapsed
 """
 
@@ -45,8 +45,10 @@ _CLUSTER_MOVES: dict[ClusterState, frozenset[ClusterState]] = {
     ClusterState.BUILDING: frozenset(
         {ClusterState.READY, ClusterState.DEGRADED, ClusterState.FAILED, ClusterState.DELETING, ClusterState.GONE}
     ),
-    ClusterState.READY: frozenset({ClusterState.DELETING}),
-    ClusterState.DEGRADED: frozenset({ClusterState.DELETING}),
+    # Measured again, and not all of it is good any more.
+    ClusterState.READY: frozenset({ClusterState.DEGRADED, ClusterState.DELETING}),
+    # Accepted by a lead as it is, or measured again and found whole; building: a machine is being replaced.
+    ClusterState.DEGRADED: frozenset({ClusterState.READY, ClusterState.BUILDING, ClusterState.DELETING}),
     ClusterState.FAILED: frozenset({ClusterState.DELETING}),
     # Again: a delete that failed leaves the cluster deleting, and may be asked for once more.
     ClusterState.DELETING: frozenset({ClusterState.DELETING, ClusterState.GONE}),
@@ -72,13 +74,21 @@ def move(
 
 
 def move_cluster(
-    tx: Tx, cluster: ClusterRow, to: ClusterState, *, request: RequestRow, at: float, detail: str = "", **changes: Any
+    tx: Tx,
+    cluster: ClusterRow,
+    to: ClusterState,
+    *,
+    request: RequestRow,
+    at: float,
+    detail: str = "",
+    actor: str = ENGINE,
+    **changes: Any,
 ) -> ClusterRow:
     """Move a cluster, with its audit line; raises as `move` does."""
     if to not in _CLUSTER_MOVES.get(cluster.state, frozenset()):
         raise Impossible(f"{cluster.id}: {cluster.state} → {to}")
     moved = tx.change(cluster, state=to, **changes)
-    _audit(tx, request, ENGINE, f"cluster {cluster.state} → {to}", detail, at)
+    _audit(tx, request, actor, f"cluster {cluster.state} → {to}", detail, at)
     for other in tx.requests_of(cluster.id):
         rerender(tx, other.id, urgent=False)
     return moved
@@ -119,16 +129,16 @@ def open_change(
     envelope: Envelope | None,
     check: bool,
     free: str,
+    actor: str = "",
 ) -> RequestRow:
     """Write a change of a living cluster down. Raises `Taken` while another one is open.
 
     `check`: the engine asks the outside first. `free`: why nobody has to approve it; then it has no message of its
-    own, and what there is to say stands in the cluster's thread.
+    own, and what there is to say stands in the cluster's thread. `actor`: who asked, where not the requester.
     """
+    actor = actor or request.requester
     tx.add(request)
-    _audit(
-        tx, request, request.requester, f"asked to {request.kind}", f"{cluster.name} {request.spec}", request.asked_at
-    )
+    _audit(tx, request, actor, f"asked to {request.kind}", f"{cluster.name} {request.spec}", request.asked_at)
     if not free:
         _announce(tx, request, approvals_channel)
     if check:
@@ -137,7 +147,7 @@ def open_change(
         tx,
         request,
         RequestState.AWAITING_APPROVAL,
-        actor=request.requester,
+        actor=actor,
         at=request.asked_at,
         envelope=to_json(envelope) if envelope else "",
         envelope_hash=envelope.digest() if envelope else request.cluster_id,
@@ -297,6 +307,11 @@ def _supersede(tx: Tx, delete: RequestRow, at: float) -> None:
     other = tx.open_request(delete.cluster_id)
     if other is not None and other.id != delete.id:
         move(tx, other, RequestState.CANCELLED, actor=delete.requester, at=at, reason="The cluster is being deleted.")
+
+
+def audit(tx: Tx, request: RequestRow, actor: str, action: str, detail: str, at: float) -> None:
+    """One line of the audit trail."""
+    _audit(tx, request, actor, action, detail, at)
 
 
 def _audit(tx: Tx, request: RequestRow, actor: str, action: str, detail: str, at: float) -> None:

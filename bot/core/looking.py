@@ -20,6 +20,7 @@ from bot.core.records import (
     RequestState,
     StepRow,
     StepState,
+    VerdictRow,
 )
 from bot.core.spec import Catalogue, Envelope, envelope_from_json
 from bot.core.steps import STEPS
@@ -63,6 +64,7 @@ class _Loaded:
     requests: tuple[RequestRow, ...]
     steps: tuple[StepRow, ...]
     envelope: Envelope | None
+    known: tuple[VerdictRow, ...]
 
 
 def new_incident() -> str:
@@ -99,6 +101,7 @@ def _load(tx: Tx, request: RequestRow) -> _Loaded:
         requests=tuple(tx.requests_of(request.cluster_id)),
         steps=tuple(tx.steps(request.id)),
         envelope=envelope_from_json(request.envelope) if request.envelope else None,
+        known=tuple(tx.verdicts(request.cluster_id)),
     )
 
 
@@ -178,6 +181,7 @@ def _look(loaded: _Loaded, row: StepRow, facts: dict[str, Facts], clock: Clock, 
         clock=clock,
         facts=facts,
         row=row,
+        known=loaded.known,
     )
 
 
@@ -238,7 +242,8 @@ def _finish(tx: Tx, request: RequestRow, now: float) -> None:
     """Every step of the plan holds."""
     done = lifecycle.move(tx, request, RequestState.DONE, actor=lifecycle.ENGINE, at=now)
     rules_of(done.kind).done(tx, done, now)
-    lifecycle.post(tx, done, MessageKind.OUTCOME, now)
+    if rules_of(done.kind).speaks(tx, done):
+        lifecycle.post(tx, done, MessageKind.OUTCOME, now)
 
 
 def _fail(tx: Tx, request: RequestRow, failure: Fail, now: float) -> None:
@@ -252,7 +257,8 @@ def _fail(tx: Tx, request: RequestRow, failure: Fail, now: float) -> None:
 
 
 def _post_results(tx: Tx, request: RequestRow, seen: list[Seen], now: float) -> None:
-    if any(_name(one.after.kind) == "verify" and "report" in json.loads(one.after.facts) for one in seen):
+    measured = any(_name(one.after.kind) == "verify" and "report" in json.loads(one.after.facts) for one in seen)
+    if measured and rules_of(request.kind).speaks(tx, request):
         lifecycle.post(tx, request, MessageKind.RESULTS, now)
 
 

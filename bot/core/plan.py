@@ -41,6 +41,11 @@ _CLOCKS = {
     "verify@1": Clocks(90, 240, 900),
     "gate@1": Clocks(5, 60, 300),
     "access@1": Clocks(5, 60, 300),
+    "verify@2": Clocks(90, 600, 1200),
+    "gate@2": Clocks(5, 60, 300),
+    "surge@1": Clocks(420, 900, 1500),
+    "measure_new@1": Clocks(480, 1200, 2400),
+    "retire@1": Clocks(120, 600, 1800),
     "remove_cluster@1": Clocks(300, 900, 3600),
     "no_instances@1": Clocks(60, 300, 1800),
 }
@@ -64,7 +69,22 @@ _DELETE = (
     Planned("remove_cluster@1", ()),
     Planned("no_instances@1", ("remove_cluster@1",)),
 )
-_PLANS: dict[Kind, tuple[Planned, ...]] = {Kind.CREATE: _CREATE, Kind.DELETE: _DELETE, Kind.EXTEND: ()}
+_VERIFY = (
+    Planned("verify@2", ()),
+    Planned("gate@2", ("verify@2",)),
+)
+_REPLACE = (
+    Planned("surge@1", ()),
+    Planned("measure_new@1", ("surge@1",)),
+    Planned("retire@1", ("measure_new@1",)),
+)
+_PLANS: dict[Kind, tuple[Planned, ...]] = {
+    Kind.CREATE: _CREATE,
+    Kind.DELETE: _DELETE,
+    Kind.EXTEND: (),
+    Kind.VERIFY: _VERIFY,
+    Kind.REPLACE: _REPLACE,
+}
 
 
 def plan_for(kind: Kind) -> tuple[Planned, ...]:

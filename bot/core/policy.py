@@ -17,6 +17,10 @@ class Verb(StrEnum):
     COST = "cost"
     DELETE = "delete"
     EXTEND = "extend"
+    VERIFY = "verify"
+    REPLACE = "replace"
+    ACCEPT = "accept"
+    IGNORE = "ignore"
     APPROVE = "approve"
     DENY = "deny"
     HELP = "help"
@@ -38,6 +42,10 @@ _ALLOWED: dict[Verb, frozenset[Role]] = {
     Verb.COST: frozenset({_O, _T, _L, _M}),
     Verb.DELETE: frozenset({_O, _T, _L}),
     Verb.EXTEND: frozenset({_O, _T, _L}),
+    Verb.VERIFY: frozenset({_O, _T, _L}),
+    Verb.REPLACE: frozenset({_O, _T, _L}),
+    Verb.ACCEPT: frozenset({_L}),
+    Verb.IGNORE: frozenset({_O, _T, _L}),
     Verb.APPROVE: frozenset({_L}),
     Verb.DENY: frozenset({_L}),
     Verb.HELP: frozenset({_O, _T, _L, _M}),
@@ -131,11 +139,11 @@ def require(verb: Verb, person: Person, team: Team, cluster: ClusterRow | None, 
     An approval spends money: whoever has just left the group does not give it.
     """
     roles = _own_roles(person, team, cluster)
-    fresh = verb == Verb.APPROVE
+    fresh = verb in (Verb.APPROVE, Verb.ACCEPT)
     if permitted(verb, roles) or permitted(verb, roles_of(person, team, cluster, directory, fresh=fresh)):
         return
     if Role.OUTSIDER in roles:
         raise Denied(verb, "Guests, deactivated accounts and people of other workspaces cannot use this bot.")
-    if verb in (Verb.APPROVE, Verb.DENY):
+    if verb in (Verb.APPROVE, Verb.DENY, Verb.ACCEPT):
         raise Denied(verb, f"Only a lead of team {team.name} can decide this.", who_can(team))
     raise Denied(verb, f"Only members and leads of team {team.name} can do that.", who_can(team))

@@ -40,6 +40,8 @@ class Kind(StrEnum):
     CREATE = "create"
     DELETE = "delete"
     EXTEND = "extend"
+    VERIFY = "verify"
+    REPLACE = "replace"
 
 
 class StepState(StrEnum):
@@ -58,6 +60,8 @@ class MessageKind(StrEnum):
     """One line of the story, in the thread."""
     RESULTS = "results"
     """The verification table, in the thread."""
+    TROUBLE = "trouble"
+    """Something has befallen a cluster in use, with what its owner can do; or it is over."""
     OUTCOME = "outcome"
     """The end of the request, in the thread and broadcast to the channel."""
 
@@ -177,6 +181,52 @@ class MessageRow:
     urgent: bool = True
     failed: str = ""
     thread: str = ""
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """What was measured last on one GPU of one node; `gpu_uuid` '' for the node as a whole.
+
+    `first` is JSON: by level, the rates of the first time it was measured at that level (a GPU's; GB/s and TFLOPS).
+    `gpus`: how many the node could hand out then (a node's). `gone_at`: the node has left the cluster.
+    """
+
+    cluster_id: str
+    node_uid: str
+    gpu_uuid: str
+    node: str
+    verdict: str
+    at: float
+    first: str = "{}"
+    gpus: int = 0
+    gone_at: float | None = None
+
+
+@dataclass(frozen=True)
+class TroubleRow:
+    """Something wrong with a cluster in use. `subject` is the UID of a node, the UUID of a GPU, or ''.
+
+    Seen, then told once it has lasted; `clear_at` since when it is no longer seen; `over_at` once that has lasted, too.
+    """
+
+    id: str
+    cluster_id: str
+    kind: str
+    subject: str
+    detail: str
+    seen_at: float
+    told_at: float | None = None
+    clear_at: float | None = None
+    over_at: float | None = None
+    ignored_by: str = ""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A cluster whose turn it is to be looked at; `watched_at` is when it could be seen last, 0 for never."""
+
+    cluster: ClusterRow
+    watched_at: float
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,7 @@ class Policy:
 
     `approvals` are needed, but none while what the team has committed this month, this request included, stays
     below `no_approval_below`, and two once it is above `two_approvals_above` (US dollars; None: never).
+    `verify_every_hours`: idle GPUs of clusters in use are measured again so often; 0: only when somebody asks.
     """
 
     max_hours: int = 72
@@ -137,6 +138,7 @@ class Policy:
     approval_hours: int = 24
     no_approval_below: float = 0.0
     two_approvals_above: float | None = None
+    verify_every_hours: int = 24
 
 
 @dataclass(frozen=True)

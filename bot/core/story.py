@@ -79,6 +79,7 @@ class Story:
     report: Report | None
     access: Access | None
     change: Change | None = None
+    cluster_id: str = ""
 
     @property
     def current(self) -> StepFacts | None:
@@ -112,6 +113,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         asked_at=request.asked_at,
         approvals_needed=approvals_needed,
         spec=spec_from_json(request.spec) if request.kind == Kind.CREATE else None,
+        cluster_id=cluster.id,
         change=change_from_json(request.kind, request.spec),
         envelope=envelope_from_json(request.envelope) if request.envelope else None,
         envelope_hash=request.envelope_hash,

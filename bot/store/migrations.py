@@ -246,3 +246,51 @@ def m003_messages_and_inbound(db: Database) -> None:
 def m004_threads(db: Database) -> None:
     """A small change to a cluster has no message of its own: what is said about it stands in the cluster's thread."""
     db.table("messages").add_column("thread", str, not_null_default="")
+
+
+@migrations()
+def m031_verdicts_and_watch(db: Database) -> None:
+    """What was measured per node and GPU, what befalls clusters in use, and when each is looked at next."""
+    _create(
+        db,
+        "verdicts",
+        {
+            "cluster_id": str,
+            "node_uid": str,
+            "gpu_uuid": str,
+            "node": str,
+            "verdict": str,
+            "at": float,
+            "first": str,
+            "gpus": int,
+            "gone_at": float,
+        },
+        pk=("cluster_id", "node_uid", "gpu_uuid"),
+        optional=("gone_at",),
+        foreign_keys=[("cluster_id", "clusters", "id")],
+    )
+    _create(
+        db,
+        "troubles",
+        {
+            "id": str,
+            "cluster_id": str,
+            "kind": str,
+            "subject": str,
+            "detail": str,
+            "seen_at": float,
+            "told_at": float,
+            "clear_at": float,
+            "over_at": float,
+            "ignored_by": str,
+        },
+        pk="id",
+        optional=("told_at", "clear_at", "over_at"),
+        foreign_keys=[("cluster_id", "clusters", "id")],
+    )
+    db.execute("CREATE UNIQUE INDEX open_trouble ON troubles (cluster_id, kind, subject) WHERE over_at IS NULL")
+    clusters = db.table("clusters")
+    for column in ("watch_at", "watched_at", "watch_until_real"):
+        clusters.add_column(column, float, not_null_default=0.0)
+    clusters.add_column("watch_owner", str, not_null_default="")
+    db.execute("CREATE INDEX watch_due ON clusters (watch_at) WHERE state IN ('ready', 'degraded')")

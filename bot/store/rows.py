@@ -15,6 +15,8 @@ from bot.core.records import (
     MessageRow,
     RequestRow,
     StepRow,
+    TroubleRow,
+    VerdictRow,
 )
 
 R = TypeVar("R")
@@ -91,5 +93,7 @@ _TABLES: Mapping[type[Any], Table[Any]] = {
         _table("messages", MessageRow, "id"),
         _table("seen", InboundRow, "key"),
         _table("audit", AuditRow),
+        _table("verdicts", VerdictRow, "cluster_id", "node_uid", "gpu_uuid"),
+        _table("troubles", TroubleRow, "id"),
     )
 }

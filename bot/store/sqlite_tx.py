@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from bot.core.ports import Row, Stale, Taken
+from bot.core.ports import AnyRow, Row, Stale, Taken
 from bot.core.records import (
     OPEN_STATES,
     ApprovalRow,
@@ -19,6 +19,9 @@ from bot.core.records import (
     MessageRow,
     RequestRow,
     StepRow,
+    TroubleRow,
+    VerdictRow,
+    Watch,
 )
 from bot.store.rows import Table, columns_of, table_of, written
 
@@ -27,6 +30,7 @@ R = TypeVar("R")
 # Literals, not parameters: SQLite uses a partial index only where the query repeats its condition word for word.
 _OPEN = f"state IN ({', '.join(repr(state.value) for state in OPEN_STATES)})"
 _LIVING = f"state <> '{ClusterState.GONE}'"
+_WATCHED = f"state IN ('{ClusterState.READY}', '{ClusterState.DEGRADED}')"
 _UNSENT = "sent_rev < wanted_rev AND failed = ''"
 
 _UNIQUE = {
@@ -38,6 +42,9 @@ _UNIQUE = {
     "approvals.request_id, approvals.envelope_hash, approvals.approver": "approval",
     "messages.id": "message",
     "seen.key": "seen",
+    "verdicts.cluster_id, verdicts.node_uid, verdicts.gpu_uuid": "verdict",
+    "troubles.id": "trouble",
+    "troubles.cluster_id, troubles.kind, troubles.subject": "open_trouble",
 }
 """SQLite's words for the columns of a unique index, and the index's name in `bot.core.ports.Tx`."""
 
@@ -51,7 +58,7 @@ class SqliteTx:
 
     # --- rows ---------------------------------------------------------------------------------------------
 
-    def add(self, row: ClusterRow | RequestRow | StepRow | ApprovalRow | MessageRow | InboundRow | AuditRow) -> None:
+    def add(self, row: AnyRow) -> None:
         """Insert; raises `Taken` when a unique index says no."""
         table = table_of(type(row))
         marks = ", ".join("?" * len(table.columns))
@@ -149,6 +156,41 @@ class SqliteTx:
                  ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until_real = excluded.until_real
                  WHERE owner = excluded.owner OR until_real <= ? RETURNING owner"""
         return bool(self._write(sql, (name, owner, real + seconds, real)))
+
+    # --- what is watched ----------------------------------------------------------------------------------
+
+    def verdicts(self, cluster_id: str) -> list[VerdictRow]:
+        """What was measured last, of nodes that have gone, too; by node."""
+        return self._all(VerdictRow, "WHERE cluster_id = ? ORDER BY node, node_uid, gpu_uuid", cluster_id)
+
+    def trouble(self, trouble_id: str) -> TroubleRow | None:
+        """The trouble of that id."""
+        return self._one(TroubleRow, "WHERE id = ?", trouble_id)
+
+    def troubles(self, cluster_id: str) -> list[TroubleRow]:
+        """Those that are not over, oldest first."""
+        return self._all(TroubleRow, "WHERE cluster_id = ? AND over_at IS NULL ORDER BY seen_at, rowid", cluster_id)
+
+    def claim_watches(self, *, now: float, real: float, owner: str, lease_s: float, limit: int) -> list[Watch]:
+        """Clusters in use whose next look is due and that nobody looks at, now leased to `owner`."""
+        due = f"""SELECT id FROM clusters WHERE {_WATCHED} AND watch_at <= ? AND watch_until_real <= ?
+                  ORDER BY watch_at LIMIT ?"""  # noqa: S608
+        sql = f"""UPDATE clusters SET watch_owner = ?, watch_until_real = ? WHERE id IN ({due})
+                  RETURNING watched_at, {_names(table_of(ClusterRow))}"""  # noqa: S608
+        rows = self._write(sql, (owner, real + lease_s, now, real, max(limit, 0)))
+        return [Watch(table_of(ClusterRow).read(values), float(at)) for at, *values in rows]
+
+    def release_watch(self, cluster_id: str, owner: str, *, due_at: float, watched_at: float | None) -> None:
+        """Look again at `due_at`, if the lease is still ours."""
+        sql = """UPDATE clusters SET watch_owner = '', watch_until_real = 0, watch_at = ?,
+                 watched_at = coalesce(?, watched_at) WHERE id = ? AND watch_owner = ?"""
+        self._write(sql, (due_at, watched_at, cluster_id, owner))
+
+    def next_watch_at(self) -> float | None:
+        """When the next cluster in use is to be looked at by whoever is free."""
+        sql = f"SELECT min(watch_at) FROM clusters WHERE {_WATCHED} AND watch_owner = ''"  # noqa: S608
+        ((earliest,),) = self._read(sql)
+        return None if earliest is None else float(earliest)
 
     # --- what was heard -----------------------------------------------------------------------------------
 

@@ -125,6 +125,16 @@ def change_taken(story: Story) -> Page:
     return _page(line(f"Got it: {changes.what(story)} ({story.cluster}): {then}."))
 
 
+def accepted(name: str) -> Page:
+    """A degraded cluster is taken as it is."""
+    return _page(line(f"You accepted {name} as it is; nodes that did not pass stay closed."))
+
+
+def ignored(name: str) -> Page:
+    """Somebody lets a trouble be."""
+    return _page(line(f"Noted: {name} stays as it is. The thread says when this is over."))
+
+
 def decided(result: Decided, *, approve: bool) -> Page:
     """What the click came to."""
     story: Story = result.story

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bot.core.changes import Extend
+from bot.core.changes import Extend, Replace, Verify
 from bot.core.records import Kind
 from bot.core.story import Story
-from handlers.views.page import Header, Page, Para
+from handlers.views.page import Bullets, Header, Page, Para
 from handlers.views.spans import Line, line, moment, who
 from handlers.views.words import count
 
@@ -15,6 +15,10 @@ def wish(story: Story) -> str:
     match story.change:
         case Extend(hours):
             return f"to keep for {count(hours, 'hour')} longer"
+        case Verify():
+            return "to measure again"
+        case Replace(node):
+            return f"to replace {node or 'the missing machine'} of"
         case None:
             return "to delete" if story.kind == Kind.DELETE else "for"
 
@@ -24,6 +28,15 @@ def what(story: Story) -> str:
     match story.change:
         case Extend(hours):
             return f"keep the cluster {count(hours, 'hour')} longer"
+        case Verify(level):
+            return f"measure its idle GPUs again{f', level {level}' if level else ''}"
+        case Replace(node):
+            return (
+                f"another machine in the place of {node}, which stays closed for new work until then; "
+                "for that time one machine more where there is room"
+                if node
+                else "the machine that is missing, once more"
+            )
         case None:
             return "delete the cluster and its machines"
 
@@ -31,7 +44,8 @@ def what(story: Story) -> str:
 def done(story: Story) -> Page:
     """What has come of it."""
     said = line(who(story.requester), f" {story.cluster}: ", *_came_true(story))
-    return Page(said, (Header(f"{story.cluster}: {story.kind} done"), Para((said,))))
+    more = Bullets(tuple(line(item) for item in story.diagnosis))
+    return Page(said, (Header(f"{story.cluster}: {story.kind} done"), Para((said,)), *((more,) if more.items else ())))
 
 
 def _came_true(story: Story) -> Line:
@@ -39,5 +53,22 @@ def _came_true(story: Story) -> Line:
         case Extend(hours):
             until = line(" Available until ", moment(story.expires_at), ".") if story.expires_at is not None else ()
             return line(f"{count(hours, 'hour')} longer.", *until)
+        case Verify(_, why):
+            return _measured(story, why)
+        case Replace(node):
+            return line(f"{node or 'the missing machine'} has been replaced by one that passed verification.")
         case None:
             return line("done.")
+
+
+def _measured(story: Story, why: str) -> Line:
+    """How a measurement of a cluster in use came out; a GPU that works for somebody was not touched."""
+    report = story.report
+    if report is None:
+        return line("nothing was measured.")
+    subject = "a new node was measured: " if why == "new" else "measured again: "
+    busy = f"; {report.unmeasured} in use: healthy, not measured" if report.unmeasured else ""
+    closed = [node.node for node in report.nodes if node.verdict in ("failed", "degraded")]
+    shut = f" Closed for new work: {', '.join(closed)}." if closed else ""
+    opened = " It is open for work." if why == "new" and report.verdict == "verified" else ""
+    return line(f"{subject}{report.good} of {count(report.expected, 'GPU')} verified{busy}.{shut}{opened}")

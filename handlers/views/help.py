@@ -17,6 +17,8 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster status NAME", "where it stands, and how to get in"),
     ("/gpu-cluster cost", "what clusters cost so far, by cluster, person and team; cost NAME for one"),
     ("/gpu-cluster extend NAME 4h", "keep it longer; a lead confirms"),
+    ("/gpu-cluster verify NAME", "measure its idle GPUs again; --level quick, standard or burn"),
+    ("/gpu-cluster replace NAME", "another machine for one that is bad or gone; a lead confirms"),
     ("/gpu-cluster delete NAME", "give it back; a lead confirms"),
     ("@gpu-cluster status", "in a cluster's thread, where slash commands do not exist"),
 )
@@ -25,7 +27,6 @@ LATER: Mapping[str, str] = {
     "enable": "install the GPU Operator from Rancher's Apps page for now.",
     "why": "status NAME shows the step, what it waits for and what was found.",
     "logs": "Rancher's own page of the cluster has the logs of its pods.",
-    "verify": "every cluster is measured once, when it is made; status NAME shows the result.",
     "scale": "ask for a second cluster with create for now.",
     "share": "whoever keeps Rancher can add people under Cluster Members.",
     "cancel": "a lead can deny what waits; delete NAME ends what runs.",

@@ -8,7 +8,8 @@ from handlers.views import changes
 from handlers.views.page import Bullets, Code, Fields, Header, Page, Para, Part
 from handlers.views.request import cost
 from handlers.views.retype import create_line
-from handlers.views.spans import Line, bold, code, line, link, moment, who
+from handlers.views.spans import Line, bold, code, joined, line, link, moment, who
+from handlers.views.trouble import degraded_buttons
 from handlers.views.words import clip, count, outcome_state
 
 # Any glibc image will do: NVIDIA's container toolkit puts nvidia-smi in (NVIDIA/nvidia-container-toolkit: README.md).
@@ -17,13 +18,13 @@ TRY_IMAGE = "ubuntu:24.04"
 Metadata = dict[str, str | int]
 
 
-def outcome(story: Story) -> Page:
-    """How it ended and what to do with it."""
+def outcome(story: Story, leads: tuple[str, ...] = ()) -> Page:
+    """How it ended and what to do with it. `leads` are asked what to do with a degraded one."""
     match outcome_state(story):
         case "done":
             return changes.done(story)
         case "ready" | "degraded":
-            return _usable(story)
+            return _usable(story, leads)
         case "deleted":
             said = line(
                 who(story.requester), f" {story.cluster} is deleted: Rancher and EC2 show nothing of it any more."
@@ -80,7 +81,7 @@ def smi_command() -> str:
     )
 
 
-def _usable(story: Story) -> Page:
+def _usable(story: Story, leads: tuple[str, ...]) -> Page:
     state, report = outcome_state(story), story.report
     told = f"{report.good} of {count(report.expected, 'GPU')} verified" if report else "nothing was measured"
     said = line(who(story.requester), f" {story.cluster} is {state}: {told}.")
@@ -90,10 +91,15 @@ def _usable(story: Story) -> Page:
         if story.remedy:
             lines.append(line(bold("What to do: "), story.remedy))
         remove = code(f"/gpu-cluster delete {story.cluster}")
-        lines.append(line("Use it as it is, or give it back with ", remove, " and ask again."))
+        lines.append(line("Use what passed, or give it back with ", remove, " and ask again."))
+        if leads:
+            asked = joined([line(who(lead)) for lead in leads[:10]], ", ")
+            lines.append(line("Leads decide: ", *asked, "."))
     parts: list[Part] = [Header(f"{story.cluster}: {state.capitalize()}, {told}"), Para(tuple(lines))]
     if state == "degraded":
         parts.append(Bullets(tuple(line(item) for item in story.diagnosis)))
+    if state == "degraded" and story.cluster_id:
+        parts.append(degraded_buttons(story.cluster_id))
     return Page(said, (*parts, *getting_in(story)))
 
 
@@ -117,7 +123,7 @@ def _denied(story: Story) -> Page:
 
 def _failed(story: Story) -> Page:
     verb = "was cancelled" if story.state == RequestState.CANCELLED else "failed"
-    what = "deleting" if story.kind == Kind.DELETE else "making"
+    what = {Kind.CREATE: "making", Kind.DELETE: "deleting"}.get(story.kind, f"the {story.kind} of")
     reason = _reason(story) or "no reason was given"
     said = line(who(story.requester), f" {what} {story.cluster} {verb}: {clip(reason, 600)}")
     lines = [line(who(story.requester), f" {what} {story.cluster} {verb}."), line(bold("Why: "), reason)]
@@ -136,6 +142,8 @@ def _next(story: Story) -> Line:
     if story.kind == Kind.DELETE:
         again = code(f"/gpu-cluster delete {story.cluster}")
         return line("Machines may still run and cost money. Type ", again, " to try again.")
+    if story.change is not None:
+        return line("The cluster itself goes on: ", code(f"/gpu-cluster status {story.cluster}"))
     if not story.steps:
         return line("Nothing was made. ", *_again(story))
     remove = code(f"/gpu-cluster delete {story.cluster}")

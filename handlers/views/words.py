@@ -29,6 +29,9 @@ STEP_TITLES: Mapping[str, str] = {
     "verify": "Measure every GPU",
     "gate": "Open the nodes for work",
     "access": "Give access",
+    "surge": "Order another machine",
+    "measure_new": "Measure the new machine",
+    "retire": "Remove the bad machine",
     "remove_cluster": "Remove the cluster from Rancher",
     "no_instances": "No machine is left in EC2",
 }

@@ -6,7 +6,7 @@ import dataclasses
 
 from hypothesis import strategies as st
 
-from bot.core.changes import Change, Extend
+from bot.core.changes import Change, Extend, Replace, Verify
 from bot.core.plan import plan_for
 from bot.core.records import ClusterState, Kind, RequestState, StepState
 from bot.core.spec import Check, ClusterSpec, Envelope, GpuExpectation, Pool
@@ -43,6 +43,8 @@ CHANGES: dict[Kind, st.SearchStrategy[Change | None]] = {
     Kind.CREATE: st.none(),
     Kind.DELETE: st.none(),
     Kind.EXTEND: st.builds(Extend, st.integers(1, 999)),
+    Kind.VERIFY: st.builds(Verify, TEXT, st.sampled_from(["asked", "scheduled", "new"])),
+    Kind.REPLACE: st.builds(Replace, TEXT, TEXT),
 }
 SPECS = st.builds(
     ClusterSpec,

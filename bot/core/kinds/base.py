@@ -57,6 +57,9 @@ class Rules(Protocol):
     def failed(self, tx: Tx, request: RequestRow, reason: str, at: float) -> None:
         """A step gave up; the request is *failed*."""
 
+    def speaks(self, tx: Tx, request: RequestRow) -> bool:
+        """Whether results and end are said in the thread, as far as is known now."""
+
 
 class Plain:
     """What most kinds do at these moments: nothing."""
@@ -75,6 +78,9 @@ class Plain:
 
     def failed(self, tx: Tx, request: RequestRow, reason: str, at: float) -> None:
         return None
+
+    def speaks(self, tx: Tx, request: RequestRow) -> bool:
+        return True
 
 
 __all__ = ["Asked", "Opening", "Plain", "Rules"]

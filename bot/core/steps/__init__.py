@@ -14,7 +14,9 @@ from bot.core.steps.no_instances import NoInstances
 from bot.core.steps.operator import Operator
 from bot.core.steps.policy_ready import PolicyReady
 from bot.core.steps.preflight import Preflight
+from bot.core.steps.remeasure import Regate, Remeasure
 from bot.core.steps.remove_cluster import RemoveCluster
+from bot.core.steps.replacing import MeasureNew, Retire, Surge
 from bot.core.steps.verify import Verify
 
 _ALL: tuple[Step, ...] = (
@@ -31,6 +33,11 @@ _ALL: tuple[Step, ...] = (
     Verify(),
     Gate(),
     Access(),
+    Remeasure(),
+    Regate(),
+    Surge(),
+    MeasureNew(),
+    Retire(),
     RemoveCluster(),
     NoInstances(),
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bot.core.ports import Clock, Cloud, Cluster, ClusterView, Node, Rancher
-from bot.core.records import ClusterRow, RequestRow, StepRow
+from bot.core.records import ClusterRow, RequestRow, StepRow, VerdictRow
 from bot.core.spec import LABEL_POOL, Catalogue, Envelope, Pool
 
 Facts = Mapping[str, str]
@@ -62,6 +62,7 @@ class Outside:
 class Look:
     """All that a step may look at. `facts` by step name; `row` is the step's own row.
 
+    `known` is what was measured on the cluster before.
     `observed_s` is the world time this step has been under way while the world could be seen.
     """
 
@@ -76,6 +77,7 @@ class Look:
     clock: Clock
     facts: Mapping[str, Facts]
     row: StepRow
+    known: tuple[VerdictRow, ...] = ()
 
     @property
     def order(self) -> Envelope:
@@ -100,7 +102,8 @@ class Look:
 
     @property
     def management_id(self) -> str:
-        return self.facts["cluster_object"]["management_id"]
+        """Rancher's id of the cluster: as this request has found it, else as an earlier one has."""
+        return self.facts.get("cluster_object", {}).get("management_id") or self.cluster.management_id
 
     def view(self) -> ClusterView | None:
         """The cluster as Rancher sees it, never older than our last write."""

@@ -42,6 +42,7 @@ def _measuring(look: Look) -> Measuring:
 def _concluded(look: Look, facts: dict[str, str]) -> Done | Fail:
     report = conclude(facts, look.gpu_nodes(), look.order.gpus)
     facts["report"] = report_to_json(report)
+    facts["level"] = look.catalogue.probe_image.level
     if report.verdict in (VERIFIED, DEGRADED):
         return Done(facts, short="; ".join(report.reasons))
     return Fail(_failed_because(report), _remedy(report), report.reasons, facts)
