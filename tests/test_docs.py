@@ -24,7 +24,7 @@ from bot.core.operator_values import NAMESPACE, REPO_NAME, REPO_URL
 from bot.core.records import Kind
 from bot.sandbox import play
 from bot.sandbox.world.faults import FAULTS
-from handlers.grammar import draft_of, split
+from handlers.grammar import CHANGES, draft_of, split
 from handlers.views.answers import COMMANDS
 from handlers.views.form import CALLBACK, FIELDS
 from handlers.views.help import LATER
@@ -114,7 +114,7 @@ def test_sandbox_options_are_all_told() -> None:
 @pytest.mark.parametrize("line", TYPED)
 def test_slack_lines_are_understood(line: str) -> None:
     words = split(line.split(maxsplit=1)[1])
-    assert words.verb in COMMANDS
+    assert words.verb in {*COMMANDS, *CHANGES}
     if words.verb == "create" and words.rest:
         catalogue = settings.catalogue_of(settings.ConfigFile.model_validate(EXAMPLE))
         assert spec.check_draft(draft_of(words.rest), catalogue.teams["default"], catalogue)
@@ -202,7 +202,7 @@ def test_labels_and_namespaces() -> None:
 
 def test_slack_names() -> None:
     said = codes(section(CONTRACTS, "## Slack"))
-    assert {CALLBACK, *FIELDS, play.OUTCOME, "approve", "deny"} <= set(said)
+    assert {CALLBACK, *FIELDS, play.OUTCOME, "approve", "deny", "accept", "replace", "ignore", "delete"} <= set(said)
 
 
 def test_words_of_later_versions() -> None:
