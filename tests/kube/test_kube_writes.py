@@ -241,3 +241,31 @@ def test_only_the_namespace_of_this_request_is_removed(server: Scripted, kube: K
     assert server.calls(f"DELETE {NAMESPACES}/ns") == []
     kube.remove_namespace("ns", "r-1")
     assert len(server.calls(f"DELETE {NAMESPACES}/ns")) == 1
+
+
+def versioned(*keys: str, version: str = "7") -> Reply:
+    spec = {"taints": [{"key": key, "effect": "NoSchedule"} for key in keys]} if keys else {}
+    return Reply(200, {"metadata": {"name": "n1", "resourceVersion": version}, "spec": spec})
+
+
+def test_a_taint_is_put_beside_others_or_as_the_first(server: Scripted, kube: KubeCluster) -> None:
+    taint = {"key": "unverified", "value": "true", "effect": "NoSchedule"}
+    server.on(f"GET {NODE}", versioned("nvidia.com/gpu"), versioned(version="8"))
+    server.on(f"PATCH {NODE}", Reply(409, {"message": "Conflict"}), Reply(200, {}))
+    kube.add_taint("n1", "unverified")
+    assert [asked.json() for asked in server.calls(f"PATCH {NODE}")] == [
+        [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+            {"op": "add", "path": "/spec/taints/-", "value": taint},
+        ],
+        [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": "8"},
+            {"op": "add", "path": "/spec/taints", "value": [taint]},
+        ],
+    ]
+
+
+def test_a_taint_that_is_there_already(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"GET {NODE}", versioned("unverified"))
+    kube.add_taint("n1", "unverified")
+    assert server.calls(f"PATCH {NODE}") == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.scene import REQUESTER, scene
+from tests.scenarios.scene import CHANNEL, REQUESTER, scene
 
 pytestmark = pytest.mark.slow
 
@@ -16,10 +16,10 @@ async def test_a_gpu_that_fails_later_is_found_told_and_ignored(tmp_path: Path) 
         await now.create_and_approve("sandbox")
         assert (await now.outcome("sandbox"))["state"] == "ready"
         await now.happened("node-aged", "sandbox")
-        mark = now.mark()
+        mark = now.mark
         await now.type("verify sandbox --level quick", REQUESTER)
-        await now.shown("sandbox", "did not pass when it was measured again", since=mark)
-        await now.click(await now.card("sandbox", "ignore"), "ignore", REQUESTER)
+        told = await now.shown("sandbox", "did not pass when it was measured again", since=mark)
+        assert (await now.slack.click(REQUESTER, CHANNEL, told.ts, "ignore")).acked
         await now.answered(REQUESTER, "stays as it is", since=mark)
 
 
@@ -27,5 +27,5 @@ async def test_a_node_that_dies_later_is_told(tmp_path: Path) -> None:
     async with scene(tmp_path, faults=("node-dies-later",)) as now:
         await now.create_and_approve("sandbox")
         assert (await now.outcome("sandbox"))["state"] == "ready"
-        mark = now.mark()
+        mark = now.mark
         await now.shown("sandbox", "is not Ready", since=mark, within=40)
