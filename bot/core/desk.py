@@ -15,7 +15,7 @@ from bot.core.kinds import rules_of
 from bot.core.ledger import Account, Committed
 from bot.core.policy import Denied, Directory, Verb, lead_of, require, roles_of, who_can
 from bot.core.ports import Clock, Store, Taken, Tx
-from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState
+from bot.core.records import OPEN_STATES, ClusterRow, ClusterState, Kind, RequestRow, RequestState
 from bot.core.spec import Catalogue, Draft, Invalid, Problem, Team, check_draft, name_problem, to_json
 from bot.core.spending import OverBudget
 from bot.core.story import Story
@@ -315,9 +315,15 @@ class Desk:
         return told
 
     def _newest(self, tx: Tx, cluster: ClusterRow) -> Story:
-        """The newest request that came to something: one denied or lapsed says nothing about the cluster."""
+        """The newest request that came to something: one denied or lapsed says nothing about the cluster, and a change
+        that has ended says less than the request that made it: how to get in, for one."""
         requests = tx.requests_of(cluster.id)
-        counted = [r for r in requests if r.state not in (RequestState.DENIED, RequestState.LAPSED)]
+        counted = [
+            r
+            for r in requests
+            if r.state not in (RequestState.DENIED, RequestState.LAPSED)
+            and (r.kind in (Kind.CREATE, Kind.DELETE) or r.state in OPEN_STATES)
+        ]
         return self._tell(tx, (counted or requests)[-1].id)
 
     def _needed(self, tx: Tx, request: RequestRow) -> int:

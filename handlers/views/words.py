@@ -115,13 +115,22 @@ def outcome_state(story: Story) -> str:
     return "ready" if story.report is not None and story.report.verdict == VERIFIED else DEGRADED
 
 
+_SINCE = {
+    ClusterState.READY: "ready",
+    ClusterState.DEGRADED: "degraded",
+    ClusterState.BUILDING: "being repaired",
+    ClusterState.DELETING: "being deleted",
+    ClusterState.GONE: "deleted",
+}
+
 _RUNNING = {Kind.CREATE: "Building", Kind.DELETE: "Deleting"}
 
 
 def _ended_words(story: Story) -> str:
     words = outcome_state(story).capitalize()
-    if story.kind == Kind.CREATE and story.cluster_state in (ClusterState.DELETING, ClusterState.GONE):
-        return f"{words}, and since then {'deleted' if story.cluster_state == ClusterState.GONE else 'being deleted'}"
+    since = _SINCE.get(story.cluster_state, "")
+    if story.kind == Kind.CREATE and since and since != words.lower():
+        return f"{words}, and since then {since}"
     return words
 
 

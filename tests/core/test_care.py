@@ -82,6 +82,12 @@ def test_who_has_no_part_in_it_is_refused(degraded: Stage, what: str, user: str)
     assert state(degraded) == ClusterState.DEGRADED
 
 
+def test_status_still_says_how_to_get_in_after_a_measurement(pair: Stage) -> None:
+    pair.finish(verify(pair))
+    story = pair.desk.story_of(pair.ask(), DRAFT.name)
+    assert story.kind == "create" and story.access is not None
+
+
 # --- replace ----------------------------------------------------------------------------------------------------
 
 
