@@ -138,6 +138,9 @@ class PolicySection(_Strict):
     approval_hours: Annotated[int, Field(ge=1, le=24 * 14)] = 24
     no_approval_below: Annotated[float, Field(ge=0)] = 0.0
     two_approvals_above: Annotated[float, Field(ge=0)] | None = None
+    extend_free_hours: Annotated[int, Field(ge=0, le=24 * 365)] = 0
+    failed_hours: Annotated[int, Field(ge=0, le=24 * 365)] = 24
+    keep_hours: Annotated[int, Field(ge=1, le=24 * 365)] = 168
 
 
 class VerifySection(_Strict):

@@ -24,6 +24,7 @@ from handlers.direct import Direct
 from handlers.pacing import Pace
 from handlers.sender import EDIT, POST, Closed, Held, Refused, Sender
 from handlers.views.line import from_body, story_line
+from handlers.views.notices import notice
 from handlers.views.outcome import metadata, outcome
 from handlers.views.page import Page
 from handlers.views.render import Rendered, render
@@ -223,6 +224,8 @@ class Publisher:
                 return results(due.story)
             case MessageKind.OUTCOME:
                 return outcome(due.story)
+            case MessageKind.NOTICE:
+                return notice(due.row.body, due.story)
             case _:
                 raise ValueError(f"nobody publishes a {due.row.kind}")
 

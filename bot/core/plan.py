@@ -43,6 +43,9 @@ _CLOCKS = {
     "access@1": Clocks(5, 60, 300),
     "remove_cluster@1": Clocks(300, 900, 3600),
     "no_instances@1": Clocks(60, 300, 1800),
+    "scale_pool@1": Clocks(420, 720, 1200),
+    "verify_new@1": Clocks(90, 240, 900),
+    "gate_new@1": Clocks(5, 60, 300),
 }
 
 _CREATE = (
@@ -64,7 +67,19 @@ _DELETE = (
     Planned("remove_cluster@1", ()),
     Planned("no_instances@1", ("remove_cluster@1",)),
 )
-_PLANS: dict[Kind, tuple[Planned, ...]] = {Kind.CREATE: _CREATE, Kind.DELETE: _DELETE, Kind.EXTEND: ()}
+_SCALE = (
+    Planned("scale_pool@1", ()),
+    Planned("gpu_labels@1", ("scale_pool@1",)),
+    Planned("allocatable@1", ("gpu_labels@1",)),
+    Planned("verify_new@1", ("allocatable@1",)),
+    Planned("gate_new@1", ("verify_new@1",)),
+)
+_PLANS: dict[Kind, tuple[Planned, ...]] = {
+    Kind.CREATE: _CREATE,
+    Kind.DELETE: _DELETE,
+    Kind.EXTEND: (),
+    Kind.SCALE: _SCALE,
+}
 
 
 def plan_for(kind: Kind) -> tuple[Planned, ...]:

@@ -40,6 +40,7 @@ class Kind(StrEnum):
     CREATE = "create"
     DELETE = "delete"
     EXTEND = "extend"
+    SCALE = "scale"
 
 
 class StepState(StrEnum):
@@ -60,11 +61,17 @@ class MessageKind(StrEnum):
     """The verification table, in the thread."""
     OUTCOME = "outcome"
     """The end of the request, in the thread and broadcast to the channel."""
+    NOTICE = "notice"
+    """Something that happens to the cluster by itself, in its thread; `body` says what."""
 
 
 @dataclass(frozen=True)
 class ClusterRow:
-    """The thing people have. `management_id` is Rancher's c-m-…, once known; `verdict` '' until measured."""
+    """The thing people have. `management_id` is Rancher's c-m-…, once known; `verdict` '' until measured.
+
+    `due_at` is when something happens to it by itself (a warning, its end), None for never; `warned_for` the
+    `expires_at` that has been warned of; `kept_until` how long a failed one stays because somebody said so.
+    """
 
     id: str
     name: str
@@ -79,6 +86,9 @@ class ClusterRow:
     ready_at: float | None = None
     expires_at: float | None = None
     gone_at: float | None = None
+    due_at: float | None = None
+    warned_for: float | None = None
+    kept_until: float | None = None
     rev: int = 0
 
 
@@ -192,8 +202,19 @@ class InboundRow:
 
 
 @dataclass(frozen=True)
+class SwitchRow:
+    """Something that people turn on and off for everybody: who did it last, when (world) and why."""
+
+    name: str
+    on: bool
+    by: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True)
 class AuditRow:
-    """Append-only. `actor` is a Slack user id, or `engine`."""
+    """Append-only. `actor` is a Slack user id, `engine` or `policy`. Both ids are '' for what concerns no cluster."""
 
     at: float
     actor: str

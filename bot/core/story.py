@@ -49,7 +49,10 @@ class Access:
 
 @dataclass(frozen=True)
 class Story:
-    """A request with its cluster, as it stands. Times are world time."""
+    """A request with its cluster, as it stands. Times are world time.
+
+    `because`: why the policy itself asked for a delete; `removed_at`: when a failed cluster is deleted by itself.
+    """
 
     request_id: str
     kind: Kind
@@ -79,6 +82,8 @@ class Story:
     report: Report | None
     access: Access | None
     change: Change | None = None
+    because: str = ""
+    removed_at: float | None = None
 
     @property
     def current(self) -> StepFacts | None:
@@ -90,7 +95,7 @@ class Story:
         return sum(step.state == StepState.DONE for step in self.steps)
 
 
-def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
+def tell(tx: Tx, request_id: str, *, approvals_needed: int, removed_at: float | None = None) -> Story | None:
     """Read everything about a request in one transaction; None when there is no such request."""
     request = tx.request(request_id)
     if request is None:
@@ -129,6 +134,8 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         incident=request.incident,
         report=report,
         access=Access(**access) if access else None,
+        because=str(json.loads(request.spec).get("why", "")) if request.kind == Kind.DELETE else "",
+        removed_at=removed_at,
     )
 
 
@@ -139,7 +146,7 @@ def step_facts(tx: Tx, request_id: str) -> dict[str, Mapping[str, str]]:
 
 def final_report(facts: Mapping[str, Mapping[str, str]]) -> Report | None:
     """The verdict that holds, from the facts of the steps: the gate's where it had to judge again."""
-    for step in ("gate", "verify"):
+    for step in ("gate", "verify", "verify_new"):
         if text := facts.get(step, {}).get("report"):
             return report_from_json(text)
     return None

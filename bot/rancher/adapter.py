@@ -22,12 +22,13 @@ from bot.core.spec import LABEL_CLUSTER, LABEL_REQUEST, Envelope, Pool
 from bot.rancher import bodies, views
 from bot.rancher.bodies import NAMESPACE
 from bot.rancher.catalog import Catalog
-from bot.rancher.client import JSON_PATCH, Json, RancherClient
-from bot.rancher.reader import CLUSTERS, MANAGEMENT, SnapshotReader
+from bot.rancher.client import JSON_PATCH, MERGE_PATCH, Json, RancherClient
+from bot.rancher.reader import CLUSTERS, MACHINES, MANAGEMENT, SnapshotReader
 
 _MACHINE_CONFIGS = "/v1/rke-machine-config.cattle.io.amazonec2configs"
 _BINDINGS = "/v3/clusterroletemplatebindings"
 _PATCH_TRIES = 4
+DELETE_MACHINE = "cluster.x-k8s.io/delete-machine"
 _RKE2 = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-([\w.-]+))?\+rke2r(\d+)")
 
 
@@ -133,6 +134,34 @@ class RancherAdapter:
 
         Nothing happens when it is held already or when the cluster is gone. Raises `Permanent` without such a pool.
         """
+
+        def patch(index: int, there: Json) -> Json | list[Json] | None:
+            if there.get("quantity") == 0 if empty else there.get("paused"):
+                return None
+            return bodies.hold_patch(index, pool, empty=empty)
+
+        self._patch_pool(name, pool, patch)
+
+    def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
+        """Another size for the pool, and no pause. Rancher takes the oldest machines unless others are marked
+        (cluster-api: machineset_delete_policy.go), so those are marked before. Nothing happens when it is so already.
+        """
+        for machine in first:
+            # 404: it is gone already.
+            body = {"metadata": {"annotations": {DELETE_MACHINE: "yes"}}}
+            path = f"{MACHINES}/{NAMESPACE}/{machine}"
+            self._client.ask("PATCH", path, body=body, content_type=MERGE_PATCH, accept=(404,))
+
+        def patch(index: int, there: Json) -> Json | list[Json] | None:
+            paused = bool(there.get("paused"))
+            if there.get("quantity", 1) == count and not paused:
+                return None
+            return bodies.scale_patch(index, pool, count, paused=paused)
+
+        self._patch_pool(name, pool, patch)
+
+    def _patch_pool(self, name: str, pool: str, patch_of: Callable[[int, Json], Json | list[Json] | None]) -> None:
+        """Controllers write the cluster all the time: found by name, changed where nothing has moved, else anew."""
         said = ""
         for _ in range(_PATCH_TRIES):
             cluster = self._client.find(_cluster_path(name))
@@ -142,9 +171,9 @@ class RancherAdapter:
             index = next((i for i, p in enumerate(pools) if p["name"] == pool), None)
             if index is None:
                 raise Permanent(f"The cluster {name} has no machine pool {pool}.", "It was changed in Rancher.")
-            if pools[index].get("quantity") == 0 if empty else pools[index].get("paused"):
+            patch = patch_of(index, pools[index])
+            if patch is None:
                 return
-            patch = bodies.hold_patch(index, pool, empty=empty)
             # 422 is the answer to a `test` that fails: the pools have moved. Both cases are read again.
             answer = self._client.ask(
                 "PATCH", _cluster_path(name), body=patch, content_type=JSON_PATCH, accept=(404, 409, 422)

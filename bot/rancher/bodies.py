@@ -158,6 +158,17 @@ def hold_patch(index: int, pool: str, *, empty: bool) -> list[dict[str, Any]]:
     return [{"op": "test", "path": f"{where}/name", "value": pool}, {"op": "add", **change}]
 
 
+def scale_patch(index: int, pool: str, count: int, *, paused: bool) -> list[dict[str, Any]]:
+    """JSON patch that gives a machine pool another size; it fails when the pool at `index` has become another."""
+    where = f"/spec/rkeConfig/machinePools/{index}"
+    works = [{"op": "replace", "path": f"{where}/paused", "value": False}] if paused else []
+    return [
+        {"op": "test", "path": f"{where}/name", "value": pool},
+        {"op": "add", "path": f"{where}/quantity", "value": count},
+        *works,
+    ]
+
+
 def cluster_repo(name: str, url: str, request_id: str) -> dict[str, Any]:
     return {
         "type": "catalog.cattle.io.clusterrepo",

@@ -15,6 +15,7 @@ from bot.core.records import (
     MessageRow,
     RequestRow,
     StepRow,
+    SwitchRow,
 )
 
 R = TypeVar("R")
@@ -91,5 +92,6 @@ _TABLES: Mapping[type[Any], Table[Any]] = {
         _table("messages", MessageRow, "id"),
         _table("seen", InboundRow, "key"),
         _table("audit", AuditRow),
+        _table("switches", SwitchRow, "name"),
     )
 }

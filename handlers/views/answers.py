@@ -17,7 +17,10 @@ from handlers.views.page import Bullets, Page, Para
 from handlers.views.retype import create_line
 from handlers.views.spans import Line, Span, channel, code, joined, line, who
 
-COMMANDS = ("create", "list", "status", "cost", "delete", "help")
+COMMANDS = (
+    *("create", "list", "status", "cost", "delete", "help", "extend", "scale", "cancel", "retry", "keep", "history"),
+    *("stop-creates", "allow-creates"),
+)
 _MENTION = re.compile(r"<@([UW][A-Z0-9]{1,30})>")
 
 
@@ -120,6 +123,10 @@ def change_taken(story: Story) -> Page:
             then = "nobody has to approve it; the thread says when it is done"
         case RequestState.CHECKING:
             then = "it is being checked; the card is in the channel in a moment"
+        case RequestState.DONE:
+            then = "it is done already"
+        case RequestState.DENIED | RequestState.LAPSED | RequestState.FAILED | RequestState.CANCELLED:
+            then = f"it was asked before, and is {story.state}"
         case _:
             then = "once a lead has agreed; the card is in the channel in a moment"
     return _page(line(f"Got it: {changes.what(story)} ({story.cluster}): {then}."))

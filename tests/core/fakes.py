@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
@@ -231,6 +231,8 @@ class FakeRancher(Scripted):
         self.charts: tuple[str, ...] = (OPERATOR, "v26.3.3")
         self.release: AppView | None = None
         self.held: list[tuple[str, bool]] = []
+        self.sizes: list[tuple[str, int, tuple[str, ...]]] = []
+        self.newcomers: Callable[[str, int], MachineView] | None = None
         self.bound: list[tuple[str, str]] = []
         self.orders: list[ChartOrder] = []
         self.crash_after_install = False
@@ -301,6 +303,20 @@ class FakeRancher(Scripted):
     def hold_pool(self, name: str, pool: str, *, empty: bool) -> None:
         self._ask()
         self.held.append((pool, empty))
+
+    def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
+        """New machines join at once, unless `newcomers` says what becomes of them; the oldest go, but for `first`."""
+        self._ask()
+        self.sizes.append((pool, count, first))
+        own = [m for m in self.machines if m.pool == pool]
+        others = tuple(m for m in self.machines if m.pool != pool)
+        taken = {m.name for m in own}
+        fresh = (n for n in range(100) if f"{pool}-{n}" not in taken)
+        make = self.newcomers or joined
+        own += [make(pool, next(fresh)) for _ in range(count - len(own))]
+        going = sorted(own, key=lambda m: m.name not in first)[: max(len(own) - count, 0)]
+        self.machines = (*others, *(m for m in own if m not in going))
+        self._cloud.left = tuple(Instance(f"i-{m.uid}", m.name, "any", "running", "us-east-1a") for m in self.machines)
 
     def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
         self._ask()

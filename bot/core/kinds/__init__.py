@@ -4,9 +4,10 @@ from bot.core.kinds.base import Asked, Opening, Rules
 from bot.core.kinds.create import Create
 from bot.core.kinds.delete import Delete
 from bot.core.kinds.extend import ExtendRules
+from bot.core.kinds.scale import ScaleRules
 from bot.core.records import Kind
 
-_ALL: tuple[Rules, ...] = (Create(), Delete(), ExtendRules())
+_ALL: tuple[Rules, ...] = (Create(), Delete(), ExtendRules(), ScaleRules())
 _RULES: dict[Kind, Rules] = {rules.kind: rules for rules in _ALL}
 
 

@@ -15,7 +15,9 @@ from bot.core.steps.operator import Operator
 from bot.core.steps.policy_ready import PolicyReady
 from bot.core.steps.preflight import Preflight
 from bot.core.steps.remove_cluster import RemoveCluster
+from bot.core.steps.scale_pool import ScalePool
 from bot.core.steps.verify import Verify
+from bot.core.steps.verify_new import GateNew, VerifyNew
 
 _ALL: tuple[Step, ...] = (
     Preflight(),
@@ -33,6 +35,9 @@ _ALL: tuple[Step, ...] = (
     Access(),
     RemoveCluster(),
     NoInstances(),
+    ScalePool(),
+    VerifyNew(),
+    GateNew(),
 )
 
 STEPS: dict[str, Step] = {step.kind: step for step in _ALL}

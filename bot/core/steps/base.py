@@ -76,6 +76,8 @@ class Look:
     clock: Clock
     facts: Mapping[str, Facts]
     row: StepRow
+    must_be_wanted: Callable[[], None] = lambda: None
+    """Call it between two effects of one step: it ends the look when the request was cancelled meanwhile."""
 
     @property
     def order(self) -> Envelope:
@@ -100,7 +102,8 @@ class Look:
 
     @property
     def management_id(self) -> str:
-        return self.facts["cluster_object"]["management_id"]
+        made = self.facts.get("cluster_object", {}).get("management_id", "")
+        return made or self.cluster.management_id
 
     def view(self) -> ClusterView | None:
         """The cluster as Rancher sees it, never older than our last write."""
