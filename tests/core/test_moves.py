@@ -42,7 +42,9 @@ def requests(stage: Stage, kind: Kind) -> list[RequestRow]:
 
 def notices(stage: Stage) -> list[str]:
     with stage.store.reading() as tx:
-        rows: list[MessageRow] = [m for c in tx.clusters(living=False) for r in tx.requests_of(c.id) for m in tx.messages(r.id)]
+        rows: list[MessageRow] = [
+            m for c in tx.clusters(living=False) for r in tx.requests_of(c.id) for m in tx.messages(r.id)
+        ]
     return [json.loads(row.body)["what"] for row in rows if row.kind == MessageKind.NOTICE]
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 from hypothesis import strategies as st
 
-from bot.core.changes import Change, Extend
+from bot.core.changes import Change, Extend, Scale
 from bot.core.plan import plan_for
 from bot.core.records import ClusterState, Kind, RequestState, StepState
 from bot.core.spec import Check, ClusterSpec, Envelope, GpuExpectation, Pool
@@ -43,6 +43,7 @@ CHANGES: dict[Kind, st.SearchStrategy[Change | None]] = {
     Kind.CREATE: st.none(),
     Kind.DELETE: st.none(),
     Kind.EXTEND: st.builds(Extend, st.integers(1, 999)),
+    Kind.SCALE: st.builds(Scale, TEXT, st.integers(1, 99), st.integers(1, 99), st.integers(1, 99)),
 }
 SPECS = st.builds(
     ClusterSpec,
