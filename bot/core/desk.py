@@ -224,7 +224,7 @@ class Desk:
         if request.kind == Kind.CREATE and not begun:
             lifecycle.free_name(tx, request, now)
         elif request.kind == Kind.CREATE:
-            expiry.end(tx, cluster, f"<@{user}> cancelled it.", requester=user, at=now)
+            expiry.end(tx, cluster, "It was cancelled while it was being made.", requester=user, at=now)
         elif request.kind == Kind.SCALE and request.state == RequestState.RUNNING:
             scaling.back(tx, cluster, request, user, now)
         else:

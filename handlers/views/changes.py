@@ -34,7 +34,7 @@ def what(story: Story) -> str:
         case Scale() as scale:
             return f"pool {scale.pool} from {scale.was} to {_machines(scale)}"
         case None:
-            return "delete the cluster and its machines"
+            return f"delete the cluster and its machines{f': {story.because}' if story.because else ''}"
 
 
 def done(story: Story) -> Page:

@@ -9,6 +9,7 @@ from handlers.views.page import Bullets, Button, Buttons, Code, Confirm, Fields,
 from handlers.views.request import cost
 from handlers.views.retype import create_line
 from handlers.views.spans import Line, bold, code, line, link, moment, who
+from handlers.views.spans import said as told
 from handlers.views.words import clip, count, outcome_state
 
 # Any glibc image will do: NVIDIA's container toolkit puts nvidia-smi in (NVIDIA/nvidia-container-toolkit: README.md).
@@ -119,8 +120,9 @@ def _failed(story: Story) -> Page:
     verb = "was cancelled" if story.state == RequestState.CANCELLED else "failed"
     what = {Kind.CREATE: "making", Kind.DELETE: "deleting"}.get(story.kind, f"to {story.kind}")
     reason = _reason(story) or "no reason was given"
-    said = line(who(story.requester), f" {what} {story.cluster} {verb}: {clip(reason, 600)}")
-    lines = [line(who(story.requester), f" {what} {story.cluster} {verb}."), line(bold("Why: "), reason)]
+    why = told(reason) if story.state == RequestState.CANCELLED else line(clip(reason, 600))
+    said = line(who(story.requester), f" {what} {story.cluster} {verb}: ", *why)
+    lines = [line(who(story.requester), f" {what} {story.cluster} {verb}."), line(bold("Why: "), *why)]
     if story.remedy:
         lines.append(line(bold("What to do: "), story.remedy))
     lines.append(_next(story))

@@ -12,9 +12,10 @@ from bot.core import expiry
 from bot.core.changes import Extend, Scale
 from bot.core.desk import Conflict
 from bot.core.policy import Denied
-from bot.core.ports import Permanent
+from bot.core.ports import JobView, Permanent
 from bot.core.records import ClusterRow, ClusterState, Kind, MessageKind, MessageRow, RequestRow, RequestState
 from bot.core.spec import Invalid
+from tests.core.fakes import probe_log, refused, starting
 from tests.core.stage import BYSTANDER, DRAFT, LEAD, REQUESTER, SECOND_LEAD, Stage
 
 NAME = DRAFT.name
@@ -333,8 +334,6 @@ def test_a_smaller_pool_loses_those_that_nobody_needs(ready: Stage) -> None:
 
 
 def test_without_capacity_the_pool_goes_back_and_the_cluster_stays_as_it_was(ready: Stage) -> None:
-    from tests.core.fakes import refused
-
     words = "InsufficientInstanceCapacity: no capacity"
     ready.rancher.newcomers = lambda pool, n: dataclasses.replace(
         refused(pool, n, words), name=f"{pool}-{n}", uid=f"u{n}"
@@ -349,9 +348,6 @@ def test_without_capacity_the_pool_goes_back_and_the_cluster_stays_as_it_was(rea
 
 
 def test_new_nodes_that_fail_are_given_back(ready: Stage) -> None:
-    from bot.core.ports import JobView
-    from tests.core.fakes import probe_log
-
     ready.kube.results["node-gpu-1"] = JobView("succeeded", "", "", probe_log(ok=False, at="x"))
     told = ready.finish(scaled(ready, 2))
     assert told.state == RequestState.FAILED
@@ -361,8 +357,6 @@ def test_new_nodes_that_fail_are_given_back(ready: Stage) -> None:
 
 
 def test_a_scale_cancelled_on_its_way_is_taken_back(ready: Stage) -> None:
-    from tests.core.fakes import starting
-
     ready.rancher.newcomers = starting
     scaled(ready, 2)
     ready.look(3)
