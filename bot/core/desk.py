@@ -474,9 +474,12 @@ class Desk:
         return told
 
     def _newest(self, tx: Tx, cluster: ClusterRow) -> Story:
-        """The newest request that came to something: one denied or lapsed says nothing about the cluster."""
+        """The newest request that came to something: one denied or lapsed says nothing about the cluster, and a
+        change that has ended less than the create, which knows how to get in."""
         requests = tx.requests_of(cluster.id)
-        counted = [r for r in requests if r.state not in (RequestState.DENIED, RequestState.LAPSED)]
+        void = (RequestState.DENIED, RequestState.LAPSED)
+        past = [r.id for r in requests if r.finished_at is not None and change_from_json(r.kind, r.spec) is not None]
+        counted = [r for r in requests if r.state not in void and r.id not in past]
         return self._tell(tx, (counted or requests)[-1].id)
 
     def _needed(self, tx: Tx, request: RequestRow) -> int:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.core import plan
+from bot.core import ledger, plan
 from bot.core.changes import Change, change_from_json
 from bot.core.ports import Tx
 from bot.core.records import ClusterState, Kind, RequestState, StepRow, StepState
@@ -51,7 +51,8 @@ class Access:
 class Story:
     """A request with its cluster, as it stands. Times are world time.
 
-    `because`: why the policy itself asked for a delete; `removed_at`: when a failed cluster is deleted by itself.
+    `because`: why the policy itself asked for a delete; `removed_at`: when a failed cluster is deleted by itself;
+    `gpus_now`: what is approved of the cluster as it is, changes included.
     """
 
     request_id: str
@@ -84,6 +85,7 @@ class Story:
     change: Change | None = None
     because: str = ""
     removed_at: float | None = None
+    gpus_now: int | None = None
 
     @property
     def current(self) -> StepFacts | None:
@@ -136,6 +138,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int, removed_at: float | 
         access=Access(**access) if access else None,
         because=str(json.loads(request.spec).get("why", "")) if request.kind == Kind.DELETE else "",
         removed_at=removed_at,
+        gpus_now=held.gpus if (held := ledger.current_envelope(tx, cluster)) else None,
     )
 
 
