@@ -9,7 +9,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from bot.core.changes import Change, Extend, Replace, Verify
+from bot.core.changes import Change, Extend, Replace, Scale, Verify
 from bot.core.impossible import why_not
 from bot.core.spec import Draft, Invalid, Problem
 
@@ -57,7 +57,8 @@ def _typewritten(text: str) -> str:
 def change_of(verb: str, words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
     """The cluster's name ('' for the thread's own) and the change. Raises `Invalid`.
 
-    extend NAME 4h      in a thread: extend 4h
+    extend NAME 4h          in a thread: extend 4h
+    scale NAME gpu 4        in a thread: scale gpu 4; the only GPU pool may be left out: scale NAME 4
     verify NAME [--level quick|standard|burn]
     replace NAME [NODE]
     """
@@ -67,9 +68,12 @@ def change_of(verb: str, words: tuple[str, ...], *, in_thread: bool) -> tuple[st
         if len(words) > 2 or not (words or in_thread):
             raise Invalid(Problem("", f"Type it like this: {USAGE[verb]}"))
         return (words[0] if words else ""), Replace(words[1] if len(words) > 1 else "")
-    name, rest = _name_first(words, 1, in_thread=in_thread)
+    if verb == "scale":
+        return _scale(words, in_thread=in_thread)
+    joined = words if len(words) < 2 or words[-1].lower() not in ("h", "hour", "hours") else (*words[:-1],)
+    name, rest = _name_first(joined, 1, in_thread=in_thread)
     if len(rest) != 1:
-        raise Invalid(Problem("", f"Type it like this: {USAGE[verb]}"))
+        raise _mistyped(verb)
     return name, Extend(_hours(rest[0]))
 
 
@@ -77,10 +81,40 @@ USAGE = {
     "extend": "/gpu-cluster extend NAME 4h",
     "verify": "/gpu-cluster verify NAME --level quick",
     "replace": "/gpu-cluster replace NAME [NODE]",
+    "scale": "/gpu-cluster scale NAME POOL 4",
 }
 """How each change is typed."""
 
 CHANGES = frozenset(USAGE)
+
+ABOUT_ONE = frozenset({"status", "delete", "cancel", "retry", "keep", "history"})
+"""Words that a cluster's name follows."""
+
+SWITCH = frozenset({"stop-creates", "allow-creates"})
+
+
+def page_of(words: tuple[str, ...]) -> int:
+    """The page of a history, 1 where none was said. Raises `Invalid`."""
+    text = words[0] if words else "1"
+    if len(words) < 2 and text.isascii() and text.isdigit() and len(text) < 5:
+        return int(text)
+    raise Invalid(Problem("page", f"“{' '.join(words)}” is no page; type it like /gpu-cluster history NAME 2"))
+
+
+def _mistyped(verb: str) -> Invalid:
+    return Invalid(Problem("", f"Type it like this: {USAGE[verb]}"))
+
+
+def _scale(words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
+    """The number is last; before it a name, a pool, both, or in a thread none."""
+    *before, number = words or ("",)
+    if (not before and not in_thread) or len(before) > 2 or not number:
+        raise _mistyped("scale")
+    if not (number.isascii() and number.isdigit() and len(number) < 6):
+        raise Invalid(Problem("count", f"“{number}” is no whole number; {USAGE['scale']} makes pool POOL that big."))
+    if in_thread and len(before) < 2:
+        return "", Scale("".join(before), int(number))
+    return before[0], Scale("".join(before[1:]), int(number))
 
 
 def _name_first(words: tuple[str, ...], values: int, *, in_thread: bool) -> tuple[str, tuple[str, ...]]:

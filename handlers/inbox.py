@@ -31,6 +31,14 @@ class Gesture(StrEnum):
     REPLACE = "replace"
     ACCEPT = "accept"
     IGNORE = "ignore"
+    SCALE = "scale"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    KEEP = "keep"
+    HISTORY = "history"
+    """What was done to a cluster; `words` may hold the page."""
+    STOP_CREATES = "stop-creates"
+    ALLOW_CREATES = "allow-creates"
     APPROVE = "approve"
     DENY = "deny"
     LATER = "later"
@@ -49,7 +57,7 @@ class Inbound:
 
     `name` is the cluster, or for a click the button's value. `thread_ts` is set where the answer belongs into a
     thread. `words` are what was typed after a change's verb. `told` when the person has
-    been told already that it was taken in.
+    been told already that it was taken in. `meant` is a request of the cluster that a pressed button is about.
     """
 
     gesture: Gesture
@@ -61,6 +69,7 @@ class Inbound:
     thread_ts: str = ""
     told: bool = False
     words: tuple[str, ...] = ()
+    meant: str = ""
 
 
 class Inbox:

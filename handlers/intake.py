@@ -18,11 +18,12 @@ from bot.core.spec import Draft, Invalid, name_problem
 from handlers.answering import Answerer
 from handlers.directory import SlackDirectory
 from handlers.forms import presets_for
-from handlers.grammar import change_of
+from handlers.grammar import change_of, page_of
 from handlers.inbox import Gesture, Inbound, Inbox, inbound_from_json
-from handlers.views import answers
+from handlers.views import answers, moves
 from handlers.views.costs import costs
 from handlers.views.help import Rights, help_page
+from handlers.views.history import history
 from handlers.views.listing import listing
 from handlers.views.page import Page
 from handlers.views.status import status
@@ -164,15 +165,22 @@ class Intake:
         handle: dict[Gesture, Callable[[Ask, Inbound], Reply | None]] = {
             Gesture.CREATE: self._create,
             Gesture.DELETE: self._delete,
-            Gesture.LIST: lambda ask, _: Reply(listing(self._desk.stories(ask))),
+            Gesture.LIST: lambda ask, _: Reply(self._noted(listing(self._desk.stories(ask)))),
             Gesture.STATUS: self._status,
             Gesture.COST: self._cost,
-            Gesture.HELP: lambda ask, _: Reply(self._help(ask)),
+            Gesture.HELP: lambda ask, _: Reply(self._noted(self._help(ask))),
             Gesture.EXTEND: self._change,
             Gesture.VERIFY: self._change,
             Gesture.REPLACE: self._replace,
             Gesture.ACCEPT: self._accept,
             Gesture.IGNORE: self._ignore,
+            Gesture.SCALE: self._change,
+            Gesture.CANCEL: self._cancel,
+            Gesture.RETRY: self._retry,
+            Gesture.KEEP: self._keep,
+            Gesture.HISTORY: self._history,
+            Gesture.STOP_CREATES: self._switch,
+            Gesture.ALLOW_CREATES: self._switch,
             Gesture.APPROVE: self._decide,
             Gesture.DENY: self._decide,
             Gesture.LATER: lambda _, inbound: Reply(answers.later(inbound.name)),
@@ -193,15 +201,42 @@ class Intake:
             return Reply(answers.not_invited(ask.channel))
         if "." in inbound.name:  # a button: no cluster's name has a dot
             return Reply(answers.got_it(self._desk.care.clean_up(ask, inbound.name).cluster, delete=True))
-        name = inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
-        return Reply(answers.got_it(self._desk.ask_delete(ask, name).cluster, delete=True))
+        story = self._desk.ask_delete(ask, self._named(ask, inbound), meant=inbound.meant)
+        return Reply(answers.got_it(story.cluster, delete=True))
 
     def _change(self, ask: Ask, inbound: Inbound) -> Reply:
         if not self._directory.is_in(ask.channel):
             return Reply(answers.not_invited(ask.channel))
-        name, change = change_of(inbound.gesture, inbound.words, in_thread=bool(inbound.thread_ts))
+        in_thread = bool(inbound.thread_ts) and not inbound.meant
+        name, change = change_of(inbound.gesture, inbound.words, in_thread=in_thread)
         name = name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
-        return Reply(answers.change_taken(self._desk.ask_change(ask, name, change)))
+        return Reply(answers.change_taken(self._desk.ask_change(ask, name, change, meant=inbound.meant)))
+
+    def _named(self, ask: Ask, inbound: Inbound) -> str:
+        """The cluster that was named, or the thread's own."""
+        return inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
+
+    def _cancel(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(moves.cancelled(self._desk.cancel(ask, self._named(ask, inbound))))
+
+    def _retry(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(moves.retried(self._desk.retry(ask, self._named(ask, inbound), meant=inbound.meant)))
+
+    def _keep(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(moves.kept(self._desk.keep(ask, self._named(ask, inbound), meant=inbound.meant)))
+
+    def _history(self, ask: Ask, inbound: Inbound) -> Reply:
+        shown = self._desk.history(ask, self._named(ask, inbound), page_of(inbound.words))
+        return Reply(history(shown), visible=bool(inbound.thread_ts))
+
+    def _switch(self, ask: Ask, inbound: Inbound) -> Reply:
+        stop = inbound.gesture == Gesture.STOP_CREATES
+        return Reply(moves.switched(self._desk.stop_creates(ask, inbound.name, stop=stop)))
+
+    def _noted(self, page: Page) -> Page:
+        """With a note while new creates are stopped."""
+        switch = self._desk.stopped()
+        return page if switch is None else moves.while_stopped(page, switch)
 
     def _replace(self, ask: Ask, inbound: Inbound) -> Reply:
         """Typed with a name and perhaps a node, or clicked below a trouble or a degraded outcome."""
@@ -227,7 +262,7 @@ class Intake:
             story = self._desk.story_of(ask, inbound.name)
         # Who asks may miss the message with the buttons: one that was deleted in Slack is posted anew.
         self._desk.show_again(story.cluster)
-        return Reply(status(story), visible=bool(inbound.thread_ts))
+        return Reply(self._noted(status(story)), visible=bool(inbound.thread_ts))
 
     def _cost(self, ask: Ask, inbound: Inbound) -> Reply:
         if inbound.name and name_problem(inbound.name) is not None:

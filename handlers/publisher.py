@@ -25,6 +25,7 @@ from handlers.direct import Direct
 from handlers.pacing import Pace
 from handlers.sender import EDIT, POST, Closed, Held, Refused, Sender
 from handlers.views.line import from_body, story_line
+from handlers.views.notices import notice
 from handlers.views.outcome import metadata, outcome
 from handlers.views.page import Page
 from handlers.views.render import Rendered, render
@@ -227,6 +228,8 @@ class Publisher:
                 return trouble(notice_from_body(due.row.body))
             case MessageKind.OUTCOME:
                 return outcome(due.story, self._leads_of(due.story))
+            case MessageKind.NOTICE:
+                return notice(due.row.body, due.story)
             case _:
                 raise ValueError(f"nobody publishes a {due.row.kind}")
 

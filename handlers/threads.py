@@ -7,7 +7,7 @@ from typing import Any
 
 from slack_bolt import App
 
-from handlers.grammar import CHANGES, Words, draft_of, split
+from handlers.grammar import ABOUT_ONE, CHANGES, SWITCH, Words, draft_of, split
 from handlers.inbox import Gesture, Inbound, Inbox
 from handlers.views.help import LATER
 
@@ -40,7 +40,14 @@ def _inbound(words: Words, event: dict[str, Any]) -> Inbound:
         return Inbound(Gesture.GARBLED, user, channel, name=words.trouble, thread_ts=thread)
     if verb == "create":
         return Inbound(Gesture.CREATE, user, channel, draft=draft_of(rest), thread_ts=thread)
-    if verb in ("help", "list", "status", "cost", "delete"):
+    if verb == "history" and len(rest) == 1 and rest[0].isdigit():
+        return Inbound(Gesture.HISTORY, user, channel, words=rest, thread_ts=thread)
+    if verb in SWITCH:
+        return Inbound(Gesture(verb), user, channel, name=" ".join(rest), thread_ts=thread)
+    if verb in ABOUT_ONE:
+        name = rest[0] if rest else ""
+        return Inbound(Gesture(verb), user, channel, name=name, words=rest[1:], thread_ts=thread)
+    if verb in ("help", "list", "cost"):
         return Inbound(Gesture(verb), user, channel, name=rest[0] if rest else "", thread_ts=thread)
     if verb in CHANGES:
         return Inbound(Gesture(verb), user, channel, words=rest, thread_ts=thread)

@@ -32,9 +32,27 @@ class Replace:
     uid: str = ""
 
 
-Change = Extend | Verify | Replace
+@dataclass(frozen=True)
+class Scale:
+    """Another size of a machine pool, '' for the only GPU pool: in GPUs for a GPU pool, in machines for another.
 
-_TYPES: dict[Kind, type[Change]] = {Kind.EXTEND: Extend, Kind.VERIFY: Verify, Kind.REPLACE: Replace}
+    `machines` and `was` are filled in when it is asked: the machines it comes to, and those there were.
+    """
+
+    pool: str
+    count: int
+    machines: int = 0
+    was: int = 0
+
+
+Change = Extend | Scale | Verify | Replace
+
+_TYPES: dict[Kind, type[Change]] = {
+    Kind.EXTEND: Extend,
+    Kind.SCALE: Scale,
+    Kind.VERIFY: Verify,
+    Kind.REPLACE: Replace,
+}
 
 
 def kind_of(change: Change) -> Kind:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bot.core import ledger, lifecycle, plan, spending, story
+from bot.core import expiry, ledger, lifecycle, scaling, spending, story, switches
+from bot.core.asking import new_request
+from bot.core.asking import request_id_for as request_id_for
 from bot.core.care import Ask as Ask
 from bot.core.care import Care
-from bot.core.changes import Change, change_to_json, kind_of
+from bot.core.changes import Change, Scale, change_from_json, change_to_json, kind_of
 from bot.core.conflict import Conflict as Conflict
 from bot.core.kinds import rules_of
 from bot.core.ledger import Account, Committed
 from bot.core.policy import Denied, Directory, Verb, lead_of, require, roles_of, who_can
 from bot.core.ports import Clock, Store, Taken, Tx
-from bot.core.records import OPEN_STATES, ClusterRow, ClusterState, Kind, RequestRow, RequestState
-from bot.core.spec import Catalogue, Draft, Invalid, Problem, Team, check_draft, name_problem, to_json
+from bot.core.records import AuditRow, ClusterRow, ClusterState, Kind, RequestRow, RequestState, SwitchRow
+from bot.core.spec import REASON_MAX, Catalogue, Draft, Invalid, Problem, Team, check_draft, name_problem, to_json
 from bot.core.spending import OverBudget
 from bot.core.story import Story
+
+HISTORY_PAGE = 20
+"""Lines of a cluster's history at once."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,34 @@ class Costs:
 
     accounts: tuple[Account, ...]
     teams: tuple[tuple[str, Committed], ...]
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """What was cancelled; `removing`: it had made something, which is being removed."""
+
+    story: Story
+    removing: bool
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Until when a failed cluster stays (world time), and what it costs an hour; None where no price is known."""
+
+    cluster: str
+    until: float
+    rate: float | None
+
+
+@dataclass(frozen=True)
+class History:
+    """A page of a cluster's audit trail; `kinds` by request id."""
+
+    cluster: str
+    lines: tuple[AuditRow, ...]
+    kinds: Mapping[str, Kind]
+    page: int
+    pages: int
 
 
 class Desk:
@@ -91,6 +124,7 @@ class Desk:
         with self._store.transaction() as tx:
             if (known := self._known(tx, request_id)) is not None:
                 return known
+            switches.must_be_allowed(tx)
             living = tx.living_cluster(spec.name)
             if living is not None:
                 raise _name_in_use(living)
@@ -99,11 +133,14 @@ class Desk:
         self._wake()
         return told
 
-    def ask_delete(self, ask: Ask, name: str) -> Story:
-        """Write a delete down; it waits for a lead. Raises `Denied`, `Invalid` or `Conflict`."""
+    def ask_delete(self, ask: Ask, name: str, *, meant: str = "") -> Story:
+        """Write a delete down; it waits for a lead. Raises `Denied`, `Invalid` or `Conflict`.
+
+        `meant`: a request of the cluster that is meant, where a button was pressed that may be an old one.
+        """
         now = self._clock.now()
         request_id = request_id_for(ask.key)
-        cluster = self._allowed(Verb.DELETE, ask, name)
+        cluster = self._allowed(Verb.DELETE, ask, name, meant)
         request = self._request(request_id, Kind.DELETE, cluster, ask, "{}", now)
         with self._store.transaction() as tx:
             if (known := self._known(tx, request_id)) is not None:
@@ -125,17 +162,19 @@ class Desk:
         self._wake()
         return told
 
-    def ask_change(self, ask: Ask, name: str, change: Change) -> Story:
-        """Write a change of a living cluster down. Raises `Denied`, `Invalid` or `Conflict`."""
+    def ask_change(self, ask: Ask, name: str, change: Change, *, meant: str = "") -> Story:
+        """Write a change of a living cluster down. Raises `Denied`, `Invalid` or `Conflict`; `meant` as above."""
         now, kind = self._clock.now(), kind_of(change)
         request_id = request_id_for(ask.key)
-        cluster = self._allowed(Verb(kind), ask, name)
+        cluster = self._allowed(Verb(kind), ask, name, meant)
         request = self._request(request_id, kind, cluster, ask, change_to_json(change), now)
         with self._store.transaction() as tx:
             if (known := self._known(tx, request_id)) is not None:
                 return known
             cluster = tx.cluster(cluster.id)
             opening = rules_of(kind).open(tx, cluster, change, self._catalogue, now)
+            if opening.change is not None:
+                request = dataclasses.replace(request, spec=change_to_json(opening.change))
             try:
                 lifecycle.open_change(
                     tx,
@@ -153,12 +192,114 @@ class Desk:
         self._wake()
         return told
 
-    def _allowed(self, verb: Verb, ask: Ask, name: str) -> ClusterRow:
+    # --- moving -------------------------------------------------------------------------------------------
+
+    def cancel(self, ask: Ask, name: str) -> Cancelled:
+        """End what is open on a cluster; what a running one has made is removed. Raises `Denied` or `Conflict`.
+
+        A look under way starts no further step; the removal waits until its lease is over.
+        """
+        cluster, now = self._allowed(Verb.CANCEL, ask, name), self._clock.now()
+        with self._store.transaction() as tx:
+            cluster = tx.cluster(cluster.id)
+            request = tx.open_request(cluster.id)
+            if request is None:
+                raise Conflict(f"Nothing is under way on “{name}”.", f"/gpu-cluster status {name}")
+            _must_be_cancellable(request, name)
+            cancelled = lifecycle.cancel(tx, request, ask.user, now)
+            removing = self._undo(tx, cluster, request, ask.user, now)
+            told = self._tell(tx, cancelled.id)
+        self._wake()
+        return Cancelled(told, removing)
+
+    def _undo(self, tx: Tx, cluster: ClusterRow, request: RequestRow, user: str, now: float) -> bool:
+        """Have removed what the cancelled request has made; False where it had made nothing."""
+        begun = request.state in (RequestState.APPROVED, RequestState.RUNNING)
+        if request.kind == Kind.CREATE and not begun:
+            lifecycle.free_name(tx, request, now)
+        elif request.kind == Kind.CREATE:
+            expiry.end(tx, cluster, "It was cancelled while it was being made.", requester=user, at=now)
+        elif request.kind == Kind.SCALE and request.state == RequestState.RUNNING:
+            scaling.back(tx, cluster, request, user, now)
+        else:
+            return False
+        return begun
+
+    def retry(self, ask: Ask, name: str, *, meant: str = "") -> Story:
+        """Let a failed create go on from the step that failed, under the approval it has.
+
+        Raises `Denied`, or `Conflict`: nothing failed, or what was approved is not what would be made.
+        """
+        cluster, now = self._allowed(Verb.RETRY, ask, name, meant), self._clock.now()
+        with self._store.transaction() as tx:
+            cluster = tx.cluster(cluster.id)
+            create = lifecycle.home_of(tx, cluster.id)
+            if cluster.state != ClusterState.FAILED or create.state != RequestState.FAILED:
+                raise Conflict(_nothing_to_retry(cluster), f"/gpu-cluster status {name}")
+            switches.must_be_allowed(tx)
+            if (refusal := lifecycle.not_what_was_approved(tx, create)) is not None:
+                raise Conflict(refusal, f"Delete it (/gpu-cluster delete {name}), and have a new one approved.")
+            lifecycle.retry(tx, create, ask.user, now)
+            told = self._tell(tx, create.id)
+        self._wake()
+        return told
+
+    def keep(self, ask: Ask, name: str, *, meant: str = "") -> Kept:
+        """Let a failed cluster stay longer, so that somebody can look at it. Raises `Denied` or `Conflict`."""
+        cluster, now = self._allowed(Verb.KEEP, ask, name, meant), self._clock.now()
+        policy = self._catalogue.policy
+        with self._store.transaction() as tx:
+            cluster = tx.cluster(cluster.id)
+            if cluster.state != ClusterState.FAILED:
+                raise Conflict(
+                    f"“{name}” is {cluster.state}; only a failed cluster needs to be kept.",
+                    f"/gpu-cluster extend {name} 4h keeps one that is ready.",
+                )
+            was = expiry.removed_at(cluster, tx.requests_of(cluster.id), policy) or now
+            until = max(now + policy.keep_hours * 3600.0, was)
+            order = ledger.current_envelope(tx, cluster)
+            rate = order.max_price_per_hour if order else None
+            counted = max(cluster.kept_until or now, now)
+            try:
+                added = None if rate is None else rate * (until - counted) / 3600.0
+                held = ledger.committed(tx, self.team(cluster.team), now)
+                spending.must_afford(held, added, cluster.team)
+            except OverBudget as over:
+                raise Conflict(over.why, over.remedy) from over
+            if until != cluster.kept_until:
+                tx.change(cluster, kept_until=until, due_at=until)
+                lifecycle.note(tx, cluster, ask.user, "kept a failed cluster", f"until {until:.0f}", now)
+                lifecycle.notice(tx, cluster, "kept", now, by=ask.user, ends=until, rate=rate)
+        self._wake()
+        return Kept(name, until, rate)
+
+    def stop_creates(self, ask: Ask, reason: str, *, stop: bool) -> SwitchRow:
+        """Stop all new creates, of every team, or allow them again. Raises `Denied`, `Invalid` or `Conflict`."""
+        verb = Verb.STOP_CREATES if stop else Verb.ALLOW_CREATES
+        require(verb, self._directory.person(ask.user), self.team_for(ask), None, self._directory)
+        if len(reason) > REASON_MAX:
+            raise Invalid(Problem("reason", f"The reason is {len(reason)} characters long; {REASON_MAX} at most."))
+        with self._store.transaction() as tx:
+            if (switches.stopped(tx) is not None) == stop:
+                raise Conflict("New creates are stopped already." if stop else "New creates are allowed already.")
+            turned = switches.turn(tx, on=stop, by=ask.user, reason=reason, at=self._clock.now())
+        self._wake()
+        return turned
+
+    def stopped(self) -> SwitchRow | None:
+        """Who has stopped new creates; None while they are allowed."""
+        with self._store.reading() as tx:
+            return switches.stopped(tx)
+
+    def _allowed(self, verb: Verb, ask: Ask, name: str, meant: str = "") -> ClusterRow:
         """The living cluster of that name, if this person may do that to it."""
         if name_problem(name) is not None:
             raise Invalid(Problem("name", f"“{name}” is not a cluster's name. Try /gpu-cluster list."))
         with self._store.reading() as tx:
             cluster = tx.living_cluster(name)
+            request = tx.request(meant) if meant else None
+        if meant and (request is None or cluster is None or request.cluster_id != cluster.id):
+            raise Conflict(f"This button is of an earlier “{name}”, which is gone.", "/gpu-cluster list")
         if cluster is None:
             raise Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
         require(verb, self._directory.person(ask.user), self.team(cluster.team), cluster, self._directory)
@@ -192,6 +333,8 @@ class Desk:
             if not request.envelope_hash.startswith(seen):
                 raise Conflict("The request has changed since this card was drawn.", "Look at it again, then decide.")
             needed = self._needed(tx, request)
+            if approve and request.kind == Kind.CREATE:
+                switches.must_be_allowed(tx)
             if approve:
                 try:
                     spending.must_fit(tx, request, self._catalogue, now)
@@ -270,6 +413,25 @@ class Desk:
             raise Conflict(f"Nothing has been spent on a cluster “{name}”.", "/gpu-cluster cost shows the others.")
         return Costs(tuple(bills), held)
 
+    def history(self, ask: Ask, name: str, page: int = 1) -> History:
+        """Everything that was done to the cluster of that name, newest last; of several, to the newest.
+
+        Raises `Denied`, or `Conflict` when there never was one, or has no such page.
+        """
+        team = self._catalogue.team_of(ask.user, ask.channel)
+        require(Verb.HISTORY, self._directory.person(ask.user), team, None, self._directory)
+        with self._store.reading() as tx:
+            bore = [cluster for cluster in tx.clusters(living=False) if cluster.name == name]
+            lines = tx.audit_of(bore[-1].id) if bore else []
+            kinds = {request.id: request.kind for request in tx.requests_of(bore[-1].id)} if bore else {}
+        if not bore:
+            raise Conflict(f"There never was a cluster “{name}”.", "/gpu-cluster list shows those there are.")
+        pages = -(-len(lines) // HISTORY_PAGE) or 1
+        if not 1 <= page <= pages:
+            raise Conflict(f"The history of “{name}” has pages 1 to {pages}.", f"/gpu-cluster history {name} {pages}")
+        shown = lines[(page - 1) * HISTORY_PAGE : page * HISTORY_PAGE]
+        return History(name, tuple(shown), kinds, page, pages)
+
     def story_by_id(self, request_id: str) -> Story | None:
         """For the publisher and the command line: no rights are asked."""
         with self._store.reading() as tx:
@@ -288,20 +450,7 @@ class Desk:
     # --- inside -------------------------------------------------------------------------------------------
 
     def _request(self, request_id: str, kind: Kind, cluster: ClusterRow, ask: Ask, spec: str, now: float) -> RequestRow:
-        return RequestRow(
-            id=request_id,
-            cluster_id=cluster.id,
-            kind=kind,
-            state=RequestState.CHECKING,
-            requester=ask.user,
-            team=cluster.team,
-            target=cluster.target,
-            channel=ask.channel,
-            spec=spec,
-            asked_at=now,
-            next_look_at=now,
-            plan=plan.freeze(plan.plan_for(kind)),
-        )
+        return new_request(request_id, kind, cluster, requester=ask.user, channel=ask.channel, spec=spec, now=now)
 
     def _known(self, tx: Tx, request_id: str) -> Story | None:
         return self._tell(tx, request_id) if tx.request(request_id) else None
@@ -309,21 +458,22 @@ class Desk:
     def _tell(self, tx: Tx, request_id: str) -> Story:
         request = tx.request(request_id)
         needed = self._needed(tx, request) if request else 1
-        told = story.tell(tx, request_id, approvals_needed=needed)
+        removed_at = None
+        if request is not None:
+            cluster, policy = tx.cluster(request.cluster_id), self._catalogue.policy
+            removed_at = expiry.removed_at(cluster, tx.requests_of(cluster.id), policy)
+        told = story.tell(tx, request_id, approvals_needed=needed, removed_at=removed_at)
         if told is None:
             raise LookupError(request_id)
         return told
 
     def _newest(self, tx: Tx, cluster: ClusterRow) -> Story:
-        """The newest request that came to something: one denied or lapsed says nothing about the cluster, and a change
-        that has ended says less than the request that made it: how to get in, for one."""
+        """The newest request that came to something: one denied or lapsed says nothing about the cluster, and a
+        change that has ended less than the create, which knows how to get in."""
         requests = tx.requests_of(cluster.id)
-        counted = [
-            r
-            for r in requests
-            if r.state not in (RequestState.DENIED, RequestState.LAPSED)
-            and (r.kind in (Kind.CREATE, Kind.DELETE) or r.state in OPEN_STATES)
-        ]
+        void = (RequestState.DENIED, RequestState.LAPSED)
+        past = [r.id for r in requests if r.finished_at is not None and change_from_json(r.kind, r.spec) is not None]
+        counted = [r for r in requests if r.state not in void and r.id not in past]
         return self._tell(tx, (counted or requests)[-1].id)
 
     def _needed(self, tx: Tx, request: RequestRow) -> int:
@@ -340,9 +490,23 @@ class Desk:
             ) from None
 
 
-def request_id_for(key: str) -> str:
-    """A request's id follows from the gesture that asked for it, so that a repeat finds the first."""
-    return "r-" + uuid.uuid5(uuid.NAMESPACE_URL, f"gpu-cluster:{key}").hex[:10]
+def _must_be_cancellable(request: RequestRow, name: str) -> None:
+    if request.kind == Kind.DELETE and request.state in (RequestState.APPROVED, RequestState.RUNNING):
+        raise Conflict("Its removal has begun, and cannot be taken back.")
+    if request.kind == Kind.REPLACE and request.state == RequestState.RUNNING:
+        raise Conflict(
+            "The replacement has begun: the new machine is being made, or the bad one is going already.",
+            f"Wait until it has ended: /gpu-cluster status {name}",
+        )
+    change = change_from_json(request.kind, request.spec)
+    if isinstance(change, Scale) and change.machines < change.was and request.state == RequestState.RUNNING:
+        raise Conflict("Machines are being removed already, and cannot be had back.", "Scale up again afterwards.")
+
+
+def _nothing_to_retry(cluster: ClusterRow) -> str:
+    if cluster.state == ClusterState.BUILDING:
+        return f"“{cluster.name}” is being built; there is nothing to retry."
+    return f"“{cluster.name}” is {cluster.state}; only a create that has failed can be retried."
 
 
 def _must_be_open(request: RequestRow, now: float) -> None:

@@ -16,12 +16,12 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from bot.core import ledger, lifecycle, looking, spending, watch, watching
+from bot.core import expiry, ledger, lifecycle, looking, spending, switches, watch, watching
 from bot.core.kinds import Asked, rules_of
 from bot.core.looking import Surroundings
 from bot.core.money import dollars
 from bot.core.ports import Clock, Stale, Store, Tx, WorldError
-from bot.core.records import RequestRow, RequestState, Watch
+from bot.core.records import Kind, RequestRow, RequestState, Watch
 from bot.core.spec import Check, Preflight
 from bot.core.spending import OverBudget
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 LEASE_S = 30.0
 WATCHERS = 4
 """Looks at clusters in use at once: they go before nobody's request."""
+_ATTENDED = 50
+"""Clusters that are attended to in one transaction."""
 IDLE_S = 1.0
 """Longest real time between two claims: another process may have written something due."""
 
@@ -69,6 +71,7 @@ class Engine:
                 self._wake.clear()
                 self._busy = {future for future in self._busy if not future.done()}
                 try:
+                    self._attend()
                     for request in self._claim(self._threads - len(self._busy)):
                         future = pool.submit(self._look, request)
                         future.add_done_callback(lambda _: self._wake.set())
@@ -82,6 +85,7 @@ class Engine:
 
     def look_once(self) -> int:
         """Look at everything due, in this thread; returns how many. For tests and the command line."""
+        self._attend()
         claimed = self._claim(self._threads)
         for request in claimed:
             self._look(request)
@@ -130,6 +134,17 @@ class Engine:
             return tx.claim_requests(
                 now=self._clock.now(), real=self._clock.real(), owner=self._owner, lease_s=LEASE_S, limit=limit
             )
+
+    def _attend(self) -> None:
+        """What is due to clusters by themselves: warnings and ends. Writing only, so no lease is needed."""
+        now = self._clock.now()
+        with self._store.reading() as tx:
+            if not tx.due_clusters(now, 1):
+                return
+        with self._store.transaction() as tx:
+            for cluster in tx.due_clusters(now, _ATTENDED):
+                expiry.attend(tx, cluster, self._around.catalogue.policy, now)
+        self._written()
 
     def _pause(self) -> float:
         """Real seconds until the next look is due, as far as this process knows."""
@@ -188,6 +203,8 @@ class Engine:
     def _approve_what_is_small(self, tx: Tx, request: RequestRow, now: float) -> None:
         """Where the team's commitment is below the policy's threshold nobody needs to be asked."""
         catalogue = self._around.catalogue
+        if request.kind == Kind.CREATE and switches.stopped(tx) is not None:
+            return
         if spending.approvals_needed(tx, request, catalogue, now) == 0:
             because = f"below {dollars(catalogue.policy.no_approval_below)} a month"
             with contextlib.suppress(OverBudget):  # then a lead is asked, and told
@@ -206,6 +223,7 @@ class Engine:
                     outside=outside,
                     catalogue=catalogue,
                     committed=spending.against_budget(tx, request, catalogue, self._clock.now()),
+                    now=self._clock.now(),
                 )
             return rules_of(request.kind).check(asked)
         except WorldError as error:

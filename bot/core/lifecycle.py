@@ -2,6 +2,8 @@
 
 cluster   building → ready | degraded | failed → deleting → gone; ready ⇄ degraded → building
 request   checking → awaiting_approval → approved → running → done | failed | cancelled; also denied, lapsed
+
+A retry takes a failed create back to *running*, and its cluster back to *building*.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ from bot.core.records import (
     RequestRow,
     RequestState,
     StepRow,
+    StepState,
 )
 from bot.core.refusal import in_one_line
-from bot.core.spec import Envelope, Preflight, to_json
+from bot.core.spec import Envelope, Preflight, envelope_from_json, to_json
 
 ENGINE = "engine"
 BY_POLICY = "policy"
@@ -39,6 +42,8 @@ _MOVES: dict[RequestState, frozenset[RequestState]] = {
     ),
     RequestState.APPROVED: frozenset({RequestState.RUNNING, RequestState.FAILED, RequestState.CANCELLED}),
     RequestState.RUNNING: frozenset({RequestState.DONE, RequestState.FAILED, RequestState.CANCELLED}),
+    # A retry goes on under the same approval.
+    RequestState.FAILED: frozenset({RequestState.RUNNING}),
 }
 
 _CLUSTER_MOVES: dict[ClusterState, frozenset[ClusterState]] = {
@@ -49,7 +54,7 @@ _CLUSTER_MOVES: dict[ClusterState, frozenset[ClusterState]] = {
     ClusterState.READY: frozenset({ClusterState.DEGRADED, ClusterState.DELETING}),
     # Accepted by a lead as it is, or measured again and found whole; building: a machine is being replaced.
     ClusterState.DEGRADED: frozenset({ClusterState.READY, ClusterState.BUILDING, ClusterState.DELETING}),
-    ClusterState.FAILED: frozenset({ClusterState.DELETING}),
+    ClusterState.FAILED: frozenset({ClusterState.BUILDING, ClusterState.DELETING}),
     # Again: a delete that failed leaves the cluster deleting, and may be asked for once more.
     ClusterState.DELETING: frozenset({ClusterState.DELETING, ClusterState.GONE}),
 }
@@ -235,6 +240,64 @@ def lapse(tx: Tx, request: RequestRow, at: float) -> RequestRow:
     post(tx, lapsed, MessageKind.OUTCOME, at)
     free_name(tx, lapsed, at)
     return lapsed
+
+
+def cancel(tx: Tx, request: RequestRow, user: str, at: float) -> RequestRow:
+    """Somebody does not want it any more. What it has made is for the caller to have removed."""
+    why = f"Cancelled by <@{user}>."
+    cancelled = move(tx, request, RequestState.CANCELLED, actor=user, at=at, reason=why)
+    post(tx, cancelled, MessageKind.OUTCOME, at)
+    return cancelled
+
+
+def retry(tx: Tx, request: RequestRow, user: str, at: float) -> RequestRow:
+    """A create that failed goes on from the step that failed, under the same approval, with fresh clocks."""
+    for row in tx.steps(request.id):
+        if row.state in (StepState.FAILED, StepState.RUNNING):
+            anew = {"state": StepState.PENDING, "started_at": None, "looked_at": None, "why": "", "progress": ""}
+            tx.change(row, **anew, observed_s=0.0, errors=0, broken=0, facts=_facts_anew(row))
+    running = move(
+        tx, request, RequestState.RUNNING, actor=user, at=at, detail="retry", next_look_at=at,
+        finished_at=None, reason="", remedy="", diagnosis="[]", incident="", wish="",
+    )  # fmt: skip
+    cluster = tx.cluster(request.cluster_id)
+    move_cluster(
+        tx, cluster, ClusterState.BUILDING, request=running, at=at, detail="retry", actor=user,
+        due_at=None, kept_until=None,
+    )  # fmt: skip
+    return running
+
+
+def _facts_anew(row: StepRow) -> str:
+    """What a step remembers into its next try: failures are kept and counted anew; a Job gets another name."""
+    facts: dict[str, str] = json.loads(row.facts)
+    if row.state != StepState.FAILED:
+        return row.facts
+    anew = {"retried": "yes", "reopen": "yes"}
+    if failures := facts.get("failures") or facts.get("earlier"):
+        anew["earlier"] = failures
+    attempts = {key.partition(":")[2] for key in facts if key.startswith("since:")}
+    return json.dumps(anew | {f"attempt:{uid}": str(int(facts.get(f"attempt:{uid}", "1")) + 1) for uid in attempts})
+
+
+def not_what_was_approved(tx: Tx, request: RequestRow) -> str | None:
+    """Why the engine must refuse: approvals bind one envelope, by its hash."""
+    if request.envelope and envelope_from_json(request.envelope).digest() != request.envelope_hash:
+        return "What would be made is not what was approved."
+    approved = [a for a in tx.approvals(request.id) if a.decision == "approve"]
+    if not any(a.envelope_hash == request.envelope_hash for a in approved):
+        return "The approval is for something else than what would be made."
+    return None
+
+
+def notice(tx: Tx, cluster: ClusterRow, what: str, at: float, **facts: Any) -> None:
+    """Say in the cluster's thread what happens to it by itself, or by somebody's word."""
+    post(tx, home_of(tx, cluster.id), MessageKind.NOTICE, at, json.dumps({"what": what, "at": at, **facts}))
+
+
+def note(tx: Tx, cluster: ClusterRow, actor: str, action: str, detail: str, at: float) -> None:
+    """A line of audit about a cluster, for what moves no request."""
+    _audit(tx, home_of(tx, cluster.id), actor, action, detail, at)
 
 
 def start(tx: Tx, request: RequestRow, at: float) -> RequestRow:

@@ -48,6 +48,9 @@ _CLOCKS = {
     "retire@1": Clocks(120, 600, 1800),
     "remove_cluster@1": Clocks(300, 900, 3600),
     "no_instances@1": Clocks(60, 300, 1800),
+    "scale_pool@1": Clocks(420, 720, 1200),
+    "verify_new@1": Clocks(90, 240, 900),
+    "gate_new@1": Clocks(5, 60, 300),
 }
 
 _CREATE = (
@@ -78,12 +81,20 @@ _REPLACE = (
     Planned("measure_new@1", ("surge@1",)),
     Planned("retire@1", ("measure_new@1",)),
 )
+_SCALE = (
+    Planned("scale_pool@1", ()),
+    Planned("gpu_labels@1", ("scale_pool@1",)),
+    Planned("allocatable@1", ("gpu_labels@1",)),
+    Planned("verify_new@1", ("allocatable@1",)),
+    Planned("gate_new@1", ("verify_new@1",)),
+)
 _PLANS: dict[Kind, tuple[Planned, ...]] = {
     Kind.CREATE: _CREATE,
     Kind.DELETE: _DELETE,
     Kind.EXTEND: (),
     Kind.VERIFY: _VERIFY,
     Kind.REPLACE: _REPLACE,
+    Kind.SCALE: _SCALE,
 }
 
 

@@ -21,6 +21,13 @@ class Verb(StrEnum):
     REPLACE = "replace"
     ACCEPT = "accept"
     IGNORE = "ignore"
+    SCALE = "scale"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    KEEP = "keep"
+    HISTORY = "history"
+    STOP_CREATES = "stop-creates"
+    ALLOW_CREATES = "allow-creates"
     APPROVE = "approve"
     DENY = "deny"
     HELP = "help"
@@ -46,6 +53,13 @@ _ALLOWED: dict[Verb, frozenset[Role]] = {
     Verb.REPLACE: frozenset({_O, _T, _L}),
     Verb.ACCEPT: frozenset({_L}),
     Verb.IGNORE: frozenset({_O, _T, _L}),
+    Verb.SCALE: frozenset({_O, _T, _L}),
+    Verb.CANCEL: frozenset({_O, _T, _L}),
+    Verb.RETRY: frozenset({_O, _T, _L}),
+    Verb.KEEP: frozenset({_O, _T, _L}),
+    Verb.HISTORY: frozenset({_O, _T, _L, _M}),
+    Verb.STOP_CREATES: frozenset({_L}),
+    Verb.ALLOW_CREATES: frozenset({_L}),
     Verb.APPROVE: frozenset({_L}),
     Verb.DENY: frozenset({_L}),
     Verb.HELP: frozenset({_O, _T, _L, _M}),
@@ -146,4 +160,6 @@ def require(verb: Verb, person: Person, team: Team, cluster: ClusterRow | None, 
         raise Denied(verb, "Guests, deactivated accounts and people of other workspaces cannot use this bot.")
     if verb in (Verb.APPROVE, Verb.DENY, Verb.ACCEPT):
         raise Denied(verb, f"Only a lead of team {team.name} can decide this.", who_can(team))
+    if verb in (Verb.STOP_CREATES, Verb.ALLOW_CREATES):
+        raise Denied(verb, f"Only a lead can do that, such as those of team {team.name}.", who_can(team))
     raise Denied(verb, f"Only members and leads of team {team.name} can do that.", who_can(team))

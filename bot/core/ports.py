@@ -24,6 +24,7 @@ from bot.core.records import (
     MessageRow,
     RequestRow,
     StepRow,
+    SwitchRow,
     TroubleRow,
     VerdictRow,
     Watch,
@@ -135,6 +136,18 @@ class Tx(Protocol):
         """The message of ours that Slack knows by this channel and timestamp."""
 
     def audit_trail(self, request_id: str) -> list[AuditRow]: ...
+    def audit_of(self, cluster_id: str) -> list[AuditRow]:
+        """Everything about a cluster, in the order of writing."""
+
+    def switch(self, name: str) -> SwitchRow | None:
+        """As it was turned last; None when nobody ever did."""
+
+    def turn(self, switch: SwitchRow) -> None:
+        """Turn it, whoever did it before."""
+
+    def due_clusters(self, now: float, limit: int) -> list[ClusterRow]:
+        """Living clusters whose `due_at` has come, soonest due first. They are not leased: what is due to them is
+        writing only, so it is done within the transaction that reads them."""
 
     def claim_requests(self, *, now: float, real: float, owner: str, lease_s: float, limit: int) -> list[RequestRow]:
         """Open requests whose `next_look_at` has come and whose lease is free or over, now leased to `owner`.
@@ -178,7 +191,7 @@ class Tx(Protocol):
         """When the next ready or degraded cluster is to be looked at."""
 
     def next_due_at(self) -> float | None:
-        """The earliest `next_look_at` of an open request that nobody holds."""
+        """The earliest `next_look_at` of an open request that nobody holds, or `due_at` of a living cluster."""
 
 
 class Store(Protocol):
@@ -313,6 +326,10 @@ class Rancher(Protocol):
 
     def remove_machine(self, machine: str) -> None:
         """Have it removed; Rancher makes another, as its pool keeps its size. Nothing happens when it is gone."""
+
+    def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
+        """Give a pool so many machines, and let it work again where it was held. `first`: the names of those machines
+        that go first where it gets smaller; else Rancher takes the oldest. Raises `Permanent` without such a pool."""
 
     def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
         """Ask for its removal; nothing happens when it is gone or already going.

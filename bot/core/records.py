@@ -42,6 +42,7 @@ class Kind(StrEnum):
     EXTEND = "extend"
     VERIFY = "verify"
     REPLACE = "replace"
+    SCALE = "scale"
 
 
 class StepState(StrEnum):
@@ -64,11 +65,17 @@ class MessageKind(StrEnum):
     """Something has befallen a cluster in use, with what its owner can do; or it is over."""
     OUTCOME = "outcome"
     """The end of the request, in the thread and broadcast to the channel."""
+    NOTICE = "notice"
+    """Something that happens to the cluster by itself, in its thread; `body` says what."""
 
 
 @dataclass(frozen=True)
 class ClusterRow:
-    """The thing people have. `management_id` is Rancher's c-m-…, once known; `verdict` '' until measured."""
+    """The thing people have. `management_id` is Rancher's c-m-…, once known; `verdict` '' until measured.
+
+    `due_at` is when something happens to it by itself (a warning, its end), None for never; `warned_for` the
+    `expires_at` that has been warned of; `kept_until` how long a failed one stays because somebody said so.
+    """
 
     id: str
     name: str
@@ -83,6 +90,9 @@ class ClusterRow:
     ready_at: float | None = None
     expires_at: float | None = None
     gone_at: float | None = None
+    due_at: float | None = None
+    warned_for: float | None = None
+    kept_until: float | None = None
     rev: int = 0
 
 
@@ -242,8 +252,19 @@ class InboundRow:
 
 
 @dataclass(frozen=True)
+class SwitchRow:
+    """Something that people turn on and off for everybody: who did it last, when (world) and why."""
+
+    name: str
+    on: bool
+    by: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True)
 class AuditRow:
-    """Append-only. `actor` is a Slack user id, or `engine`."""
+    """Append-only. `actor` is a Slack user id, `engine` or `policy`. Both ids are '' for what concerns no cluster."""
 
     at: float
     actor: str

@@ -26,8 +26,7 @@ def approvals_needed(tx: Tx, request: RequestRow, catalogue: Catalogue, now: flo
     What buys nothing needs the usual number.
     """
     policy = catalogue.policy
-    by_cost = policy.no_approval_below > 0 or policy.two_approvals_above is not None
-    if not request.envelope or request.state != RequestState.AWAITING_APPROVAL or not by_cost:
+    if not request.envelope or request.state != RequestState.AWAITING_APPROVAL or not policy.by_cost:
         return policy.approvals
     return approvals_for(policy, committed(tx, request, catalogue, now), cost(tx, request, now))
 
@@ -86,11 +85,15 @@ def must_fit(tx: Tx, request: RequestRow, catalogue: Catalogue, now: float) -> N
     that is not known cannot be counted; such an order gets the larger number of approvals instead.
     """
     held = against_budget(tx, request, catalogue, now)
-    added = cost(tx, request, now)
+    must_afford(held, cost(tx, request, now), request.team)
+
+
+def must_afford(held: Committed | None, added: float | None, team: str) -> None:
+    """Raises `OverBudget` when a team that holds so much cannot pay for so many dollars more."""
     if held is None or held.budget is None or added is None or added <= held.left:
         return
     raise OverBudget(
-        f"It costs up to {dollars(added)}, and team {request.team} has {dollars(held.left)} of "
+        f"It costs up to {dollars(added)}, and team {team} has {dollars(held.left)} of "
         f"{dollars(held.budget)} left this month.",
-        f"Delete what is not used, ask for fewer hours, or raise budget_per_month of team {request.team}.",
+        f"Delete what is not used, ask for fewer hours, or raise budget_per_month of team {team}.",
     )

@@ -23,12 +23,12 @@ from bot.rancher import bodies, views
 from bot.rancher.bodies import NAMESPACE
 from bot.rancher.catalog import Catalog
 from bot.rancher.client import JSON_PATCH, MERGE_PATCH, Json, RancherClient
-from bot.rancher.reader import CLUSTERS, MANAGEMENT, SnapshotReader
+from bot.rancher.reader import CLUSTERS, MACHINES, MANAGEMENT, SnapshotReader
 
 _MACHINE_CONFIGS = "/v1/rke-machine-config.cattle.io.amazonec2configs"
-_MACHINES = "/v1/cluster.x-k8s.io.machines"
 _BINDINGS = "/v3/clusterroletemplatebindings"
 _PATCH_TRIES = 4
+DELETE_MACHINE = "cluster.x-k8s.io/delete-machine"
 _RKE2 = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-([\w.-]+))?\+rke2r(\d+)")
 
 
@@ -134,22 +134,31 @@ class RancherAdapter:
 
         Nothing happens when it is held already or when the cluster is gone. Raises `Permanent` without such a pool.
         """
-        self._change_pool(name, pool, {"quantity": 0} if empty else {"paused": True})
+        self._patch_pool(name, pool, {"quantity": 0} if empty else {"paused": True})
 
     def resize_pool(self, name: str, pool: str, size: int) -> None:
         """Set the pool's size, and let Rancher work on it where it was held. Raises as `hold_pool` does."""
-        self._change_pool(name, pool, {"quantity": size, "paused": False})
+        self._patch_pool(name, pool, {"quantity": size, "paused": False})
+
+    def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
+        """Another size for the pool, and no pause. Rancher takes the oldest machines unless others are marked
+        (cluster-api: machineset_delete_policy.go), so those are marked before. Nothing happens when it is so already.
+        """
+        for machine in first:
+            self.mark_machine(machine)
+        self.resize_pool(name, pool, count)
 
     def mark_machine(self, machine: str) -> None:
         """When its pool shrinks, this machine goes first (Cluster API: DeleteMachineAnnotation)."""
-        patch = {"metadata": {"annotations": {"cluster.x-k8s.io/delete-machine": "yes"}}}
+        patch = {"metadata": {"annotations": {DELETE_MACHINE: "yes"}}}
         self._client.ask("PATCH", _machine_path(machine), body=patch, content_type=MERGE_PATCH, accept=(404,))
 
     def remove_machine(self, machine: str) -> None:
         """Have it removed; Rancher makes another, as its pool keeps its size."""
         self._client.ask("DELETE", _machine_path(machine), accept=(404,))
 
-    def _change_pool(self, name: str, pool: str, wanted: Json) -> None:
+    def _patch_pool(self, name: str, pool: str, wanted: Json) -> None:
+        """Controllers write the cluster all the time: found by name, changed where nothing has moved, else anew."""
         said = ""
         for _ in range(_PATCH_TRIES):
             cluster = self._client.find(_cluster_path(name))
@@ -246,7 +255,7 @@ class RancherAdapter:
 
 
 def _machine_path(name: str) -> str:
-    return f"{_MACHINES}/{NAMESPACE}/{name}"
+    return f"{MACHINES}/{NAMESPACE}/{name}"
 
 
 def _cluster_path(name: str) -> str:

@@ -249,6 +249,23 @@ def m004_threads(db: Database) -> None:
 
 
 @migrations()
+def m020_due_times(db: Database) -> None:
+    """What happens to a cluster by itself. Those that are there already are warned an hour before their end, or now;
+    one that failed before this release stays until somebody deletes it."""
+    for column in ("due_at", "warned_for", "kept_until"):
+        db.table("clusters").add_column(column, float)
+    db.execute("UPDATE clusters SET due_at = expires_at - 3600 WHERE state IN ('ready', 'degraded')")
+    db.execute("CREATE INDEX cluster_due ON clusters (due_at) WHERE due_at IS NOT NULL")
+
+
+@migrations()
+def m021_switches(db: Database) -> None:
+    """What people turn on and off for everybody."""
+    _create(db, "switches", {"name": str, "on": int, "by": str, "reason": str, "at": float}, pk="name")
+    db.execute("CREATE INDEX audit_of_cluster ON audit (cluster_id)")
+
+
+@migrations()
 def m031_verdicts_and_watch(db: Database) -> None:
     """What was measured per node and GPU, what befalls clusters in use, and when each is looked at next."""
     _create(

@@ -15,6 +15,7 @@ from bot.core.records import (
     MessageRow,
     RequestRow,
     StepRow,
+    SwitchRow,
     TroubleRow,
     VerdictRow,
 )
@@ -95,5 +96,6 @@ _TABLES: Mapping[type[Any], Table[Any]] = {
         _table("audit", AuditRow),
         _table("verdicts", VerdictRow, "cluster_id", "node_uid", "gpu_uuid"),
         _table("troubles", TroubleRow, "id"),
+        _table("switches", SwitchRow, "name"),
     )
 }

@@ -19,6 +19,7 @@ from bot.core.records import (
     MessageRow,
     RequestRow,
     StepRow,
+    SwitchRow,
     TroubleRow,
     VerdictRow,
     Watch,
@@ -128,7 +129,26 @@ class SqliteTx:
         """In the order of writing."""
         return self._all(AuditRow, "WHERE request_id = ? ORDER BY id", request_id)
 
+    def audit_of(self, cluster_id: str) -> list[AuditRow]:
+        """In the order of writing."""
+        return self._all(AuditRow, "WHERE cluster_id = ? ORDER BY id", cluster_id)
+
+    def switch(self, name: str) -> SwitchRow | None:
+        """As it was turned last; None when nobody ever did."""
+        return self._one(SwitchRow, "WHERE name = ?", name)
+
+    def turn(self, switch: SwitchRow) -> None:
+        """Turn it, whoever did it before."""
+        table = table_of(SwitchRow)
+        marks = ", ".join("?" * len(table.columns))
+        self._write(f"INSERT OR REPLACE INTO {table.name} ({_names(table)}) VALUES ({marks})", columns_of(switch))  # noqa: S608
+
     # --- what is due --------------------------------------------------------------------------------------
+
+    def due_clusters(self, now: float, limit: int) -> list[ClusterRow]:
+        """Living clusters to which something is due, soonest due first."""
+        where = f"WHERE due_at IS NOT NULL AND due_at <= ? AND {_LIVING} ORDER BY due_at LIMIT ?"
+        return self._all(ClusterRow, where, now, max(limit, 0))
 
     def claim_requests(self, *, now: float, real: float, owner: str, lease_s: float, limit: int) -> list[RequestRow]:
         """Open requests that are due and not leased, soonest due first, now leased to `owner`."""
@@ -145,8 +165,10 @@ class SqliteTx:
         self._write(sql, (request_id, owner))
 
     def next_due_at(self) -> float | None:
-        """The earliest `next_look_at` of an open request that nobody holds: whoever holds one knows of it."""
-        sql = f"SELECT min(next_look_at) FROM requests WHERE {_OPEN} AND lease_owner = ''"  # noqa: S608
+        """The earliest `next_look_at` of an open request that nobody holds (whoever holds one knows of it), or
+        `due_at` of a living cluster."""
+        sql = f"""SELECT min(at) FROM (SELECT min(next_look_at) AS at FROM requests WHERE {_OPEN} AND lease_owner = ''
+                  UNION ALL SELECT min(due_at) FROM clusters WHERE due_at IS NOT NULL AND {_LIVING})"""  # noqa: S608
         ((earliest,),) = self._read(sql)
         return None if earliest is None else float(earliest)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core.changes import Extend, Replace, Verify
+from bot.core.changes import Extend, Replace, Scale, Verify
 from bot.core.records import Kind
 from bot.core.story import Story
 from handlers.views.page import Bullets, Header, Page, Para
@@ -19,6 +19,8 @@ def wish(story: Story) -> str:
             return "to measure again"
         case Replace(node):
             return f"to replace {node or 'the missing machine'} of"
+        case Scale() as scale:
+            return f"to have {_machines(scale)} in pool {scale.pool} of"
         case None:
             return "to delete" if story.kind == Kind.DELETE else "for"
 
@@ -37,8 +39,15 @@ def what(story: Story) -> str:
                 if node
                 else "the machine that is missing, once more"
             )
+        case Scale() as scale if scale.machines < scale.was:
+            return (
+                f"pool {scale.pool} from {scale.was} to {_machines(scale)}: {scale.was - scale.machines} go, idle ones "
+                "first, with all that is on them"
+            )
+        case Scale() as scale:
+            return f"pool {scale.pool} from {scale.was} to {_machines(scale)}"
         case None:
-            return "delete the cluster and its machines"
+            return f"delete the cluster and its machines{f': {story.because}' if story.because else ''}"
 
 
 def done(story: Story) -> Page:
@@ -57,6 +66,9 @@ def _came_true(story: Story) -> Line:
             return _measured(story, why)
         case Replace(node):
             return line(f"{node or 'the missing machine'} has been replaced by one that passed verification.")
+        case Scale() as scale:
+            short = f" Not all is well: {story.reason}" if story.reason else ""
+            return line(f"pool {scale.pool} has {_machines(scale)} now, before {scale.was}.{short}")
         case None:
             return line("done.")
 
@@ -72,3 +84,7 @@ def _measured(story: Story, why: str) -> Line:
     shut = f" Closed for new work: {', '.join(closed)}." if closed else ""
     opened = " It is open for work." if why == "new" and report.verdict == "verified" else ""
     return line(f"{subject}{report.good} of {count(report.expected, 'GPU')} verified{busy}.{shut}{opened}")
+
+
+def _machines(scale: Scale) -> str:
+    return count(scale.machines, "machine")

@@ -19,6 +19,12 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster extend NAME 4h", "keep it longer; a lead confirms"),
     ("/gpu-cluster verify NAME", "measure its idle GPUs again; --level quick, standard or burn"),
     ("/gpu-cluster replace NAME", "another machine for one that is bad or gone; a lead confirms"),
+    ("/gpu-cluster scale NAME gpu 4", "another number of GPUs, or of machines in another pool; a lead confirms"),
+    ("/gpu-cluster cancel NAME", "withdraw what waits; end what runs and have removed what it made"),
+    ("/gpu-cluster retry NAME", "a create that failed goes on from the step that failed"),
+    ("/gpu-cluster keep NAME", "a failed cluster is not deleted by itself yet"),
+    ("/gpu-cluster history NAME", "who did what, and when"),
+    ("/gpu-cluster stop-creates", "for leads: no new clusters until allow-creates"),
     ("/gpu-cluster delete NAME", "give it back; a lead confirms"),
     ("@gpu-cluster status", "in a cluster's thread, where slash commands do not exist"),
 )
@@ -27,12 +33,8 @@ LATER: Mapping[str, str] = {
     "enable": "install the GPU Operator from Rancher's Apps page for now.",
     "why": "status NAME shows the step, what it waits for and what was found.",
     "logs": "Rancher's own page of the cluster has the logs of its pods.",
-    "scale": "ask for a second cluster with create for now.",
     "share": "whoever keeps Rancher can add people under Cluster Members.",
-    "cancel": "a lead can deny what waits; delete NAME ends what runs.",
-    "retry": "delete NAME, then create it again.",
     "export": "Rancher's page of the cluster shows it as YAML.",
-    "history": "the thread of each request holds its story.",
 }
 """Words that are planned and not there yet, with what to do instead."""
 

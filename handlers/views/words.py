@@ -34,6 +34,9 @@ STEP_TITLES: Mapping[str, str] = {
     "retire": "Remove the bad machine",
     "remove_cluster": "Remove the cluster from Rancher",
     "no_instances": "No machine is left in EC2",
+    "scale_pool": "The pool has its new size",
+    "verify_new": "Measure the new GPUs",
+    "gate_new": "Open the new nodes for work",
 }
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
@@ -237,6 +237,8 @@ class FakeRancher(Scripted):
         self.gone: list[str] = []
         self.refusal = ""
         self.born = 0
+        self.sizes: list[tuple[str, int, tuple[str, ...]]] = []
+        self.newcomers: Callable[[str, int], MachineView] | None = None
         self.bound: list[tuple[str, str]] = []
         self.orders: list[ChartOrder] = []
         self.crash_after_install = False
@@ -335,6 +337,20 @@ class FakeRancher(Scripted):
             *left,
             refused(pool, self.born, self.refusal) if self.refusal else joined(pool, 100 + self.born),
         )
+
+    def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
+        """New machines join at once, unless `newcomers` says what becomes of them; the oldest go, but for `first`."""
+        self._ask()
+        self.sizes.append((pool, count, first))
+        own = [m for m in self.machines if m.pool == pool]
+        others = tuple(m for m in self.machines if m.pool != pool)
+        taken = {m.name for m in own}
+        fresh = (n for n in range(100) if f"{pool}-{n}" not in taken)
+        make = self.newcomers or joined
+        own += [make(pool, next(fresh)) for _ in range(count - len(own))]
+        going = sorted(own, key=lambda m: m.name not in first)[: max(len(own) - count, 0)]
+        self.machines = (*others, *(m for m in own if m not in going))
+        self._cloud.left = tuple(Instance(f"i-{m.uid}", m.name, "any", "running", "us-east-1a") for m in self.machines)
 
     def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
         self._ask()

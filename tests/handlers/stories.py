@@ -6,7 +6,7 @@ import dataclasses
 
 from hypothesis import strategies as st
 
-from bot.core.changes import Change, Extend, Replace, Verify
+from bot.core.changes import Change, Extend, Replace, Scale, Verify
 from bot.core.plan import plan_for
 from bot.core.records import ClusterState, Kind, RequestState, StepState
 from bot.core.spec import Check, ClusterSpec, Envelope, GpuExpectation, Pool
@@ -45,6 +45,7 @@ CHANGES: dict[Kind, st.SearchStrategy[Change | None]] = {
     Kind.EXTEND: st.builds(Extend, st.integers(1, 999)),
     Kind.VERIFY: st.builds(Verify, TEXT, st.sampled_from(["asked", "scheduled", "new"])),
     Kind.REPLACE: st.builds(Replace, TEXT, TEXT),
+    Kind.SCALE: st.builds(Scale, TEXT, st.integers(1, 99), st.integers(1, 99), st.integers(1, 99)),
 }
 SPECS = st.builds(
     ClusterSpec,

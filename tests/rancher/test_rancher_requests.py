@@ -302,3 +302,33 @@ def test_a_machine_is_marked_to_go_first_and_one_that_is_gone_is_no_error(
     first = server.calls(f"PATCH {machine}")[0]
     assert first.headers["Content-Type"] == "application/merge-patch+json"
     assert first.json() == {"metadata": {"annotations": {"cluster.x-k8s.io/delete-machine": "yes"}}}
+
+
+def test_a_pool_gets_another_size_by_name_and_works_again(server: Scripted, rancher: RancherAdapter) -> None:
+    held = pools("gpu", "cp", quantity=4, paused=True)
+    server.on(f"GET {ONE}", held, held)
+    server.on(f"PATCH {ONE}", Reply(409, {"message": "Conflict"}), Reply(200))
+    rancher.scale_pool("train-a", "gpu", 2)
+    where = "/spec/rkeConfig/machinePools/0"
+    assert server.calls(f"PATCH {ONE}")[-1].json() == [
+        {"op": "test", "path": f"{where}/name", "value": "gpu"},
+        {"op": "add", "path": f"{where}/quantity", "value": 2},
+        {"op": "add", "path": f"{where}/paused", "value": False},
+    ]
+
+
+def test_those_that_are_to_go_are_marked_before_the_size_is_lowered(server: Scripted, rancher: RancherAdapter) -> None:
+    machine = "/v1/cluster.x-k8s.io.machines/fleet-default/gpu-x"
+    server.on(f"PATCH {machine}", Reply(200))
+    server.on(f"GET {ONE}", pools("gpu", quantity=2))
+    server.on(f"PATCH {ONE}", Reply(200))
+    rancher.scale_pool("train-a", "gpu", 1, first=("gpu-x",))
+    (marked,) = server.calls(f"PATCH {machine}")
+    assert marked.json() == {"metadata": {"annotations": {"cluster.x-k8s.io/delete-machine": "yes"}}}
+    assert marked.headers["Content-Type"] == "application/merge-patch+json"
+
+
+def test_a_pool_that_has_its_size_is_left_alone(server: Scripted, rancher: RancherAdapter) -> None:
+    server.on(f"GET {ONE}", pools("gpu", quantity=2))
+    rancher.scale_pool("train-a", "gpu", 2)
+    assert server.calls(f"PATCH {ONE}") == []

@@ -40,7 +40,7 @@ def test_urls_relative_and_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     absolute = open_store(f"sqlite:///{tmp_path}/here.db")
     with absolute.reading() as tx:
         assert tx.cluster("c1").name == "blog"
-    assert relative.describe() == absolute.describe() == f"sqlite:///{tmp_path}/here.db (schema 5)"
+    assert relative.describe() == absolute.describe() == f"sqlite:///{tmp_path}/here.db (schema 7)"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_processes_that_make_the_same_store_at_once_agree(tmp_path: Path) -> Non
         assert (hear(one), hear(two)) == ("ready", "ready")
         start(one)
         start(two)
-        assert rest(one) == rest(two) == [f"{url} (schema 5)"]
+        assert rest(one) == rest(two) == [f"{url} (schema 7)"]
 
 
 def test_threads_that_make_the_same_store_at_once_agree(tmp_path: Path) -> None:
@@ -104,14 +104,14 @@ def test_threads_that_make_the_same_store_at_once_agree(tmp_path: Path) -> None:
         path = tmp_path / f"{attempt}.db"
         with ThreadPoolExecutor(4) as pool:
             told = set(pool.map(lambda path: SqliteStore(path).describe(), [path] * 4))
-        assert told == {f"sqlite:///{path} (schema 5)"}
+        assert told == {f"sqlite:///{path} (schema 7)"}
 
 
 def test_every_column_is_strict_and_times_are_reals(tmp_path: Path) -> None:
     SqliteStore(tmp_path / "store.db")
     with Database(tmp_path / "store.db") as database:
         tables = [database.table(name) for name in database.table_names() if not name.startswith("_")]
-        assert len(tables) == 10
+        assert len(tables) == 11
         assert all(table.strict for table in tables)
         timed = {column.type for table in tables for column in table.columns if column.name.endswith(("_at", "_real"))}
         assert timed == {"REAL"}

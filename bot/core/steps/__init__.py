@@ -17,7 +17,9 @@ from bot.core.steps.preflight import Preflight
 from bot.core.steps.remeasure import Regate, Remeasure
 from bot.core.steps.remove_cluster import RemoveCluster
 from bot.core.steps.replacing import MeasureNew, Retire, Surge
+from bot.core.steps.scale_pool import ScalePool
 from bot.core.steps.verify import Verify
+from bot.core.steps.verify_new import GateNew, VerifyNew
 
 _ALL: tuple[Step, ...] = (
     Preflight(),
@@ -40,6 +42,9 @@ _ALL: tuple[Step, ...] = (
     Retire(),
     RemoveCluster(),
     NoInstances(),
+    ScalePool(),
+    VerifyNew(),
+    GateNew(),
 )
 
 STEPS: dict[str, Step] = {step.kind: step for step in _ALL}

@@ -78,6 +78,8 @@ class Look:
     facts: Mapping[str, Facts]
     row: StepRow
     known: tuple[VerdictRow, ...] = ()
+    must_be_wanted: Callable[[], None] = lambda: None
+    """Call it between two effects of one step: it ends the look when the request was cancelled meanwhile."""
 
     @property
     def order(self) -> Envelope:
@@ -103,7 +105,8 @@ class Look:
     @property
     def management_id(self) -> str:
         """Rancher's id of the cluster: as this request has found it, else as an earlier one has."""
-        return self.facts.get("cluster_object", {}).get("management_id") or self.cluster.management_id
+        made = self.facts.get("cluster_object", {}).get("management_id", "")
+        return made or self.cluster.management_id
 
     def view(self) -> ClusterView | None:
         """The cluster as Rancher sees it, never older than our last write."""

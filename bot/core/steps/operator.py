@@ -38,7 +38,10 @@ class Operator:
         app = rancher.app(mid, NAMESPACE, RELEASE)
         if app is not None and app.status == "deployed" and app.version == look.order.operator:
             return Done({"version": app.version})
-        if app is not None and app.status == "failed":
+        failed = app is not None and app.status == "failed"
+        if failed and look.own.get("retried") and not look.own.get("operation"):
+            return self._install(look, project)
+        if failed:
             return self._failed(look)
         if app is not None:
             return Wait(f"Helm: {app.status}", 3.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.core.measuring import Measuring, conclude, give_up
+from bot.core.ports import Node
 from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 from bot.core.verdict import DEGRADED, UNKNOWN, VERIFIED, Report, report_to_json
@@ -12,19 +13,26 @@ class Verify:
     kind = "verify@1"
 
     def ensure(self, look: Look) -> Outcome:
-        nodes, measuring = look.gpu_nodes(), _measuring(look)
         facts = dict(look.own)
-        looked = [measuring.look(look.downstream, node, facts, look.clock.now()) for node in nodes]
-        if waiting := [why for why in looked if why]:
-            done = len(nodes) - len(waiting)
-            return Wait(waiting[0], 4.0, facts, f"{done} of {len(nodes)} GPU nodes measured")
-        return _concluded(look, facts)
+        return measure(look, look.gpu_nodes(), facts) or _concluded(look, facts)
 
     def give_up(self, look: Look) -> Done | Fail:
         """Judge what has been measured; a node that never answered counts against the order."""
         facts = dict(look.own)
         give_up(facts, look.gpu_nodes(), lambda _: look.order.gpu, look.row.why)
         return _concluded(look, facts)
+
+
+def measure(look: Look, nodes: list[Node], facts: dict[str, str]) -> Wait | None:
+    """Look at the Jobs of these nodes; what came of them goes into `facts`. None when every node has been measured."""
+    measuring, looked = _measuring(look), []
+    for node in nodes:
+        look.must_be_wanted()
+        looked.append(measuring.look(look.downstream, node, facts, look.clock.now()))
+    if waiting := [why for why in looked if why]:
+        done = len(nodes) - len(waiting)
+        return Wait(waiting[0], 4.0, facts, f"{done} of {len(nodes)} GPU nodes measured")
+    return None
 
 
 def _measuring(look: Look) -> Measuring:
