@@ -176,6 +176,10 @@ class PolicySection(_Strict):
     no_approval_below: Annotated[float, Field(ge=0)] = 0.0
     two_approvals_above: Annotated[float, Field(ge=0)] | None = None
     catalog_everywhere: bool = False
+    verify_every_hours: Annotated[int, Field(ge=0, le=24 * 30)] = 24
+    extend_free_hours: Annotated[int, Field(ge=0, le=24 * 365)] = 0
+    failed_hours: Annotated[int, Field(ge=0, le=24 * 365)] = 24
+    keep_hours: Annotated[int, Field(ge=1, le=24 * 365)] = 168
 
 
 class VerifySection(_Strict):

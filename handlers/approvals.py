@@ -20,7 +20,15 @@ from handlers.views.modals import DENY, REASON, deny_form, loading
 log = logging.getLogger(__name__)
 
 STATUS_SHORTCUT = "gpu_cluster_status"
-PLAIN = (Gesture.APPROVE, Gesture.AGAIN, Gesture.STATUS, Gesture.DELETE)
+PLAIN = (
+    Gesture.APPROVE,
+    Gesture.AGAIN,
+    Gesture.STATUS,
+    Gesture.DELETE,
+    Gesture.ACCEPT,
+    Gesture.REPLACE,
+    Gesture.IGNORE,
+)
 """Buttons that are a gesture by themselves; their `action_id` is its name."""
 
 
@@ -30,6 +38,14 @@ class Denying:
 
     value: str
     channel: str
+
+
+_ABOUT_A_CLUSTER = {
+    "extend": Gesture.EXTEND,
+    "retry": Gesture.RETRY,
+    "keep": Gesture.KEEP,
+    "cleanup": Gesture.DELETE,
+}
 
 
 class Approvals:
@@ -45,6 +61,8 @@ class Approvals:
         app.view(DENY)(self.denied)
         app.action("details")(self.wants_details)
         app.shortcut(STATUS_SHORTCUT)(self.shortcut)
+        for action in _ABOUT_A_CLUSTER:
+            app.action(action)(self.pressed)
 
     def clicked(self, ack: Ack, body: dict[str, Any], action: dict[str, Any]) -> None:
         """One click. Delivered twice it has one key; two clicks have two."""
@@ -98,6 +116,26 @@ class Approvals:
             thread_ts=str(message.get("thread_ts") or ts),
         )
         self._open(client, body, f"shortcut:{inbound.channel}:{ts}:{body['action_ts']}:{inbound.user}", inbound)
+
+    def pressed(self, ack: Ack, body: dict[str, Any], action: dict[str, Any]) -> None:
+        """One press of a button about a cluster: `value` is its name, a request of it, and what was offered."""
+        container, user = body["container"], str(body["user"]["id"])
+        name, meant, *offered = str(action["value"]).split(".")
+        gesture = _ABOUT_A_CLUSTER[action["action_id"]]
+        # One warning offers its hours once, whoever presses how often.
+        once = f"{action['action_ts']}:{user}" if gesture != Gesture.EXTEND else ".".join(offered)
+        inbound = Inbound(
+            gesture,
+            user,
+            str(container["channel_id"]),
+            name=name,
+            response_url=str(body.get("response_url", "")),
+            thread_ts=str(container.get("thread_ts", "")),
+            words=(name, *offered[:1]) if gesture == Gesture.EXTEND else (),
+            meant=meant,
+        )
+        self._inbox.put(f"press:{container['message_ts']}:{action['action_id']}:{once}", inbound)
+        ack()
 
     def _open(self, client: WebClient, body: dict[str, Any], key: str, inbound: Inbound) -> None:
         method, trigger = client.views_open, body["trigger_id"]

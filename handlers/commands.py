@@ -14,10 +14,9 @@ from slack_sdk.errors import SlackApiError
 from bot.core.desk import Ask, Desk
 from bot.core.spec import Draft, Invalid, Problem, check_draft
 from handlers.forms import FormOrigin, open_form, was_said
-from handlers.grammar import CHANGES, draft_of, dry_run_of, split
+from handlers.grammar import ABOUT_ONE, CHANGES, SWITCH, draft_of, dry_run_of, split
 from handlers.inbox import Gesture, Inbound, Inbox
 from handlers.views import answers
-from handlers.views.help import LATER
 from handlers.views.page import Page
 from handlers.views.render import render
 
@@ -70,12 +69,13 @@ class Commands:
         elif words.verb == "cost":
             name = words.rest[0] if words.rest else ""
             self._take(ack, typed, Inbound(Gesture.COST, typed.user, typed.channel, name=name))
-        elif words.verb in ("status", "why", "logs", "export", "delete", "kubeconfig", "enable"):
+        elif words.verb in ABOUT_ONE:
             self._about_one(ack, typed, Gesture(words.verb), words.rest)
         elif words.verb in CHANGES:
             self._take(ack, typed, Inbound(Gesture(words.verb), typed.user, typed.channel, words=words.rest))
-        elif words.verb in LATER:
-            say(ack, answers.later(words.verb))
+        elif words.verb in SWITCH:
+            reason = " ".join(words.rest)
+            self._take(ack, typed, Inbound(Gesture(words.verb), typed.user, typed.channel, name=reason))
         else:
             say(ack, answers.unknown(words.verb))
 
@@ -83,7 +83,7 @@ class Commands:
         if not rest:
             say(ack, answers.no_name(gesture))
             return
-        self._take(ack, typed, Inbound(gesture, typed.user, typed.channel, name=rest[0]))
+        self._take(ack, typed, Inbound(gesture, typed.user, typed.channel, name=rest[0], words=rest[1:]))
 
     def _create(self, ack: Ack, client: WebClient, respond: Respond, typed: Typed, draft: Draft) -> None:
         """A complete line asks at once; any other opens the form with what was typed."""

@@ -10,7 +10,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from bot.core.changes import Change, Extend, Share, Unshare
+from bot.core.changes import Change, Extend, Replace, Scale, Share, Unshare, Verify
 from bot.core.impossible import why_not
 from bot.core.spec import Draft, Invalid, Problem
 
@@ -69,11 +69,24 @@ def dry_run_of(words: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
 def change_of(verb: str, words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
     """The cluster's name ('' for the thread's own) and the change. Raises `Invalid`.
 
-    extend NAME 4h      share NAME @someone      unshare NAME @someone      in a thread: extend 4h, share @someone
+    share NAME @someone     unshare NAME @someone       in a thread: share @someone
+    extend NAME 4h          in a thread: extend 4h
+    scale NAME gpu 4        in a thread: scale gpu 4; the only GPU pool may be left out: scale NAME 4
+    verify NAME [--level quick|standard|burn]
+    replace NAME [NODE]
     """
-    name, rest = _name_first(words, 1, in_thread=in_thread)
+    if verb == "verify":
+        return _verify(words, in_thread=in_thread)
+    if verb == "replace":
+        if len(words) > 2 or not (words or in_thread):
+            raise Invalid(Problem("", f"Type it like this: {USAGE[verb]}"))
+        return (words[0] if words else ""), Replace(words[1] if len(words) > 1 else "")
+    if verb == "scale":
+        return _scale(words, in_thread=in_thread)
+    joined = words if len(words) < 2 or words[-1].lower() not in ("h", "hour", "hours") else (*words[:-1],)
+    name, rest = _name_first(joined, 1, in_thread=in_thread)
     if len(rest) != 1:
-        raise Invalid(Problem("", f"Type it like this: {USAGE[verb]}"))
+        raise _mistyped(verb)
     match verb:
         case "share":
             return name, Share(_person(rest[0]))
@@ -87,10 +100,44 @@ USAGE = {
     "extend": "/gpu-cluster extend NAME 4h",
     "share": "/gpu-cluster share NAME @someone",
     "unshare": "/gpu-cluster unshare NAME @someone",
+    "verify": "/gpu-cluster verify NAME --level quick",
+    "replace": "/gpu-cluster replace NAME [NODE]",
+    "scale": "/gpu-cluster scale NAME POOL 4",
 }
 """How each change is typed."""
 
 CHANGES = frozenset(USAGE)
+
+ABOUT_ONE = frozenset(
+    {"status", "why", "logs", "export", "delete", "kubeconfig", "enable", "cancel", "retry", "keep", "history"}
+)
+"""Words that a cluster's name follows."""
+
+SWITCH = frozenset({"stop-creates", "allow-creates"})
+
+
+def page_of(words: tuple[str, ...]) -> int:
+    """The page of a history, 1 where none was said. Raises `Invalid`."""
+    text = words[0] if words else "1"
+    if len(words) < 2 and text.isascii() and text.isdigit() and len(text) < 5:
+        return int(text)
+    raise Invalid(Problem("page", f"“{' '.join(words)}” is no page; type it like /gpu-cluster history NAME 2"))
+
+
+def _mistyped(verb: str) -> Invalid:
+    return Invalid(Problem("", f"Type it like this: {USAGE[verb]}"))
+
+
+def _scale(words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
+    """The number is last; before it a name, a pool, both, or in a thread none."""
+    *before, number = words or ("",)
+    if (not before and not in_thread) or len(before) > 2 or not number:
+        raise _mistyped("scale")
+    if not (number.isascii() and number.isdigit() and len(number) < 6):
+        raise Invalid(Problem("count", f"“{number}” is no whole number; {USAGE['scale']} makes pool POOL that big."))
+    if in_thread and len(before) < 2:
+        return "", Scale("".join(before), int(number))
+    return before[0], Scale("".join(before[1:]), int(number))
 
 
 def _name_first(words: tuple[str, ...], values: int, *, in_thread: bool) -> tuple[str, tuple[str, ...]]:
@@ -111,6 +158,22 @@ def _person(text: str) -> str:
             "person", f"“{text}” is nobody I can find: type @ and choose the person from the list that Slack shows."
         )
     )
+
+
+def _verify(words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
+    """The level as --level L or --level=L, before or behind the name."""
+    rest, level = [word.replace("--level=", "--level ", 1) for word in words], ""
+    queue = " ".join(rest).split()
+    names: list[str] = []
+    while queue:
+        word = queue.pop(0)
+        if word == "--level" and queue:
+            level = queue.pop(0)
+        else:
+            names.append(word)
+    if len(names) > 1 or not (names or in_thread) or any(name.startswith("-") for name in names):
+        raise Invalid(Problem("", f"Type it like this: {USAGE['verify']}"))
+    return (names[0] if names else ""), Verify(level.lower())
 
 
 def _hours(text: str) -> int:

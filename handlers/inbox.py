@@ -36,10 +36,20 @@ class Gesture(StrEnum):
     UNSHARE = "unshare"
     KUBECONFIG = "kubeconfig"
     ENABLE = "enable"
+    VERIFY = "verify"
+    REPLACE = "replace"
+    ACCEPT = "accept"
+    IGNORE = "ignore"
+    SCALE = "scale"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    KEEP = "keep"
+    HISTORY = "history"
+    """What was done to a cluster; `words` may hold the page."""
+    STOP_CREATES = "stop-creates"
+    ALLOW_CREATES = "allow-creates"
     APPROVE = "approve"
     DENY = "deny"
-    LATER = "later"
-    """A word this version does not have; `name` is the word."""
     UNKNOWN = "unknown"
     """A word nobody has; `name` is the word."""
     GARBLED = "garbled"
@@ -66,6 +76,7 @@ class Inbound:
     thread. `words` are what was typed after a change's verb, `text` what was given as a reason. `told` when the person
     has been told already that it was taken in. `view` is the window to answer in, `hash` what it showed then, `order`
     when it happened: later ones count.
+    `meant` is a request of the cluster that a pressed button is about.
     """
 
     gesture: Gesture
@@ -82,6 +93,7 @@ class Inbound:
     order: str = ""
     key: str = ""
     words: tuple[str, ...] = ()
+    meant: str = ""
 
 
 class Inbox:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from bot.core.changes import Replace
 from bot.core.desk import Ask, Conflict, Desk
 from bot.core.exporting import Made
 from bot.core.insight import Insight
@@ -19,13 +20,14 @@ from bot.core.spec import Draft, Invalid, Team, name_problem
 from handlers.answering import Answerer
 from handlers.directory import SlackDirectory
 from handlers.forms import FormFiller, presets_for
-from handlers.grammar import change_of
+from handlers.grammar import change_of, page_of
 from handlers.home import Homes
 from handlers.inbox import Gesture, Inbound, Inbox, inbound_from_json
-from handlers.views import answers, modals
+from handlers.views import answers, modals, moves
 from handlers.views.costs import costs
 from handlers.views.export import export_page
 from handlers.views.help import Rights, help_page
+from handlers.views.history import history
 from handlers.views.listing import listing
 from handlers.views.page import Page
 from handlers.views.preview import preview
@@ -196,21 +198,31 @@ class Intake:
         handle: dict[Gesture, Callable[[Ask, Inbound], Reply | None]] = {
             Gesture.CREATE: self._create,
             Gesture.DELETE: self._delete,
-            Gesture.LIST: lambda ask, _: Reply(listing(self._desk.stories(ask))),
+            Gesture.LIST: lambda ask, _: Reply(self._noted(listing(self._desk.stories(ask)))),
             Gesture.STATUS: self._status,
             Gesture.COST: self._cost,
             Gesture.EXPORT: self._export,
             Gesture.WHY: self._why,
             Gesture.LOGS: self._logs,
-            Gesture.HELP: lambda ask, _: Reply(self._help(ask)),
             Gesture.EXTEND: self._change,
             Gesture.SHARE: self._change,
             Gesture.UNSHARE: self._change,
             Gesture.KUBECONFIG: self._kubeconfig,
             Gesture.ENABLE: self._enable,
+            Gesture.HELP: lambda ask, _: Reply(self._noted(self._help(ask))),
+            Gesture.VERIFY: self._change,
+            Gesture.REPLACE: self._replace,
+            Gesture.ACCEPT: self._accept,
+            Gesture.IGNORE: self._ignore,
+            Gesture.SCALE: self._change,
+            Gesture.CANCEL: self._cancel,
+            Gesture.RETRY: self._retry,
+            Gesture.KEEP: self._keep,
+            Gesture.HISTORY: self._history,
+            Gesture.STOP_CREATES: self._switch,
+            Gesture.ALLOW_CREATES: self._switch,
             Gesture.APPROVE: self._decide,
             Gesture.DENY: self._decide,
-            Gesture.LATER: lambda _, inbound: Reply(answers.later(inbound.name)),
             Gesture.UNKNOWN: lambda _, inbound: Reply(answers.unknown(inbound.name)),
             Gesture.GARBLED: lambda _, inbound: Reply(answers.bad_line(inbound.name)),
             Gesture.DRY_RUN: self._dry_run,
@@ -258,18 +270,62 @@ class Intake:
         return None if inbound.told else Reply(answers.got_it(story.cluster))
 
     def _delete(self, ask: Ask, inbound: Inbound) -> Reply:
-        name = inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
         ask = self._somewhere_public(ask)
         if not self._directory.is_in(ask.channel):
             return Reply(answers.not_invited(ask.channel))
-        return Reply(answers.got_it(self._desk.ask_delete(ask, name).cluster, delete=True))
+        if "." in inbound.name:  # a button: no cluster's name has a dot
+            return Reply(answers.got_it(self._desk.care.clean_up(ask, inbound.name).cluster, delete=True))
+        story = self._desk.ask_delete(ask, self._named(ask, inbound), meant=inbound.meant)
+        return Reply(answers.got_it(story.cluster, delete=True))
 
     def _change(self, ask: Ask, inbound: Inbound) -> Reply:
         if not self._directory.is_in(ask.channel):
             return Reply(answers.not_invited(ask.channel))
+        in_thread = bool(inbound.thread_ts) and not inbound.meant
+        name, change = change_of(inbound.gesture, inbound.words, in_thread=in_thread)
+        name = name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
+        return Reply(answers.change_taken(self._desk.ask_change(ask, name, change, meant=inbound.meant)))
+
+    def _named(self, ask: Ask, inbound: Inbound) -> str:
+        """The cluster that was named, or the thread's own."""
+        return inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
+
+    def _cancel(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(moves.cancelled(self._desk.cancel(ask, self._named(ask, inbound))))
+
+    def _retry(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(moves.retried(self._desk.retry(ask, self._named(ask, inbound), meant=inbound.meant)))
+
+    def _keep(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(moves.kept(self._desk.keep(ask, self._named(ask, inbound), meant=inbound.meant)))
+
+    def _history(self, ask: Ask, inbound: Inbound) -> Reply:
+        shown = self._desk.history(ask, self._named(ask, inbound), page_of(inbound.words))
+        return Reply(history(shown), visible=bool(inbound.thread_ts))
+
+    def _switch(self, ask: Ask, inbound: Inbound) -> Reply:
+        stop = inbound.gesture == Gesture.STOP_CREATES
+        return Reply(moves.switched(self._desk.stop_creates(ask, inbound.name, stop=stop)))
+
+    def _noted(self, page: Page) -> Page:
+        """With a note while new creates are stopped."""
+        switch = self._desk.stopped()
+        return page if switch is None else moves.while_stopped(page, switch)
+
+    def _replace(self, ask: Ask, inbound: Inbound) -> Reply:
+        """Typed with a name and perhaps a node, or clicked below a trouble or a degraded outcome."""
+        if "." in inbound.name:
+            return Reply(answers.change_taken(self._desk.care.replace_clicked(ask, inbound.name)))
         name, change = change_of(inbound.gesture, inbound.words, in_thread=bool(inbound.thread_ts))
         name = name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
-        return Reply(answers.change_taken(self._desk.ask_change(ask, name, change)))
+        wish = change.node if isinstance(change, Replace) else ""
+        return Reply(answers.change_taken(self._desk.care.replace(ask, name, wish)))
+
+    def _accept(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(answers.accepted(self._desk.care.accept(ask, inbound.name)))
+
+    def _ignore(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(answers.ignored(self._desk.care.ignore(ask, inbound.name)))
 
     def _enable(self, ask: Ask, inbound: Inbound) -> Reply:
         if not self._directory.is_in(ask.channel):
@@ -291,7 +347,7 @@ class Intake:
             story = self._desk.story_of(ask, inbound.name)
         # Who asks may miss the message with the buttons: one that was deleted in Slack is posted anew.
         self._desk.show_again(story.cluster)
-        return Reply(status(story), visible=bool(inbound.thread_ts))
+        return Reply(self._noted(status(story)), visible=bool(inbound.thread_ts))
 
     def _cost(self, ask: Ask, inbound: Inbound) -> Reply:
         if inbound.name and name_problem(inbound.name) is not None:

@@ -21,18 +21,21 @@ from bot.core.policy import who_can
 from bot.core.ports import Clock, Store, WorldError
 from bot.core.records import OPEN_STATES, MessageKind, MessageRow, RequestState
 from bot.core.story import Story
+from bot.core.troubles import notice_from_body
 from handlers.calls import Clients
 from handlers.direct import Direct
 from handlers.pacing import Pace
 from handlers.sender import EDIT, POST, UPLOAD, Closed, Held, Refused, Sender
 from handlers.views.files import COMMENT, attachments
 from handlers.views.line import from_body, story_line
+from handlers.views.notices import notice
 from handlers.views.outcome import metadata, outcome
 from handlers.views.page import Page
 from handlers.views.reminder import reminder
 from handlers.views.render import Rendered, render
 from handlers.views.request import request
 from handlers.views.results import results
+from handlers.views.trouble import trouble
 
 log = logging.getLogger(__name__)
 
@@ -284,10 +287,18 @@ class Publisher:
                 return story_line(from_body(due.row.body))
             case MessageKind.RESULTS:
                 return results(due.story)
+            case MessageKind.TROUBLE:
+                return trouble(notice_from_body(due.row.body))
             case MessageKind.OUTCOME:
-                return outcome(due.story)
+                return outcome(due.story, self._leads_of(due.story))
+            case MessageKind.NOTICE:
+                return notice(due.row.body, due.story)
             case _:
                 raise ValueError(f"nobody publishes a {due.row.kind}")
+
+    def _leads_of(self, story: Story) -> tuple[str, ...]:
+        team = self._desk.catalogue.teams.get(story.team)
+        return who_can(team) if team else ()
 
     def _edit(self, due: _Due, rendered: Rendered) -> None:
         row, looks = due.row, _digest(rendered)

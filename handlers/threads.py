@@ -7,9 +7,8 @@ from typing import Any
 
 from slack_bolt import App
 
-from handlers.grammar import CHANGES, Words, draft_of, dry_run_of, split
+from handlers.grammar import ABOUT_ONE, CHANGES, SWITCH, Words, draft_of, dry_run_of, split
 from handlers.inbox import Gesture, Inbound, Inbox
-from handlers.views.help import LATER
 
 _LEADING_MENTION = re.compile(r"\A\s*(<@[UW][A-Z0-9]+(\|[^>]*)?>\s*)+")
 
@@ -51,8 +50,15 @@ def _inbound(words: Words, event: dict[str, Any]) -> Inbound:
         dry, rest = dry_run_of(rest)
         gesture = Gesture.DRY_RUN if dry else Gesture.CREATE
         return Inbound(gesture, user, channel, draft=draft_of(rest), thread_ts=thread)
-    if verb in ("help", "list", "status", "cost", "why", "logs", "export", "delete", "kubeconfig", "enable"):
+    if verb == "history" and len(rest) == 1 and rest[0].isdigit():
+        return Inbound(Gesture.HISTORY, user, channel, words=rest, thread_ts=thread)
+    if verb in SWITCH:
+        return Inbound(Gesture(verb), user, channel, name=" ".join(rest), thread_ts=thread)
+    if verb in ABOUT_ONE:
+        name = rest[0] if rest else ""
+        return Inbound(Gesture(verb), user, channel, name=name, words=rest[1:], thread_ts=thread)
+    if verb in ("help", "list", "cost"):
         return Inbound(Gesture(verb), user, channel, name=rest[0] if rest else "", thread_ts=thread)
     if verb in CHANGES:
         return Inbound(Gesture(verb), user, channel, words=rest, thread_ts=thread)
-    return Inbound(Gesture.LATER if verb in LATER else Gesture.UNKNOWN, user, channel, name=verb, thread_ts=thread)
+    return Inbound(Gesture.UNKNOWN, user, channel, name=verb, thread_ts=thread)

@@ -21,12 +21,12 @@ from bot.cli import main
 from bot.core import plan, policy, spec
 from bot.core.measuring import NAMESPACE as VERIFY_NAMESPACE
 from bot.core.operator_values import NAMESPACE, REPO_NAME, REPO_URL
+from bot.core.records import Kind
 from bot.sandbox import play
 from bot.sandbox.world.faults import FAULTS
 from handlers.grammar import CHANGES, draft_of, split
 from handlers.views.answers import COMMANDS
 from handlers.views.form import CALLBACK, FIELDS
-from handlers.views.help import LATER
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -202,11 +202,7 @@ def test_labels_and_namespaces() -> None:
 
 def test_slack_names() -> None:
     said = codes(section(CONTRACTS, "## Slack"))
-    assert {CALLBACK, *FIELDS, play.OUTCOME, "approve", "deny"} <= set(said)
-
-
-def test_words_of_later_versions() -> None:
-    assert set(LATER) <= set(codes(section(README, "## What it does not do yet")))
+    assert {CALLBACK, *FIELDS, play.OUTCOME, "approve", "deny", "accept", "replace", "ignore", "delete"} <= set(said)
 
 
 def test_play_keys_and_example() -> None:
@@ -248,7 +244,9 @@ def test_steps_table() -> None:
     told = [
         (codes(c[0])[0], tuple(codes(c[1])), *map(float, c[2:5])) for c in rows(section(ARCHITECTURE, "## The steps"))
     ]
-    planned = [*plan._CREATE, *plan._DELETE]
+    shared = {"gpu_labels@1", "allocatable@1"}
+    scale = [p for p in plan.plan_for(Kind.SCALE) if p.kind not in shared]
+    planned = [*plan._CREATE, *plan._DELETE, *scale]
     clocks = {p.kind: plan.clocks(p.kind) for p in planned}
     assert told == [
         (p.kind, p.after, clocks[p.kind].usual_s, clocks[p.kind].stalled_s, clocks[p.kind].give_up_s) for p in planned

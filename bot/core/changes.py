@@ -30,9 +30,45 @@ class Unshare:
     person: str
 
 
-Change = Extend | Share | Unshare
+@dataclass(frozen=True)
+class Verify:
+    """Measure idle GPUs again. `level` '' for the configured one; `why`: asked, scheduled, new (nodes not measured)."""
 
-_TYPES: dict[Kind, type[Change]] = {Kind.EXTEND: Extend, Kind.SHARE: Share, Kind.UNSHARE: Unshare}
+    level: str = ""
+    why: str = "asked"
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Another machine in the place of this node, which is `uid`; both '' where one of the order never joined."""
+
+    node: str = ""
+    uid: str = ""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Another size of a machine pool, '' for the only GPU pool: in GPUs for a GPU pool, in machines for another.
+
+    `machines` and `was` are filled in when it is asked: the machines it comes to, and those there were.
+    """
+
+    pool: str
+    count: int
+    machines: int = 0
+    was: int = 0
+
+
+Change = Extend | Scale | Verify | Replace | Share | Unshare
+
+_TYPES: dict[Kind, type[Change]] = {
+    Kind.EXTEND: Extend,
+    Kind.SCALE: Scale,
+    Kind.VERIFY: Verify,
+    Kind.REPLACE: Replace,
+    Kind.SHARE: Share,
+    Kind.UNSHARE: Unshare,
+}
 
 
 def kind_of(change: Change) -> Kind:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core import credentials, ledger, lifecycle, plan, roster, spending, story
-from bot.core.changes import Change, Share, change_from_json, change_to_json, kind_of
+from bot.core import credentials, expiry, ledger, lifecycle, roster, scaling, spending, story, switches
+from bot.core.asking import new_request
+from bot.core.asking import request_id_for as request_id_for
+from bot.core.care import Ask as Ask
+from bot.core.care import Care
+from bot.core.changes import Change, Scale, Share, change_from_json, change_to_json, kind_of
 from bot.core.conflict import Conflict as Conflict
 from bot.core.exporting import Made, made
 from bot.core.kinds import rules_of
@@ -20,6 +23,7 @@ from bot.core.policy import Denied, Directory, Verb, lead_of, require, roles_of,
 from bot.core.ports import Clock, Store, Taken, Tx
 from bot.core.preview import Preview, Previews
 from bot.core.records import (
+    AuditRow,
     ClusterRow,
     ClusterState,
     CredentialRow,
@@ -28,8 +32,10 @@ from bot.core.records import (
     PostedRow,
     RequestRow,
     RequestState,
+    SwitchRow,
 )
 from bot.core.spec import (
+    REASON_MAX,
     AccessPolicy,
     Catalogue,
     Draft,
@@ -44,14 +50,8 @@ from bot.core.spec import (
 from bot.core.spending import OverBudget
 from bot.core.story import Story
 
-
-@dataclass(frozen=True)
-class Ask:
-    """Who asks, and where. `key` identifies the gesture: the same one delivered twice is one request."""
-
-    user: str
-    channel: str
-    key: str
+HISTORY_PAGE = 20
+"""Lines of a cluster's history at once."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,34 @@ class Own:
     waiting: tuple[Story, ...]
 
 
+@dataclass(frozen=True)
+class Cancelled:
+    """What was cancelled; `removing`: it had made something, which is being removed."""
+
+    story: Story
+    removing: bool
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Until when a failed cluster stays (world time), and what it costs an hour; None where no price is known."""
+
+    cluster: str
+    until: float
+    rate: float | None
+
+
+@dataclass(frozen=True)
+class History:
+    """A page of a cluster's audit trail; `kinds` by request id."""
+
+    cluster: str
+    lines: tuple[AuditRow, ...]
+    kinds: Mapping[str, Kind]
+    page: int
+    pages: int
+
+
 class Desk:
     """What handlers (and the command line) call. All methods are quick: they read and write the store only,
     and ask Slack who somebody is."""
@@ -105,6 +133,7 @@ class Desk:
         self._previews = previews
         self._recent: dict[str, Draft] = {}
         self._wake = wake
+        self.care = Care(store, clock, directory, self)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -137,6 +166,7 @@ class Desk:
         with self._store.transaction() as tx:
             if (known := self._known(tx, request_id)) is not None:
                 return known
+            switches.must_be_allowed(tx)
             living = tx.living_cluster(spec.name)
             if living is not None:
                 raise _name_in_use(living)
@@ -159,7 +189,7 @@ class Desk:
                 f"“{name}” is not on the list of clusters that may be enabled.",
                 f"On it are: {known}. Whoever runs the bot can add it under [enable] clusters.",
             )
-        team = self._team(listed[name])
+        team = self.team(listed[name])
         require(Verb.ENABLE, self._directory.person(ask.user), team, None, self._directory)
         request_id = request_id_for(ask.key)
         cluster = ClusterRow(
@@ -177,12 +207,15 @@ class Desk:
         self._wake()
         return told
 
-    def ask_delete(self, ask: Ask, name: str) -> Story:
-        """Write a delete down; it waits for a lead. Raises `Denied`, `Invalid` or `Conflict`."""
+    def ask_delete(self, ask: Ask, name: str, *, meant: str = "") -> Story:
+        """Write a delete down; it waits for a lead. Raises `Denied`, `Invalid` or `Conflict`.
+
+        `meant`: a request of the cluster that is meant, where a button was pressed that may be an old one.
+        """
         now = self._clock.now()
         request_id = request_id_for(ask.key)
-        cluster = self._allowed(Verb.DELETE, ask, name)
-        leads = self._leads_now(self._team(cluster.team))
+        cluster = self._allowed(Verb.DELETE, ask, name, meant)
+        leads = self._leads_now(self.team(cluster.team))
         request = self._request(request_id, Kind.DELETE, cluster, ask, "{}", now)
         with self._store.transaction() as tx:
             if (known := self._known(tx, request_id)) is not None:
@@ -242,26 +275,28 @@ class Desk:
             living = tx.living_cluster(spec.name)
         found = self._previews.of(spec, None if held.budget is None else held)
         policy = self._catalogue.policy
-        by_cost = spending.depends_on_cost(policy)
+        by_cost = policy.by_cost
         cost = found.envelope.max_cost if found.envelope else None
         needed = spending.approvals_for(policy, held, cost) if by_cost else policy.approvals
         in_use = _name_in_use(living).why if living else ""
         return Preview(spec, found, held, needed, by_cost, who_can(team), in_use)
 
-    def ask_change(self, ask: Ask, name: str, change: Change) -> Story:
-        """Write a change of a living cluster down. Raises `Denied`, `Invalid` or `Conflict`."""
+    def ask_change(self, ask: Ask, name: str, change: Change, *, meant: str = "") -> Story:
+        """Write a change of a living cluster down. Raises `Denied`, `Invalid` or `Conflict`; `meant` as above."""
         now, kind = self._clock.now(), kind_of(change)
         request_id = request_id_for(ask.key)
-        cluster = self._allowed(Verb(kind), ask, name)
+        cluster = self._allowed(Verb(kind), ask, name, meant)
         if isinstance(change, Share):
             self._must_be_shareable(ask.user, change.person)
-        leads = self._leads_now(self._team(cluster.team))
+        leads = self._leads_now(self.team(cluster.team))
         request = self._request(request_id, kind, cluster, ask, change_to_json(change), now)
         with self._store.transaction() as tx:
             if (known := self._known(tx, request_id)) is not None:
                 return known
             cluster = tx.cluster(cluster.id)
             opening = rules_of(kind).open(tx, cluster, change, self._catalogue, now)
+            if opening.change is not None:
+                request = dataclasses.replace(request, spec=change_to_json(opening.change))
             try:
                 lifecycle.open_change(
                     tx,
@@ -310,15 +345,117 @@ class Desk:
                 "A cluster can be shared with full members of this workspace.",
             )
 
-    def _allowed(self, verb: Verb, ask: Ask, name: str) -> ClusterRow:
+    # --- moving -------------------------------------------------------------------------------------------
+
+    def cancel(self, ask: Ask, name: str) -> Cancelled:
+        """End what is open on a cluster; what a running one has made is removed. Raises `Denied` or `Conflict`.
+
+        A look under way starts no further step; the removal waits until its lease is over.
+        """
+        cluster, now = self._allowed(Verb.CANCEL, ask, name), self._clock.now()
+        with self._store.transaction() as tx:
+            cluster = tx.cluster(cluster.id)
+            request = tx.open_request(cluster.id)
+            if request is None:
+                raise Conflict(f"Nothing is under way on “{name}”.", f"/gpu-cluster status {name}")
+            _must_be_cancellable(request, name)
+            cancelled = lifecycle.cancel(tx, request, ask.user, now)
+            removing = self._undo(tx, cluster, request, ask.user, now)
+            told = self._tell(tx, cancelled.id)
+        self._wake()
+        return Cancelled(told, removing)
+
+    def _undo(self, tx: Tx, cluster: ClusterRow, request: RequestRow, user: str, now: float) -> bool:
+        """Have removed what the cancelled request has made; False where it had made nothing."""
+        begun = request.state in (RequestState.APPROVED, RequestState.RUNNING)
+        if request.kind == Kind.CREATE and not begun:
+            lifecycle.free_name(tx, request, now)
+        elif request.kind == Kind.CREATE:
+            expiry.end(tx, cluster, "It was cancelled while it was being made.", requester=user, at=now)
+        elif request.kind == Kind.SCALE and request.state == RequestState.RUNNING:
+            scaling.back(tx, cluster, request, user, now)
+        else:
+            return False
+        return begun
+
+    def retry(self, ask: Ask, name: str, *, meant: str = "") -> Story:
+        """Let a failed create go on from the step that failed, under the approval it has.
+
+        Raises `Denied`, or `Conflict`: nothing failed, or what was approved is not what would be made.
+        """
+        cluster, now = self._allowed(Verb.RETRY, ask, name, meant), self._clock.now()
+        with self._store.transaction() as tx:
+            cluster = tx.cluster(cluster.id)
+            create = lifecycle.home_of(tx, cluster.id)
+            if cluster.state != ClusterState.FAILED or create.state != RequestState.FAILED:
+                raise Conflict(_nothing_to_retry(cluster), f"/gpu-cluster status {name}")
+            switches.must_be_allowed(tx)
+            if (refusal := lifecycle.not_what_was_approved(tx, create)) is not None:
+                raise Conflict(refusal, f"Delete it (/gpu-cluster delete {name}), and have a new one approved.")
+            lifecycle.retry(tx, create, ask.user, now)
+            told = self._tell(tx, create.id)
+        self._wake()
+        return told
+
+    def keep(self, ask: Ask, name: str, *, meant: str = "") -> Kept:
+        """Let a failed cluster stay longer, so that somebody can look at it. Raises `Denied` or `Conflict`."""
+        cluster, now = self._allowed(Verb.KEEP, ask, name, meant), self._clock.now()
+        policy = self._catalogue.policy
+        with self._store.transaction() as tx:
+            cluster = tx.cluster(cluster.id)
+            if cluster.state != ClusterState.FAILED:
+                raise Conflict(
+                    f"“{name}” is {cluster.state}; only a failed cluster needs to be kept.",
+                    f"/gpu-cluster extend {name} 4h keeps one that is ready.",
+                )
+            was = expiry.removed_at(cluster, tx.requests_of(cluster.id), policy) or now
+            until = max(now + policy.keep_hours * 3600.0, was)
+            order = ledger.current_envelope(tx, cluster)
+            rate = order.max_price_per_hour if order else None
+            counted = max(cluster.kept_until or now, now)
+            try:
+                added = None if rate is None else rate * (until - counted) / 3600.0
+                held = ledger.committed(tx, self.team(cluster.team), now)
+                spending.must_afford(held, added, cluster.team)
+            except OverBudget as over:
+                raise Conflict(over.why, over.remedy) from over
+            if until != cluster.kept_until:
+                tx.change(cluster, kept_until=until, due_at=until)
+                lifecycle.note(tx, cluster, ask.user, "kept a failed cluster", f"until {until:.0f}", now)
+                lifecycle.notice(tx, cluster, "kept", now, by=ask.user, ends=until, rate=rate)
+        self._wake()
+        return Kept(name, until, rate)
+
+    def stop_creates(self, ask: Ask, reason: str, *, stop: bool) -> SwitchRow:
+        """Stop all new creates, of every team, or allow them again. Raises `Denied`, `Invalid` or `Conflict`."""
+        verb = Verb.STOP_CREATES if stop else Verb.ALLOW_CREATES
+        require(verb, self._directory.person(ask.user), self.team_for(ask), None, self._directory)
+        if len(reason) > REASON_MAX:
+            raise Invalid(Problem("reason", f"The reason is {len(reason)} characters long; {REASON_MAX} at most."))
+        with self._store.transaction() as tx:
+            if (switches.stopped(tx) is not None) == stop:
+                raise Conflict("New creates are stopped already." if stop else "New creates are allowed already.")
+            turned = switches.turn(tx, on=stop, by=ask.user, reason=reason, at=self._clock.now())
+        self._wake()
+        return turned
+
+    def stopped(self) -> SwitchRow | None:
+        """Who has stopped new creates; None while they are allowed."""
+        with self._store.reading() as tx:
+            return switches.stopped(tx)
+
+    def _allowed(self, verb: Verb, ask: Ask, name: str, meant: str = "") -> ClusterRow:
         """The living cluster of that name, if this person may do that to it."""
         if name_problem(name) is not None:
             raise Invalid(Problem("name", f"“{name}” is not a cluster's name. Try /gpu-cluster list."))
         with self._store.reading() as tx:
             cluster = tx.living_cluster(name)
+            request = tx.request(meant) if meant else None
+        if meant and (request is None or cluster is None or request.cluster_id != cluster.id):
+            raise Conflict(f"This button is of an earlier “{name}”, which is gone.", "/gpu-cluster list")
         if cluster is None:
             raise Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
-        require(verb, self._directory.person(ask.user), self._team(cluster.team), cluster, self._directory)
+        require(verb, self._directory.person(ask.user), self.team(cluster.team), cluster, self._directory)
         return cluster
 
     # --- deciding -----------------------------------------------------------------------------------------
@@ -334,7 +471,7 @@ class Desk:
             request = tx.request(request_id)
         if request is None:
             raise Conflict("This request is not known here any more.", "/gpu-cluster list")
-        team = self._team(request.team)
+        team = self.team(request.team)
         person = self._directory.person(user)
         require(verb, person, team, None, self._directory)
         if approve and user == request.requester:
@@ -351,6 +488,8 @@ class Desk:
             if not request.envelope_hash.startswith(seen):
                 raise Conflict("The request has changed since this card was drawn.", "Look at it again, then decide.")
             needed = self._needed(tx, request)
+            if approve and request.kind == Kind.CREATE:
+                switches.must_be_allowed(tx)
             if approve:
                 try:
                     spending.must_fit(tx, request, self._catalogue, now)
@@ -417,7 +556,7 @@ class Desk:
             if cluster is None:
                 raise _no_such_cluster(name)
             story = self._tell(tx, request.id) if request and cluster.gone_at else self._newest(tx, cluster)
-        require(verb, self._directory.person(ask.user), self._team(cluster.team), cluster, self._directory)
+        require(verb, self._directory.person(ask.user), self.team(cluster.team), cluster, self._directory)
         return cluster, story
 
     def show_again(self, name: str) -> None:
@@ -451,7 +590,7 @@ class Desk:
             held = ledger.committed(tx, team, now)
             clusters = [self._newest(tx, row) for row in tx.clusters(living=True) if row.owner == user]
             asked = [r for r in tx.waiting_requests() if r.requester != user and self._may_ever_decide(tx, user, r)]
-        waiting = [r for r in asked if lead_of(user, self._team(r.team), self._directory).is_lead]
+        waiting = [r for r in asked if lead_of(user, self.team(r.team), self._directory).is_lead]
         with self._store.reading() as tx:
             stories = [self._tell(tx, r.id) for r in waiting]
         decidable = [s for s in stories if all(d.approver != user for d in s.decisions)]
@@ -482,7 +621,7 @@ class Desk:
                 raise Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
             found = made(tx, cluster)
         person = self._directory.person(ask.user)
-        require(Verb.EXPORT, person, self._team(cluster.team), cluster, self._directory)
+        require(Verb.EXPORT, person, self.team(cluster.team), cluster, self._directory)
         if found is None:
             raise Conflict(f"Nothing has been resolved for {name} yet.", f"/gpu-cluster status {name}")
         return found
@@ -499,6 +638,25 @@ class Desk:
         if name and not bills:
             raise Conflict(f"Nothing has been spent on a cluster “{name}”.", "/gpu-cluster cost shows the others.")
         return Costs(tuple(bills), held)
+
+    def history(self, ask: Ask, name: str, page: int = 1) -> History:
+        """Everything that was done to the cluster of that name, newest last; of several, to the newest.
+
+        Raises `Denied`, or `Conflict` when there never was one, or has no such page.
+        """
+        team = self._catalogue.team_of(ask.user, ask.channel)
+        require(Verb.HISTORY, self._directory.person(ask.user), team, None, self._directory)
+        with self._store.reading() as tx:
+            bore = [cluster for cluster in tx.clusters(living=False) if cluster.name == name]
+            lines = tx.audit_of(bore[-1].id) if bore else []
+            kinds = {request.id: request.kind for request in tx.requests_of(bore[-1].id)} if bore else {}
+        if not bore:
+            raise Conflict(f"There never was a cluster “{name}”.", "/gpu-cluster list shows those there are.")
+        pages = -(-len(lines) // HISTORY_PAGE) or 1
+        if not 1 <= page <= pages:
+            raise Conflict(f"The history of “{name}” has pages 1 to {pages}.", f"/gpu-cluster history {name} {pages}")
+        shown = lines[(page - 1) * HISTORY_PAGE : page * HISTORY_PAGE]
+        return History(name, tuple(shown), kinds, page, pages)
 
     def story_by_id(self, request_id: str) -> Story | None:
         """For the publisher and the command line: no rights are asked."""
@@ -524,20 +682,7 @@ class Desk:
     # --- inside -------------------------------------------------------------------------------------------
 
     def _request(self, request_id: str, kind: Kind, cluster: ClusterRow, ask: Ask, spec: str, now: float) -> RequestRow:
-        return RequestRow(
-            id=request_id,
-            cluster_id=cluster.id,
-            kind=kind,
-            state=RequestState.CHECKING,
-            requester=ask.user,
-            team=cluster.team,
-            target=cluster.target,
-            channel=ask.channel,
-            spec=spec,
-            asked_at=now,
-            next_look_at=now,
-            plan=plan.freeze(plan.plan_for(kind, enabled=cluster.enabled)),
-        )
+        return new_request(request_id, kind, cluster, requester=ask.user, channel=ask.channel, spec=spec, now=now)
 
     def _with_what_a_lead_needs(self, tx: Tx, request: RequestRow) -> Story:
         """The story, and while it waits the team's month and how the group of its leads has changed."""
@@ -578,23 +723,29 @@ class Desk:
     def _tell(self, tx: Tx, request_id: str) -> Story:
         request = tx.request(request_id)
         needed = self._needed(tx, request) if request else 1
-        told = story.tell(tx, request_id, approvals_needed=needed)
+        removed_at = None
+        if request is not None:
+            cluster, policy = tx.cluster(request.cluster_id), self._catalogue.policy
+            removed_at = expiry.removed_at(cluster, tx.requests_of(cluster.id), policy)
+        told = story.tell(tx, request_id, approvals_needed=needed, removed_at=removed_at)
         if told is None:
             raise LookupError(request_id)
         return told
 
     def _newest(self, tx: Tx, cluster: ClusterRow) -> Story:
-        """The newest request that came to something: one denied or lapsed says nothing about the cluster."""
+        """The newest request that came to something: one denied or lapsed says nothing about the cluster, and a
+        change that has ended less than the create, which knows how to get in."""
         requests = tx.requests_of(cluster.id)
-        unsaid = (RequestState.DENIED, RequestState.LAPSED)
-        counted = [r for r in requests if r.state not in unsaid and not (r.kind in _ASIDE and r.finished_at)]
+        void = (RequestState.DENIED, RequestState.LAPSED)
+        past = [r.id for r in requests if r.finished_at is not None and change_from_json(r.kind, r.spec) is not None]
+        counted = [r for r in requests if r.state not in void and r.id not in past]
         return self._tell(tx, (counted or requests)[-1].id)
 
     def _needed(self, tx: Tx, request: RequestRow) -> int:
         """At least one where a person is asked: what needs nobody has not come this far."""
         return max(spending.approvals_needed(tx, request, self._catalogue, self._clock.now()), 1)
 
-    def _team(self, name: str) -> Team:
+    def team(self, name: str) -> Team:
         try:
             return self._catalogue.teams[name]
         except KeyError:
@@ -608,10 +759,6 @@ def _no_such_cluster(name: str) -> Conflict:
     if not name:
         return Conflict("This thread belongs to no cluster.", "Add its name; /gpu-cluster list shows those there are.")
     return Conflict(f"There is no cluster “{name}”.", "/gpu-cluster list shows those there are.")
-
-
-_ASIDE = (Kind.SHARE, Kind.UNSHARE)
-"""Kinds that say nothing about how the cluster is, once they are over."""
 
 
 def _enabled_already(cluster: ClusterRow) -> Conflict:
@@ -647,9 +794,23 @@ def _must_give_tokens(cluster: ClusterRow, user: str, access: AccessPolicy) -> N
         )
 
 
-def request_id_for(key: str) -> str:
-    """A request's id follows from the gesture that asked for it, so that a repeat finds the first."""
-    return "r-" + uuid.uuid5(uuid.NAMESPACE_URL, f"gpu-cluster:{key}").hex[:10]
+def _must_be_cancellable(request: RequestRow, name: str) -> None:
+    if request.kind == Kind.DELETE and request.state in (RequestState.APPROVED, RequestState.RUNNING):
+        raise Conflict("Its removal has begun, and cannot be taken back.")
+    if request.kind == Kind.REPLACE and request.state == RequestState.RUNNING:
+        raise Conflict(
+            "The replacement has begun: the new machine is being made, or the bad one is going already.",
+            f"Wait until it has ended: /gpu-cluster status {name}",
+        )
+    change = change_from_json(request.kind, request.spec)
+    if isinstance(change, Scale) and change.machines < change.was and request.state == RequestState.RUNNING:
+        raise Conflict("Machines are being removed already, and cannot be had back.", "Scale up again afterwards.")
+
+
+def _nothing_to_retry(cluster: ClusterRow) -> str:
+    if cluster.state == ClusterState.BUILDING:
+        return f"“{cluster.name}” is being built; there is nothing to retry."
+    return f"“{cluster.name}” is {cluster.state}; only a create that has failed can be retried."
 
 
 def _must_be_open(request: RequestRow, now: float) -> None:

@@ -16,18 +16,22 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from bot.core import ledger, lifecycle, looking, spending
+from bot.core import expiry, ledger, lifecycle, looking, spending, switches, watch, watching
 from bot.core.kinds import Asked, rules_of
 from bot.core.looking import Surroundings
 from bot.core.money import dollars
 from bot.core.ports import Clock, Stale, Store, Tx, WorldError
-from bot.core.records import RequestRow, RequestState
+from bot.core.records import Kind, RequestRow, RequestState, Watch
 from bot.core.spec import Check, Preflight
 from bot.core.spending import OverBudget
 
 log = logging.getLogger(__name__)
 
 LEASE_S = 30.0
+WATCHERS = 4
+"""Looks at clusters in use at once: they go before nobody's request."""
+_ATTENDED = 50
+"""Clusters that are attended to in one transaction."""
 IDLE_S = 1.0
 """Longest real time between two claims: another process may have written something due."""
 
@@ -44,6 +48,7 @@ class Engine:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._busy: set[Future[None]] = set()
+        self._watchers: set[Future[None]] = set()
         self._written: Callable[[], None] = lambda: None
 
     def on_written(self, tell: Callable[[], None]) -> None:
@@ -66,10 +71,12 @@ class Engine:
                 self._wake.clear()
                 self._busy = {future for future in self._busy if not future.done()}
                 try:
+                    self._attend()
                     for request in self._claim(self._threads - len(self._busy)):
                         future = pool.submit(self._look, request)
                         future.add_done_callback(lambda _: self._wake.set())
                         self._busy.add(future)
+                    self._watch(pool)
                     pause = self._pause()
                 except WorldError as error:
                     log.warning("the store cannot be used: %s %s", error.reason, error.remedy)
@@ -78,10 +85,47 @@ class Engine:
 
     def look_once(self) -> int:
         """Look at everything due, in this thread; returns how many. For tests and the command line."""
+        self._attend()
         claimed = self._claim(self._threads)
         for request in claimed:
             self._look(request)
+        for turn in self._claim_watches(self._threads):
+            self._visit(turn)
         return len(claimed)
+
+    def _watch(self, pool: ThreadPoolExecutor) -> None:
+        """Look at clusters in use with what threads are left."""
+        self._watchers = {future for future in self._watchers if not future.done()}
+        free = min(WATCHERS - len(self._watchers), self._threads - len(self._busy) - len(self._watchers))
+        for turn in self._claim_watches(free):
+            future = pool.submit(self._visit, turn)
+            future.add_done_callback(lambda _: self._wake.set())
+            self._watchers.add(future)
+
+    def _claim_watches(self, limit: int) -> list[Watch]:
+        if limit <= 0:
+            return []
+        now = self._clock.now()
+        with self._store.reading() as tx:
+            due = tx.next_watch_at()
+        if due is None or due > now:
+            return []
+        with self._store.transaction() as tx:
+            return tx.claim_watches(now=now, real=self._clock.real(), owner=self._owner, lease_s=LEASE_S, limit=limit)
+
+    def _visit(self, turn: Watch) -> None:
+        """One look at a cluster in use; whatever happens in it, the next one comes."""
+        again, seen = watch.next_look(self._clock.now()), None
+        try:
+            again, seen = watching.visit(turn, self._store, self._clock, self._around)
+        except Stale:
+            log.info("%s changed while it was watched", turn.cluster.name)
+        except WorldError as error:
+            log.warning("%s could not be watched: %s %s", turn.cluster.name, error.reason, error.remedy)
+        except Exception:
+            log.exception("incident %s: the look at %s broke", looking.new_incident(), turn.cluster.name)
+        self._afterwards(lambda tx: tx.release_watch(turn.cluster.id, self._owner, due_at=again, watched_at=seen))
+        self._written()
 
     def _claim(self, limit: int) -> list[RequestRow]:
         if limit <= 0:
@@ -91,12 +135,26 @@ class Engine:
                 now=self._clock.now(), real=self._clock.real(), owner=self._owner, lease_s=LEASE_S, limit=limit
             )
 
+    def _attend(self) -> None:
+        """What is due to clusters by themselves: warnings and ends. Writing only, so no lease is needed."""
+        now = self._clock.now()
+        with self._store.reading() as tx:
+            if not tx.due_clusters(now, 1):
+                return
+        with self._store.transaction() as tx:
+            for cluster in tx.due_clusters(now, _ATTENDED):
+                expiry.attend(tx, cluster, self._around.catalogue.policy, now)
+        self._written()
+
     def _pause(self) -> float:
         """Real seconds until the next look is due, as far as this process knows."""
         if len(self._busy) >= self._threads:
             return IDLE_S
         with self._store.reading() as tx:
-            due = tx.next_due_at()
+            moments = [tx.next_due_at()]
+            if len(self._watchers) < WATCHERS:
+                moments.append(tx.next_watch_at())
+        due = min((moment for moment in moments if moment is not None), default=None)
         if due is None:
             return IDLE_S
         return min(max(self._clock.real_seconds(due - self._clock.now()), 0.01), IDLE_S)
@@ -145,6 +203,8 @@ class Engine:
     def _approve_what_is_small(self, tx: Tx, request: RequestRow, now: float) -> None:
         """Where the team's commitment is below the policy's threshold nobody needs to be asked."""
         catalogue = self._around.catalogue
+        if request.kind == Kind.CREATE and switches.stopped(tx) is not None:
+            return
         if spending.approvals_needed(tx, request, catalogue, now) == 0:
             because = f"below {dollars(catalogue.policy.no_approval_below)} a month"
             with contextlib.suppress(OverBudget):  # then a lead is asked, and told
@@ -163,6 +223,7 @@ class Engine:
                     outside=outside,
                     catalogue=catalogue,
                     committed=spending.against_budget(tx, request, catalogue, self._clock.now()),
+                    now=self._clock.now(),
                 )
             return rules_of(request.kind).check(asked)
         except WorldError as error:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 
 from bot.core import plan
 from bot.core.denial import denied_by
 from bot.core.ports import Busy, Permanent, Refused, Temporary, WorldError
+from bot.core.records import Kind
 from bot.core.steps.base import Fail, Look, Outcome, Step, Wait
+from bot.core.steps.scale_pool import take_back
 
 log = logging.getLogger(__name__)
 
 _REFUSED_LOOK_S = 20.0
+_PATIENCE_S = {"verify@2": 1800.0, "gate@2": 1800.0}
+"""World seconds for which such a step waits for a cluster that does not answer: it holds up every other change."""
 _LOST_AFTER = 4
 """Looks in a row without an answer after which Rancher is asked whether the cluster is still there."""
 
@@ -24,6 +29,8 @@ def ensured(step: Step, look: Look) -> Outcome:
     mend it, and the machines are there already.
     """
     try:
+        if look.own.get("reopen"):
+            return _reopened(look)
         return step.ensure(look)
     except Busy as busy:
         return Wait(busy.reason)
@@ -35,10 +42,22 @@ def ensured(step: Step, look: Look) -> Outcome:
         if look.observed_s > plan.clocks(look.row.kind).give_up_s:
             return Fail(refused.reason, refused.remedy)
         return Wait(f"{refused.reason} {refused.remedy}".strip(), _REFUSED_LOOK_S)
-    except Temporary:
+    except Temporary as error:
+        patience = _PATIENCE_S.get(look.row.kind, float("inf"))
+        if look.clock.now() - (look.row.started_at or look.clock.now()) > patience:
+            remedy = f"/gpu-cluster status {look.cluster.name}; try again once it answers."
+            return Fail(f"The cluster did not answer for {patience / 60:.0f} minutes: {error.reason}", remedy)
         if look.row.errors >= _LOST_AFTER and (lost := _lost(look)) is not None:
             return lost
         raise
+
+
+def _reopened(look: Look) -> Wait:
+    """The failure that came before this retry has stopped the pools that were short: they go on."""
+    if look.envelope is not None and "written_real" in look.facts.get("cluster_object", {}):
+        for pool in look.order.pools:
+            look.outside.rancher.scale_pool(look.order.name, pool.name, pool.count)
+    return Wait("trying again", 1.0, {"reopen": ""})
 
 
 def _lost(look: Look) -> Fail | None:
@@ -63,6 +82,8 @@ def stop_buying(look: Look, failure: Fail) -> Fail | Wait:
     Before the failure is told, every pool that is short is held; the step `machines` does that for itself. What
     cannot be held, however long one waits, is told with the failure.
     """
+    if look.request.kind == Kind.SCALE:
+        return _stopped(look, failure, take_back)
     facts = look.facts
     ordered = "written_real" in facts.get("cluster_object", {})
     if (
@@ -72,8 +93,12 @@ def stop_buying(look: Look, failure: Fail) -> Fail | Wait:
         or facts.get("machines", {}).get("all")
     ):
         return failure
+    return _stopped(look, failure, _hold_short_pools)
+
+
+def _stopped(look: Look, failure: Fail, stop: Callable[[Look], str]) -> Fail | Wait:
     try:
-        _hold_short_pools(look)
+        said = stop(look)
     except WorldError as error:
         waits = isinstance(error, Refused) and look.observed_s <= plan.clocks(look.row.kind).give_up_s
         if waits or isinstance(error, Temporary):
@@ -82,18 +107,19 @@ def stop_buying(look: Look, failure: Fail) -> Fail | Wait:
     except Exception:
         log.exception("the pools of %s could not be held", look.request.id)
         return _buys_on(failure, "something in the bot broke")
-    return failure
+    return dataclasses.replace(failure, remedy=f"{failure.remedy} {said}") if said else failure
 
 
-def _hold_short_pools(look: Look) -> None:
+def _hold_short_pools(look: Look) -> str:
     view = look.view()
     if view is None:
-        return
+        return ""
     for pool in look.order.pools:
         machines = view.pool(pool.name)
         if sum(bool(machine.node) for machine in machines) < pool.count:
             empty = not any(machine.created for machine in machines)
             look.outside.rancher.hold_pool(look.order.name, pool.name, empty=empty)
+    return ""
 
 
 def _buys_on(failure: Fail, why: str) -> Fail:

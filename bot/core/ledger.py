@@ -7,6 +7,7 @@ the order for the whole time, without traffic, public addresses and taxes.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from bot.core.spec import Envelope, Team, envelope_from_json
 from bot.core.verdict import report_from_json
 
 _PROMISED = (RequestState.APPROVED, RequestState.RUNNING)
+_HELD = (*_PROMISED, RequestState.DONE)
+_AS_IT_IS = (Kind.VERIFY, Kind.REPLACE)
 _HOUR_S = 3600.0
 
 
@@ -62,10 +65,24 @@ class Committed:
 
 
 @dataclass(frozen=True)
-class _Life:
-    """The moments of a cluster that money depends on; world time, None for what has not happened."""
+class _Rate:
+    """What the cluster costs from a moment on (world time), in US dollars an hour; None where no price is known."""
 
-    envelope: Envelope
+    since: float
+    all: float | None
+    gpu: float | None
+
+
+@dataclass(frozen=True)
+class _Life:
+    """The moments of a cluster that money depends on; world time, None for what has not happened.
+
+    `rates`: oldest first, from `began` on. `promised`: what may still be used is counted with the rate `to_come`.
+    """
+
+    rates: tuple[_Rate, ...]
+    to_come: float | None
+    promised_hours: float
     promised: bool
     began: float | None
     ready: float | None
@@ -74,24 +91,47 @@ class _Life:
     expires: float | None
     good: float
 
+    @property
+    def unknown(self) -> bool:
+        """Whether some price is not known."""
+        return any(rate.all is None for rate in self.rates)
+
     def seconds(self, since: float) -> float:
         """How long it has cost money after `since`."""
         return 0.0 if self.began is None else max(self.ended - max(self.began, since), 0.0)
 
-    def unusable_gpu_seconds(self) -> float:
-        """Seconds in which GPUs were paid and could not be used; a part of them counts as that part."""
+    def spent(self, since: float) -> float:
+        """US dollars after `since`; what has no price counts nothing."""
+        return sum((rate.all or 0.0) * _overlap(a, b, since, self.ended) for rate, a, b in self._pieces()) / _HOUR_S
+
+    def unusable(self) -> float | None:
+        """US dollars for GPUs that nobody could use; a part of them that is bad counts as that part."""
+        if any(rate.gpu is None for rate in self.rates):
+            return None
+        from_, to = (self.ended, self.ended) if self.ready is None else (self.ready, min(self.usable_until, self.ended))
+        return sum(
+            (rate.gpu or 0.0) * max(b - a - self.good * _overlap(a, b, from_, to), 0.0) for rate, a, b in self._pieces()
+        ) / _HOUR_S  # fmt: skip
+
+    def _pieces(self) -> Iterable[tuple[_Rate, float, float]]:
+        """Each rate with the time for which it held."""
         if self.began is None:
-            return 0.0
-        usable = 0.0 if self.ready is None else max(min(self.usable_until, self.ended) - self.ready, 0.0)
-        return max(self.ended - self.began - usable * self.good, 0.0)
+            return
+        ends = [*(rate.since for rate in self.rates[1:]), self.ended]
+        for rate, end in zip(self.rates, ends, strict=True):
+            yield rate, max(rate.since, self.began), max(min(end, self.ended), rate.since, self.began)
 
     def seconds_to_come(self, now: float) -> float:
-        """What is approved and not yet used up."""
+        """What is approved and not yet used up; hours that are approved and not yet added count as well."""
         if not self.promised:
             return 0.0
-        if self.ready is None or self.expires is None:
-            return self.envelope.hours * _HOUR_S
-        return max(self.expires - now, 0.0)
+        if self.ready is None:
+            return max((self.expires or 0.0) - now, self.promised_hours * _HOUR_S if self.expires is None else 0.0)
+        return max(self.expires or 0.0, self.ready + self.promised_hours * _HOUR_S, now) - now
+
+
+def _overlap(a: float, b: float, since: float, until: float) -> float:
+    return max(min(b, until) - max(a, since), 0.0)
 
 
 def accounts(tx: Tx, now: float) -> list[Account]:
@@ -108,24 +148,26 @@ def committed(tx: Tx, team: Team, now: float, *, without: str = "") -> Committed
         if cluster.team != team.name or (cluster.gone_at is not None and cluster.gone_at < since):
             continue
         for life in _life(tx, cluster, now, without=without):
-            rate = life.envelope.max_price_per_hour
-            unknown = unknown or rate is None
-            spent += (rate or 0.0) * life.seconds(since) / _HOUR_S
-            promised += (rate or 0.0) * life.seconds_to_come(now) / _HOUR_S
+            unknown = unknown or life.unknown or life.to_come is None
+            spent += life.spent(since)
+            promised += (life.to_come or 0.0) * life.seconds_to_come(now) / _HOUR_S
     return Committed(spent, promised, team.budget_per_month, unknown)
 
 
 def current_envelope(tx: Tx, cluster: ClusterRow) -> Envelope | None:
     """What has been approved of the cluster last, and holds; None for one that was never approved."""
-    held = (RequestState.APPROVED, RequestState.RUNNING, RequestState.DONE)
-    approved = [
-        request
-        for request in tx.requests_of(cluster.id)
-        if request.envelope
-        and request.approved_at is not None
-        and (request.kind == Kind.CREATE or request.state in held)
-    ]
-    return envelope_from_json(approved[-1].envelope) if approved else None
+    return envelope_of(tx.requests_of(cluster.id))
+
+
+def envelope_of(requests: Iterable[RequestRow], *, before: str = "") -> Envelope | None:
+    """The same from the cluster's requests, oldest first; `before`: as it was when that request was asked."""
+    rows = list(requests)
+    if before:
+        rows = rows[: next((i for i, row in enumerate(rows) if row.id == before), len(rows))]
+    # A verify and a replace leave the order as it is.
+    approved = [row for row in rows if row.envelope and row.approved_at is not None and row.kind not in _AS_IT_IS]
+    held = [row for row in approved if row.kind == Kind.CREATE or row.state in _HELD]
+    return envelope_from_json(held[-1].envelope) if held else None
 
 
 def month_began(now: float) -> float:
@@ -143,21 +185,55 @@ def _life(tx: Tx, cluster: ClusterRow, now: float, *, without: str = "") -> Iter
     steps = tx.steps(create.id)
     removal = [r.approved_at for r in requests if r.kind == Kind.DELETE and r.approved_at is not None]
     ended = cluster.gone_at if cluster.gone_at is not None else now
+    began = next((step.started_at for step in steps if step.kind.startswith("cluster_object@")), None)
+    rates = _rates(create, requests, began)
+    last = envelope_of(requests) or envelope_from_json(create.envelope)
+    kept = cluster.state == ClusterState.FAILED and cluster.kept_until is not None
     yield _Life(
-        envelope=envelope_from_json(create.envelope),
-        promised=_still_promised(cluster, create),
-        began=next((step.started_at for step in steps if step.kind.startswith("cluster_object@")), None),
+        rates=rates,
+        to_come=_dearer(last.max_price_per_hour, rates[-1].all),
+        promised_hours=last.hours,
+        promised=_still_promised(cluster, create) or kept,
+        began=began,
         ready=cluster.ready_at,
         usable_until=min(removal, default=ended),
         ended=ended,
-        expires=cluster.expires_at,
+        expires=cluster.kept_until if kept else cluster.expires_at,
         good=_share_good(steps),
     )
 
 
+def _rates(create: RequestRow, requests: Iterable[RequestRow], began: float | None) -> tuple[_Rate, ...]:
+    """More costs more from the approval on, less costs less once it is done; what failed was taken back at its end."""
+    order = envelope_from_json(create.envelope)
+    rates = [_Rate(began or 0.0, order.max_price_per_hour, order.gpu_price_per_hour)]
+    for change in requests:
+        if change.kind in (Kind.CREATE, *_AS_IT_IS) or not change.envelope or change.approved_at is None:
+            continue
+        wanted, was = envelope_from_json(change.envelope), rates[-1]
+        rates.append(
+            _Rate(
+                change.approved_at,
+                _dearer(was.all, wanted.max_price_per_hour),
+                _dearer(was.gpu, wanted.gpu_price_per_hour),
+            )
+        )
+        if change.finished_at is not None and change.state == RequestState.DONE:
+            rates.append(_Rate(change.finished_at, wanted.max_price_per_hour, wanted.gpu_price_per_hour))
+        elif change.finished_at is not None and change.state == RequestState.FAILED:
+            rates.append(dataclasses.replace(was, since=change.finished_at))
+    return tuple(rates)
+
+
+def _dearer(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else max(one, other)
+
+
 def _still_promised(cluster: ClusterRow, create: RequestRow) -> bool:
     """Whether more of what was approved may still be used."""
-    return create.state in _PROMISED or cluster.state in (ClusterState.READY, ClusterState.DEGRADED)
+    in_use = cluster.state in (ClusterState.READY, ClusterState.DEGRADED)
+    replacing = cluster.state == ClusterState.BUILDING and cluster.ready_at is not None
+    return create.state in _PROMISED or in_use or replacing
 
 
 def _share_good(steps: Iterable[StepRow]) -> float:
@@ -171,16 +247,16 @@ def _share_good(steps: Iterable[StepRow]) -> float:
 
 
 def _account(cluster: ClusterRow, life: _Life, now: float) -> Account:
-    rate, gpu_rate = life.envelope.max_price_per_hour, life.envelope.gpu_price_per_hour
-    hours = life.seconds(0.0) / _HOUR_S
+    known, hours = not life.unknown, life.seconds(0.0) / _HOUR_S
+    to_come = life.seconds_to_come(now) / _HOUR_S
     return Account(
         cluster=cluster.name,
         requester=cluster.owner,
         team=cluster.team,
         state=cluster.state,
         hours=hours,
-        spent=None if rate is None else rate * hours,
-        unusable=None if gpu_rate is None else gpu_rate * life.unusable_gpu_seconds() / _HOUR_S,
-        promised=None if rate is None else rate * life.seconds_to_come(now) / _HOUR_S,
+        spent=life.spent(0.0) if known else None,
+        unusable=life.unusable(),
+        promised=None if life.to_come is None else life.to_come * to_come,
         this_month=life.ended >= month_began(now),
     )

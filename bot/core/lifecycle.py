@@ -1,7 +1,9 @@
 """The moves of clusters and requests. Each is one compare-and-set with its audit line in the same transaction.
 
-cluster   building → ready | degraded | failed → deleting → gone
+cluster   building → ready | degraded | failed → deleting → gone; ready ⇄ degraded → building
 request   checking → awaiting_approval → approved → running → done | failed | cancelled; also denied, lapsed
+
+A retry takes a failed create back to *running*, and its cluster back to *building*.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from bot.core.records import (
     RequestRow,
     RequestState,
     StepRow,
+    StepState,
 )
 from bot.core.refusal import in_one_line
 from bot.core.spec import Envelope, Preflight, envelope_from_json, to_json
@@ -42,15 +45,19 @@ _MOVES: dict[RequestState, frozenset[RequestState]] = {
     ),
     RequestState.APPROVED: frozenset({RequestState.RUNNING, RequestState.FAILED, RequestState.CANCELLED}),
     RequestState.RUNNING: frozenset({RequestState.DONE, RequestState.FAILED, RequestState.CANCELLED}),
+    # A retry goes on under the same approval.
+    RequestState.FAILED: frozenset({RequestState.RUNNING}),
 }
 
 _CLUSTER_MOVES: dict[ClusterState, frozenset[ClusterState]] = {
     ClusterState.BUILDING: frozenset(
         {ClusterState.READY, ClusterState.DEGRADED, ClusterState.FAILED, ClusterState.DELETING, ClusterState.GONE}
     ),
-    ClusterState.READY: frozenset({ClusterState.DELETING}),
-    ClusterState.DEGRADED: frozenset({ClusterState.DELETING}),
-    ClusterState.FAILED: frozenset({ClusterState.DELETING}),
+    # Measured again, and not all of it is good any more.
+    ClusterState.READY: frozenset({ClusterState.DEGRADED, ClusterState.DELETING}),
+    # Accepted by a lead as it is, or measured again and found whole; building: a machine is being replaced.
+    ClusterState.DEGRADED: frozenset({ClusterState.READY, ClusterState.BUILDING, ClusterState.DELETING}),
+    ClusterState.FAILED: frozenset({ClusterState.BUILDING, ClusterState.DELETING}),
     # Again: a delete that failed leaves the cluster deleting, and may be asked for once more.
     ClusterState.DELETING: frozenset({ClusterState.DELETING, ClusterState.GONE}),
 }
@@ -75,13 +82,21 @@ def move(
 
 
 def move_cluster(
-    tx: Tx, cluster: ClusterRow, to: ClusterState, *, request: RequestRow, at: float, detail: str = "", **changes: Any
+    tx: Tx,
+    cluster: ClusterRow,
+    to: ClusterState,
+    *,
+    request: RequestRow,
+    at: float,
+    detail: str = "",
+    actor: str = ENGINE,
+    **changes: Any,
 ) -> ClusterRow:
     """Move a cluster, with its audit line; raises as `move` does."""
     if to not in _CLUSTER_MOVES.get(cluster.state, frozenset()):
         raise Impossible(f"{cluster.id}: {cluster.state} → {to}")
     moved = tx.change(cluster, state=to, **changes)
-    _audit(tx, request, ENGINE, f"cluster {cluster.state} → {to}", detail, at)
+    _audit(tx, request, actor, f"cluster {cluster.state} → {to}", detail, at)
     for other in tx.requests_of(cluster.id):
         rerender(tx, other.id, urgent=False)
     return moved
@@ -122,16 +137,16 @@ def open_change(
     envelope: Envelope | None,
     check: bool,
     free: str,
+    actor: str = "",
 ) -> RequestRow:
     """Write a change of a living cluster down. Raises `Taken` while another one is open.
 
     `check`: the engine asks the outside first. `free`: why nobody has to approve it; then it has no message of its
-    own, and what there is to say stands in the cluster's thread.
+    own, and what there is to say stands in the cluster's thread. `actor`: who asked, where not the requester.
     """
+    actor = actor or request.requester
     tx.add(request)
-    _audit(
-        tx, request, request.requester, f"asked to {request.kind}", f"{cluster.name} {request.spec}", request.asked_at
-    )
+    _audit(tx, request, actor, f"asked to {request.kind}", f"{cluster.name} {request.spec}", request.asked_at)
     if not free:
         _announce(tx, request, approvals_channel)
     if check:
@@ -140,7 +155,7 @@ def open_change(
         tx,
         request,
         RequestState.AWAITING_APPROVAL,
-        actor=request.requester,
+        actor=actor,
         at=request.asked_at,
         envelope=to_json(envelope) if envelope else "",
         envelope_hash=envelope.digest() if envelope else request.cluster_id,
@@ -268,6 +283,64 @@ def lapse(tx: Tx, request: RequestRow, at: float) -> RequestRow:
     return lapsed
 
 
+def cancel(tx: Tx, request: RequestRow, user: str, at: float) -> RequestRow:
+    """Somebody does not want it any more. What it has made is for the caller to have removed."""
+    why = f"Cancelled by <@{user}>."
+    cancelled = move(tx, request, RequestState.CANCELLED, actor=user, at=at, reason=why)
+    post(tx, cancelled, MessageKind.OUTCOME, at)
+    return cancelled
+
+
+def retry(tx: Tx, request: RequestRow, user: str, at: float) -> RequestRow:
+    """A create that failed goes on from the step that failed, under the same approval, with fresh clocks."""
+    for row in tx.steps(request.id):
+        if row.state in (StepState.FAILED, StepState.RUNNING):
+            anew = {"state": StepState.PENDING, "started_at": None, "looked_at": None, "why": "", "progress": ""}
+            tx.change(row, **anew, observed_s=0.0, errors=0, broken=0, facts=_facts_anew(row))
+    running = move(
+        tx, request, RequestState.RUNNING, actor=user, at=at, detail="retry", next_look_at=at,
+        finished_at=None, reason="", remedy="", diagnosis="[]", incident="", wish="",
+    )  # fmt: skip
+    cluster = tx.cluster(request.cluster_id)
+    move_cluster(
+        tx, cluster, ClusterState.BUILDING, request=running, at=at, detail="retry", actor=user,
+        due_at=None, kept_until=None,
+    )  # fmt: skip
+    return running
+
+
+def _facts_anew(row: StepRow) -> str:
+    """What a step remembers into its next try: failures are kept and counted anew; a Job gets another name."""
+    facts: dict[str, str] = json.loads(row.facts)
+    if row.state != StepState.FAILED:
+        return row.facts
+    anew = {"retried": "yes", "reopen": "yes"}
+    if failures := facts.get("failures") or facts.get("earlier"):
+        anew["earlier"] = failures
+    attempts = {key.partition(":")[2] for key in facts if key.startswith("since:")}
+    return json.dumps(anew | {f"attempt:{uid}": str(int(facts.get(f"attempt:{uid}", "1")) + 1) for uid in attempts})
+
+
+def not_what_was_approved(tx: Tx, request: RequestRow) -> str | None:
+    """Why the engine must refuse: approvals bind one envelope, by its hash."""
+    if request.envelope and envelope_from_json(request.envelope).digest() != request.envelope_hash:
+        return "What would be made is not what was approved."
+    approved = [a for a in tx.approvals(request.id) if a.decision == "approve"]
+    if not any(a.envelope_hash == request.envelope_hash for a in approved):
+        return "The approval is for something else than what would be made."
+    return None
+
+
+def notice(tx: Tx, cluster: ClusterRow, what: str, at: float, **facts: Any) -> None:
+    """Say in the cluster's thread what happens to it by itself, or by somebody's word."""
+    post(tx, home_of(tx, cluster.id), MessageKind.NOTICE, at, json.dumps({"what": what, "at": at, **facts}))
+
+
+def note(tx: Tx, cluster: ClusterRow, actor: str, action: str, detail: str, at: float) -> None:
+    """A line of audit about a cluster, for what moves no request."""
+    _audit(tx, home_of(tx, cluster.id), actor, action, detail, at)
+
+
 def start(tx: Tx, request: RequestRow, at: float) -> RequestRow:
     """The first look after approval."""
     return move(tx, request, RequestState.RUNNING, actor=ENGINE, at=at)
@@ -338,6 +411,11 @@ def _supersede(tx: Tx, delete: RequestRow, at: float) -> None:
     other = tx.open_request(delete.cluster_id)
     if other is not None and other.id != delete.id:
         move(tx, other, RequestState.CANCELLED, actor=delete.requester, at=at, reason="The cluster is being deleted.")
+
+
+def audit(tx: Tx, request: RequestRow, actor: str, action: str, detail: str, at: float) -> None:
+    """One line of the audit trail."""
+    _audit(tx, request, actor, action, detail, at)
 
 
 def _audit(tx: Tx, request: RequestRow, actor: str, action: str, detail: str, at: float) -> None:

@@ -20,6 +20,7 @@ from bot.core.records import (
     RequestState,
     StepRow,
     StepState,
+    VerdictRow,
 )
 from bot.core.spec import Catalogue, Envelope, envelope_from_json
 from bot.core.steps import STEPS
@@ -32,7 +33,7 @@ LOOK_S = 20.0
 _LONGEST_GAP_S = 60.0
 """World seconds that one look can add to a step's clock: time in which nobody looked proves nothing."""
 _BROKEN_TRIES = 5
-_NOTEWORTHY = frozenset({"control_plane", "operator", "machines", "allocatable"})
+_NOTEWORTHY = frozenset({"control_plane", "operator", "machines", "allocatable", "scale_pool"})
 """Steps whose end is told in the thread; the rest shows on the parent message only."""
 
 
@@ -63,6 +64,7 @@ class _Loaded:
     requests: tuple[RequestRow, ...]
     steps: tuple[StepRow, ...]
     envelope: Envelope | None
+    known: tuple[VerdictRow, ...]
 
 
 def new_incident() -> str:
@@ -80,14 +82,14 @@ def visit(claimed: RequestRow, store: Store, clock: Clock, around: Surroundings)
     request = claimed
     if request.state == RequestState.APPROVED:
         with store.transaction() as tx:
-            if (refusal := _not_what_was_approved(tx, request)) is not None:
+            if (refusal := lifecycle.not_what_was_approved(tx, request)) is not None:
                 _fail(tx, request, Fail(refusal, "Ask again, and have it approved again."), clock.now())
                 return
             request = lifecycle.start(tx, request, clock.now())
             rules_of(request.kind).started(tx, request, clock.now())
     with store.reading() as tx:
         loaded = _load(tx, request)
-    seen = _run_steps(loaded, clock, around)
+    seen = _run_steps(loaded, clock, around, lambda: _must_be_wanted(store, request))
     with store.transaction() as tx:
         _write_down(tx, loaded, seen, clock.now())
 
@@ -99,20 +101,11 @@ def _load(tx: Tx, request: RequestRow) -> _Loaded:
         requests=tuple(tx.requests_of(request.cluster_id)),
         steps=tuple(tx.steps(request.id)),
         envelope=envelope_from_json(request.envelope) if request.envelope else None,
+        known=tuple(tx.verdicts(request.cluster_id)),
     )
 
 
-def _not_what_was_approved(tx: Tx, request: RequestRow) -> str | None:
-    """Why the engine must refuse: approvals bind one envelope, by its hash."""
-    if request.envelope and envelope_from_json(request.envelope).digest() != request.envelope_hash:
-        return "What would be made is not what was approved."
-    approved = [a for a in tx.approvals(request.id) if a.decision == "approve"]
-    if not any(a.envelope_hash == request.envelope_hash for a in approved):
-        return "The approval is for something else than what would be made."
-    return None
-
-
-def _run_steps(loaded: _Loaded, clock: Clock, around: Surroundings) -> list[Seen]:
+def _run_steps(loaded: _Loaded, clock: Clock, around: Surroundings, must_be_wanted: Callable[[], None]) -> list[Seen]:
     """Run what may run, in the plan's order; a step that is done lets its followers run in the same look."""
     rows = {row.kind: row for row in loaded.steps}
     facts: dict[str, Facts] = {_name(row.kind): json.loads(row.facts) for row in loaded.steps}
@@ -125,7 +118,8 @@ def _run_steps(loaded: _Loaded, clock: Clock, around: Surroundings) -> list[Seen
             continue
         if clock.real() > until:
             break
-        found = _run_step(row, loaded, facts, clock, around)
+        must_be_wanted()
+        found = _run_step(row, loaded, facts, clock, around, must_be_wanted)
         seen.append(found)
         rows[planned.kind] = found.after
         facts[_name(planned.kind)] = json.loads(found.after.facts)
@@ -134,7 +128,22 @@ def _run_steps(loaded: _Loaded, clock: Clock, around: Surroundings) -> list[Seen
     return seen
 
 
-def _run_step(row: StepRow, loaded: _Loaded, facts: dict[str, Facts], clock: Clock, around: Surroundings) -> Seen:
+def _must_be_wanted(store: Store, request: RequestRow) -> None:
+    """Before every step: raises `Stale` when the request was cancelled or superseded since the look began."""
+    with store.reading() as tx:
+        current = tx.request(request.id)
+    if current is None or current.rev != request.rev:
+        raise Stale(request.id)
+
+
+def _run_step(
+    row: StepRow,
+    loaded: _Loaded,
+    facts: dict[str, Facts],
+    clock: Clock,
+    around: Surroundings,
+    must_be_wanted: Callable[[], None],
+) -> Seen:
     now = clock.now()
     started = row if row.started_at is not None else dataclasses.replace(row, started_at=now, looked_at=now)
     gap = min(now - (started.looked_at or now), _LONGEST_GAP_S)
@@ -143,11 +152,13 @@ def _run_step(row: StepRow, loaded: _Loaded, facts: dict[str, Facts], clock: Clo
     look: Look | None = None
     outcome: Outcome
     try:
-        look = _look(loaded, dataclasses.replace(started, observed_s=counted), facts, clock, around)
+        look = _look(loaded, dataclasses.replace(started, observed_s=counted), facts, clock, around, must_be_wanted)
         outcome = guard.ensured(step, look)
         if isinstance(outcome, Wait) and counted > plan.clocks(row.kind).give_up_s + outcome.patience_s:
             outcome = step.give_up(look)
         errors = broken = 0
+    except Stale:
+        raise
     except Temporary as error:
         outcome, errors, broken, counted = (
             _again(error, row.errors),
@@ -165,7 +176,14 @@ def _run_step(row: StepRow, loaded: _Loaded, facts: dict[str, Facts], clock: Clo
     return _seen(row, observed, outcome, clock.now())
 
 
-def _look(loaded: _Loaded, row: StepRow, facts: dict[str, Facts], clock: Clock, around: Surroundings) -> Look:
+def _look(
+    loaded: _Loaded,
+    row: StepRow,
+    facts: dict[str, Facts],
+    clock: Clock,
+    around: Surroundings,
+    must_be_wanted: Callable[[], None],
+) -> Look:
     return Look(
         request=loaded.request,
         cluster=loaded.cluster,
@@ -178,6 +196,8 @@ def _look(loaded: _Loaded, row: StepRow, facts: dict[str, Facts], clock: Clock, 
         clock=clock,
         facts=facts,
         row=row,
+        known=loaded.known,
+        must_be_wanted=must_be_wanted,
     )
 
 
@@ -238,7 +258,8 @@ def _finish(tx: Tx, request: RequestRow, now: float) -> None:
     """Every step of the plan holds."""
     done = lifecycle.move(tx, request, RequestState.DONE, actor=lifecycle.ENGINE, at=now)
     rules_of(done.kind).done(tx, done, now)
-    lifecycle.post(tx, done, MessageKind.OUTCOME, now)
+    if rules_of(done.kind).speaks(tx, done):
+        lifecycle.post(tx, done, MessageKind.OUTCOME, now)
 
 
 def _fail(tx: Tx, request: RequestRow, failure: Fail, now: float) -> None:
@@ -252,7 +273,9 @@ def _fail(tx: Tx, request: RequestRow, failure: Fail, now: float) -> None:
 
 
 def _post_results(tx: Tx, request: RequestRow, seen: list[Seen], now: float) -> None:
-    if any(_name(one.after.kind) == "verify" and "report" in json.loads(one.after.facts) for one in seen):
+    kinds = ("verify", "verify_new")
+    measured = any(_name(one.after.kind) in kinds and "report" in json.loads(one.after.facts) for one in seen)
+    if measured and rules_of(request.kind).speaks(tx, request):
         lifecycle.post(tx, request, MessageKind.RESULTS, now)
         lifecycle.post(tx, request, MessageKind.FILES, now, urgent=False)
 

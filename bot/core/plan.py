@@ -48,8 +48,16 @@ _CLOCKS = {
     "share@1": Clocks(5, 60, 600),
     "unshare@1": Clocks(5, 60, 600),
     "forget@1": Clocks(10, 120, 900),
+    "verify@2": Clocks(90, 600, 1200),
+    "gate@2": Clocks(5, 60, 300),
+    "surge@1": Clocks(420, 900, 1500),
+    "measure_new@1": Clocks(480, 1200, 2400),
+    "retire@1": Clocks(120, 600, 1800),
     "remove_cluster@1": Clocks(300, 900, 3600),
     "no_instances@1": Clocks(60, 300, 1800),
+    "scale_pool@1": Clocks(420, 720, 1200),
+    "verify_new@1": Clocks(90, 240, 900),
+    "gate_new@1": Clocks(5, 60, 300),
 }
 
 _CREATE = (
@@ -82,6 +90,22 @@ _ENABLE = (
     Planned("access@2", ("verify@1",)),
 )
 _FORGET = (Planned("forget@1", ()),)
+_VERIFY = (
+    Planned("verify@2", ()),
+    Planned("gate@2", ("verify@2",)),
+)
+_REPLACE = (
+    Planned("surge@1", ()),
+    Planned("measure_new@1", ("surge@1",)),
+    Planned("retire@1", ("measure_new@1",)),
+)
+_SCALE = (
+    Planned("scale_pool@1", ()),
+    Planned("gpu_labels@1", ("scale_pool@1",)),
+    Planned("allocatable@1", ("gpu_labels@1",)),
+    Planned("verify_new@1", ("allocatable@1",)),
+    Planned("gate_new@1", ("verify_new@1",)),
+)
 _PLANS: dict[Kind, tuple[Planned, ...]] = {
     Kind.CREATE: _CREATE,
     Kind.DELETE: _DELETE,
@@ -89,6 +113,9 @@ _PLANS: dict[Kind, tuple[Planned, ...]] = {
     Kind.SHARE: (Planned("share@1", ()),),
     Kind.ENABLE: _ENABLE,
     Kind.UNSHARE: (Planned("unshare@1", ()),),
+    Kind.VERIFY: _VERIFY,
+    Kind.REPLACE: _REPLACE,
+    Kind.SCALE: _SCALE,
 }
 
 

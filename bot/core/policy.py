@@ -24,6 +24,17 @@ class Verb(StrEnum):
     KUBECONFIG = "kubeconfig"
     ENABLE = "enable"
     EXPORT = "export"
+    VERIFY = "verify"
+    REPLACE = "replace"
+    ACCEPT = "accept"
+    IGNORE = "ignore"
+    SCALE = "scale"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    KEEP = "keep"
+    HISTORY = "history"
+    STOP_CREATES = "stop-creates"
+    ALLOW_CREATES = "allow-creates"
     APPROVE = "approve"
     DENY = "deny"
     HELP = "help"
@@ -54,6 +65,17 @@ _ALLOWED: dict[Verb, frozenset[Role]] = {
     Verb.KUBECONFIG: frozenset({_O, _T, _L, _S}),
     Verb.ENABLE: frozenset({_O, _T, _L}),
     Verb.EXPORT: frozenset({_O, _T, _L}),
+    Verb.VERIFY: frozenset({_O, _T, _L}),
+    Verb.REPLACE: frozenset({_O, _T, _L}),
+    Verb.ACCEPT: frozenset({_L}),
+    Verb.IGNORE: frozenset({_O, _T, _L}),
+    Verb.SCALE: frozenset({_O, _T, _L}),
+    Verb.CANCEL: frozenset({_O, _T, _L}),
+    Verb.RETRY: frozenset({_O, _T, _L}),
+    Verb.KEEP: frozenset({_O, _T, _L}),
+    Verb.HISTORY: _EVERYBODY,
+    Verb.STOP_CREATES: frozenset({_L}),
+    Verb.ALLOW_CREATES: frozenset({_L}),
     Verb.APPROVE: frozenset({_L}),
     Verb.DENY: frozenset({_L}),
     Verb.HELP: _EVERYBODY,
@@ -155,13 +177,15 @@ def require(verb: Verb, person: Person, team: Team, cluster: ClusterRow | None, 
     An approval spends money: whoever has just left the group does not give it.
     """
     roles = _own_roles(person, team, cluster)
-    fresh = verb == Verb.APPROVE
+    fresh = verb in (Verb.APPROVE, Verb.ACCEPT)
     if permitted(verb, roles) or permitted(verb, roles_of(person, team, cluster, directory, fresh=fresh)):
         return
     if Role.OUTSIDER in roles:
         raise Denied(verb, "Guests, deactivated accounts and people of other workspaces cannot use this bot.")
-    if verb in (Verb.APPROVE, Verb.DENY):
+    if verb in (Verb.APPROVE, Verb.DENY, Verb.ACCEPT):
         raise Denied(verb, f"Only a lead of team {team.name} can decide this.", who_can(team))
     if verb in (Verb.SHARE, Verb.UNSHARE) and cluster is not None:
         raise Denied(verb, "Only who asked for the cluster and leads can do that.", (cluster.owner, *who_can(team)))
+    if verb in (Verb.STOP_CREATES, Verb.ALLOW_CREATES):
+        raise Denied(verb, f"Only a lead can do that, such as those of team {team.name}.", who_can(team))
     raise Denied(verb, f"Only members and leads of team {team.name} can do that.", who_can(team))

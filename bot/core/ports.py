@@ -28,6 +28,10 @@ from bot.core.records import (
     RequestRow,
     RosterRow,
     StepRow,
+    SwitchRow,
+    TroubleRow,
+    VerdictRow,
+    Watch,
 )
 from bot.core.spec import Distribution, Envelope, Pool
 from bot.core.wiring import DIRECT, Network
@@ -95,30 +99,33 @@ class Clock(Protocol):
 
 # --- store ----------------------------------------------------------------------------------------------------
 
-Row = TypeVar("Row", ClusterRow, RequestRow, StepRow, MessageRow, CredentialRow)
+Row = TypeVar("Row", ClusterRow, RequestRow, StepRow, MessageRow, VerdictRow, TroubleRow, CredentialRow)
+AnyRow = (
+    ClusterRow
+    | RequestRow
+    | StepRow
+    | ApprovalRow
+    | MessageRow
+    | InboundRow
+    | AuditRow
+    | VerdictRow
+    | TroubleRow
+    | CredentialRow
+    | RosterRow
+    | PostedRow
+)
 
 
 class Tx(Protocol):
     """One transaction. Reads see one state; writes happen together or not at all."""
 
-    def add(
-        self,
-        row: ClusterRow
-        | RequestRow
-        | StepRow
-        | ApprovalRow
-        | MessageRow
-        | CredentialRow
-        | InboundRow
-        | AuditRow
-        | RosterRow
-        | PostedRow,
-    ) -> None:
+    def add(self, row: AnyRow) -> None:
         """Insert; raises `Taken` when a unique index says no.
 
         Indexes: `cluster_name` (living clusters), `open_request` (one open changing request per cluster; a delete
         may wait beside it), `approval` (request, hash, approver), `seen` (key), `message` (id), `cluster`,
-        `request`, `step`, `credential`.
+        `request`, `step`, `credential`, `verdict` (cluster, node, GPU), `trouble` (id), `open_trouble`
+        (cluster, kind, subject).
         """
 
     def change(self, row: Row, **changes: Any) -> Row:
@@ -182,6 +189,19 @@ class Tx(Protocol):
     def show_home(self, user: str, digest: str) -> None:
         """The Home tab of that person shows this now."""
 
+    def audit_of(self, cluster_id: str) -> list[AuditRow]:
+        """Everything about a cluster, in the order of writing."""
+
+    def switch(self, name: str) -> SwitchRow | None:
+        """As it was turned last; None when nobody ever did."""
+
+    def turn(self, switch: SwitchRow) -> None:
+        """Turn it, whoever did it before."""
+
+    def due_clusters(self, now: float, limit: int) -> list[ClusterRow]:
+        """Living clusters whose `due_at` has come, soonest due first. They are not leased: what is due to them is
+        writing only, so it is done within the transaction that reads them."""
+
     def claim_requests(self, *, now: float, real: float, owner: str, lease_s: float, limit: int) -> list[RequestRow]:
         """Open requests whose `next_look_at` has come and whose lease is free or over, now leased to `owner`.
 
@@ -207,8 +227,24 @@ class Tx(Protocol):
     def take_lease(self, name: str, owner: str, *, real: float, seconds: float) -> bool:
         """True when `owner` now holds the lease of that name."""
 
+    def verdicts(self, cluster_id: str) -> list[VerdictRow]:
+        """What was measured last, of nodes that have gone, too; by node."""
+
+    def trouble(self, trouble_id: str) -> TroubleRow | None: ...
+    def troubles(self, cluster_id: str) -> list[TroubleRow]:
+        """Those that are not over, oldest first."""
+
+    def claim_watches(self, *, now: float, real: float, owner: str, lease_s: float, limit: int) -> list[Watch]:
+        """Ready and degraded clusters whose next look is due and that nobody looks at, now leased to `owner`."""
+
+    def release_watch(self, cluster_id: str, owner: str, *, due_at: float, watched_at: float | None) -> None:
+        """Look again at `due_at` (world), if the lease is still ours. `watched_at` None: it could not be seen."""
+
+    def next_watch_at(self) -> float | None:
+        """When the next ready or degraded cluster is to be looked at."""
+
     def next_due_at(self) -> float | None:
-        """The earliest `next_look_at` of an open request that nobody holds."""
+        """The earliest `next_look_at` of an open request that nobody holds, or `due_at` of a living cluster."""
 
 
 class Store(Protocol):
@@ -345,6 +381,19 @@ class Rancher(Protocol):
 
     def hold_pool(self, name: str, pool: str, *, empty: bool) -> None:
         """Stop Rancher's endless attempts to make a pool's machines: size 0 when `empty`, else paused as it is."""
+
+    def resize_pool(self, name: str, pool: str, size: int) -> None:
+        """Set the pool's size, and let Rancher work on it where it was held."""
+
+    def mark_machine(self, machine: str) -> None:
+        """When its pool shrinks, this machine goes first; nothing happens when it is gone."""
+
+    def remove_machine(self, machine: str) -> None:
+        """Have it removed; Rancher makes another, as its pool keeps its size. Nothing happens when it is gone."""
+
+    def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
+        """Give a pool so many machines, and let it work again where it was held. `first`: the names of those machines
+        that go first where it gets smaller; else Rancher takes the oldest. Raises `Permanent` without such a pool."""
 
     def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
         """Ask for its removal; nothing happens when it is gone or already going.
@@ -549,6 +598,9 @@ class Cluster(Protocol):
     def runtime_classes(self) -> tuple[str, ...]: ...
     def remove_taint(self, node: str, key: str) -> None:
         """Take the taint off; nothing happens when it is not there."""
+
+    def add_taint(self, node: str, key: str) -> None:
+        """Put the taint on (NoSchedule: what runs there goes on); nothing happens when it is there."""
 
     def gpu_use(self, ours: frozenset[str]) -> GpuUse:
         """What pods outside of the namespaces `ours` ask of the GPUs."""

@@ -43,6 +43,9 @@ class Kind(StrEnum):
     SHARE = "share"
     UNSHARE = "unshare"
     ENABLE = "enable"
+    VERIFY = "verify"
+    REPLACE = "replace"
+    SCALE = "scale"
 
 
 class StepState(StrEnum):
@@ -73,6 +76,10 @@ class MessageKind(StrEnum):
     """The verification table, in the thread."""
     FILES = "files"
     """What was measured, as files below that table: the documents whole, a picture, a CSV."""
+    TROUBLE = "trouble"
+    """Something has befallen a cluster in use, with what its owner can do; or it is over."""
+    NOTICE = "notice"
+    """Something that happens to the cluster by itself, in its thread; `body` says what."""
     OUTCOME = "outcome"
     """The end of the request, in the thread and broadcast to the channel."""
     REMINDER = "reminder"
@@ -85,6 +92,9 @@ class ClusterRow:
 
     `shared` holds the Slack ids of those it is shared with, between spaces. `enabled`: it was there before us, and
     stays when it is given back.
+
+    `due_at` is when something happens to it by itself (a warning, its end), None for never; `warned_for` the
+    `expires_at` that has been warned of; `kept_until` how long a failed one stays because somebody said so.
     """
 
     id: str
@@ -102,6 +112,9 @@ class ClusterRow:
     gone_at: float | None = None
     shared: str = ""
     enabled: bool = False
+    due_at: float | None = None
+    warned_for: float | None = None
+    kept_until: float | None = None
     rev: int = 0
 
     @property
@@ -208,6 +221,52 @@ class MessageRow:
 
 
 @dataclass(frozen=True)
+class VerdictRow:
+    """What was measured last on one GPU of one node; `gpu_uuid` '' for the node as a whole.
+
+    `first` is JSON: by level, the rates of the first time it was measured at that level (a GPU's; GB/s and TFLOPS).
+    `gpus`: how many the node could hand out then (a node's). `gone_at`: the node has left the cluster.
+    """
+
+    cluster_id: str
+    node_uid: str
+    gpu_uuid: str
+    node: str
+    verdict: str
+    at: float
+    first: str = "{}"
+    gpus: int = 0
+    gone_at: float | None = None
+
+
+@dataclass(frozen=True)
+class TroubleRow:
+    """Something wrong with a cluster in use. `subject` is the UID of a node, the UUID of a GPU, or ''.
+
+    Seen, then told once it has lasted; `clear_at` since when it is no longer seen; `over_at` once that has lasted, too.
+    """
+
+    id: str
+    cluster_id: str
+    kind: str
+    subject: str
+    detail: str
+    seen_at: float
+    told_at: float | None = None
+    clear_at: float | None = None
+    over_at: float | None = None
+    ignored_by: str = ""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A cluster whose turn it is to be looked at; `watched_at` is when it could be seen last, 0 for never."""
+
+    cluster: ClusterRow
+    watched_at: float
+
+
+@dataclass(frozen=True)
 class CredentialRow:
     """A kubeconfig for one person: a token of the service account `account` in that one cluster. The token itself is
     stored nowhere. `file_id` is Slack's id of the file, '' when there is none (any more); `file_until` when it goes.
@@ -276,3 +335,14 @@ class AuditRow:
     request_id: str
     cluster_id: str
     detail: str
+
+
+@dataclass(frozen=True)
+class SwitchRow:
+    """Something that people turn on and off for everybody: who did it last, when (world) and why."""
+
+    name: str
+    on: bool
+    by: str
+    reason: str
+    at: float

@@ -167,8 +167,11 @@ class Team:
 class Policy:
     """The limits that hold for everybody. `approval_hours`: hours after which an undecided request lapses.
 
+    `extend_free_hours`: hours that may be added to one cluster in all without approval. `failed_hours`: hours
+    after which a failed cluster is deleted, 0 for never; `keep_hours`: how much longer *Keep* lets it stay.
     `approvals` are needed, but none while what the team has committed this month, this request included, stays
     below `no_approval_below`, and two once it is above `two_approvals_above` (US dollars; None: never).
+    `verify_every_hours`: idle GPUs of clusters in use are measured again so often; 0: only when somebody asks.
     """
 
     max_hours: int = 72
@@ -178,6 +181,15 @@ class Policy:
     no_approval_below: float = 0.0
     two_approvals_above: float | None = None
     catalog_everywhere: bool = False
+    verify_every_hours: int = 24
+    extend_free_hours: int = 0
+    failed_hours: int = 24
+    keep_hours: int = 168
+
+    @property
+    def by_cost(self) -> bool:
+        """Whether the number of approvals depends on what the team has committed."""
+        return self.no_approval_below > 0 or self.two_approvals_above is not None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def approvals_needed(tx: Tx, request: RequestRow, catalogue: Catalogue, now: flo
     policy = catalogue.policy
     if request.kind == Kind.ENABLE:  # it costs nothing here, and changes what others own
         return policy.approvals
-    if not request.envelope or request.state != RequestState.AWAITING_APPROVAL or not depends_on_cost(policy):
+    if not request.envelope or request.state != RequestState.AWAITING_APPROVAL or not policy.by_cost:
         return policy.approvals
     return approvals_for(policy, committed(tx, request, catalogue, now), cost(tx, request, now))
 
@@ -68,11 +68,6 @@ def approvals_for(policy: Policy, held: Committed | None, cost: float | None) ->
     return 0 if total < policy.no_approval_below else policy.approvals
 
 
-def depends_on_cost(policy: Policy) -> bool:
-    """Whether the number of approvals follows from what a team has committed."""
-    return policy.no_approval_below > 0 or policy.two_approvals_above is not None
-
-
 def committed(tx: Tx, request: RequestRow, catalogue: Catalogue, now: float) -> Committed | None:
     """What the request's team has spent and promised without it; None for a team that is not configured any more."""
     team = catalogue.teams.get(request.team)
@@ -92,11 +87,15 @@ def must_fit(tx: Tx, request: RequestRow, catalogue: Catalogue, now: float) -> N
     that is not known cannot be counted; such an order gets the larger number of approvals instead.
     """
     held = against_budget(tx, request, catalogue, now)
-    added = cost(tx, request, now)
+    must_afford(held, cost(tx, request, now), request.team)
+
+
+def must_afford(held: Committed | None, added: float | None, team: str) -> None:
+    """Raises `OverBudget` when a team that holds so much cannot pay for so many dollars more."""
     if held is None or held.budget is None or added is None or added <= held.left:
         return
     raise OverBudget(
-        f"It costs up to {dollars(added)}, and team {request.team} has {dollars(held.left)} of "
+        f"It costs up to {dollars(added)}, and team {team} has {dollars(held.left)} of "
         f"{dollars(held.budget)} left this month.",
-        f"Delete what is not used, ask for fewer hours, or raise budget_per_month of team {request.team}.",
+        f"Delete what is not used, ask for fewer hours, or raise budget_per_month of team {team}.",
     )

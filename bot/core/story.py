@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.core import plan
+from bot.core import ledger, plan
 from bot.core.changes import Change, change_from_json
 from bot.core.ledger import Committed
 from bot.core.ports import Tx
@@ -56,7 +56,11 @@ class Access:
 
 @dataclass(frozen=True)
 class Story:
-    """A request with its cluster, as it stands. Times are world time."""
+    """A request with its cluster, as it stands. Times are world time.
+
+    `because`: why the policy itself asked for a delete; `removed_at`: when a failed cluster is deleted by itself;
+    `gpus_now`: what is approved of the cluster as it is, changes included.
+    """
 
     request_id: str
     kind: Kind
@@ -95,6 +99,10 @@ class Story:
     lead_changes: tuple[LeadChange, ...] = ()
     """Who joined and left the leads' group of late, while it waits for a lead."""
     change: Change | None = None
+    cluster_id: str = ""
+    because: str = ""
+    removed_at: float | None = None
+    gpus_now: int | None = None
 
     @property
     def current(self) -> StepFacts | None:
@@ -106,7 +114,7 @@ class Story:
         return sum(step.state == StepState.DONE for step in self.steps)
 
 
-def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
+def tell(tx: Tx, request_id: str, *, approvals_needed: int, removed_at: float | None = None) -> Story | None:
     """Read everything about a request in one transaction; None when there is no such request."""
     request = tx.request(request_id)
     if request is None:
@@ -129,6 +137,7 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         asked_at=request.asked_at,
         approvals_needed=approvals_needed,
         spec=spec_from_json(request.spec) if request.kind == Kind.CREATE else None,
+        cluster_id=cluster.id,
         change=change_from_json(request.kind, request.spec),
         envelope=envelope_from_json(request.envelope) if request.envelope else None,
         envelope_hash=request.envelope_hash,
@@ -147,6 +156,9 @@ def tell(tx: Tx, request_id: str, *, approvals_needed: int) -> Story | None:
         report=report,
         access=Access(**access) if access else None,
         heard_at=max((row.looked_at for row in steps if row.looked_at is not None), default=None),
+        because=str(json.loads(request.spec).get("why", "")) if request.kind == Kind.DELETE else "",
+        removed_at=removed_at,
+        gpus_now=held.gpus if (held := ledger.current_envelope(tx, cluster)) else None,
     )
 
 
@@ -157,7 +169,7 @@ def step_facts(tx: Tx, request_id: str) -> dict[str, Mapping[str, str]]:
 
 def final_report(facts: Mapping[str, Mapping[str, str]]) -> Report | None:
     """The verdict that holds, from the facts of the steps: the gate's where it had to judge again."""
-    for step in ("gate", "verify"):
+    for step in ("gate", "verify", "verify_new"):
         if text := facts.get(step, {}).get("report"):
             return report_from_json(text)
     return None

@@ -234,12 +234,19 @@ class KubeCluster:
 
     def remove_taint(self, node: str, key: str) -> None:
         """By JSON patch with tests: whatever else happens to the taints meanwhile, only this key goes."""
+        self._change_taints(node, lambda found: _without_taint(found, key))
+
+    def add_taint(self, node: str, key: str) -> None:
+        """By JSON patch, as the node was read: a taint that another writer sets meanwhile is never lost."""
+        self._change_taints(node, lambda found: _with_taint(found, key))
+
+    def _change_taints(self, node: str, patch_of: Callable[[Json], list[Json]]) -> None:
         self._nodes = None
         for _ in range(_PATCH_TRIES):
             found = self._client.find(self._client.core.read_node, node)
             if found is None:
                 raise Temporary(f"The node {node} is gone.")
-            patch = _without_taint(found, key)
+            patch = patch_of(found)
             if not patch:
                 return
             try:
@@ -351,3 +358,14 @@ def _without_taint(node: Json, key: str) -> list[Json]:
         patch.append({"op": "test", "path": f"/spec/taints/{index}/key", "value": key})
         patch.append({"op": "remove", "path": f"/spec/taints/{index}"})
     return patch
+
+
+def _with_taint(node: Json, key: str) -> list[Json]:
+    """JSON patch that puts the taint on; it fails when the node has changed since it was read."""
+    taints = (node.get("spec") or {}).get("taints") or []
+    if any(taint["key"] == key and taint.get("effect") == "NoSchedule" for taint in taints):
+        return []
+    taint = {"key": key, "value": "true", "effect": "NoSchedule"}
+    change: Json = {"path": "/spec/taints/-", "value": taint} if taints else {"path": "/spec/taints", "value": [taint]}
+    same = {"op": "test", "path": "/metadata/resourceVersion", "value": node["metadata"]["resourceVersion"]}
+    return [same, {"op": "add", **change}]

@@ -32,14 +32,15 @@ from bot.core.wiring import DIRECT, Network
 from bot.rancher import bodies, views
 from bot.rancher.bodies import NAMESPACE
 from bot.rancher.catalog import Catalog
-from bot.rancher.client import JSON_PATCH, Json, RancherClient
-from bot.rancher.reader import CLUSTERS, MANAGEMENT, SnapshotReader
+from bot.rancher.client import JSON_PATCH, MERGE_PATCH, Json, RancherClient
+from bot.rancher.reader import CLUSTERS, MACHINES, MANAGEMENT, SnapshotReader
 
 _MACHINE_CONFIGS = "/v1/rke-machine-config.cattle.io.amazonec2configs"
 _PROXY_CONFIGS = "/v1/management.cattle.io.clusterproxyconfigs"
 _BINDINGS = "/v3/clusterroletemplatebindings"
 _PATCH_TRIES = 4
 _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-([\w.-]+))?\+(?:rke2r|k3s)(\d+)")
+DELETE_MACHINE = "cluster.x-k8s.io/delete-machine"
 
 
 class RancherAdapter:
@@ -144,6 +145,31 @@ class RancherAdapter:
 
         Nothing happens when it is held already or when the cluster is gone. Raises `Permanent` without such a pool.
         """
+        self._patch_pool(name, pool, {"quantity": 0} if empty else {"paused": True})
+
+    def resize_pool(self, name: str, pool: str, size: int) -> None:
+        """Set the pool's size, and let Rancher work on it where it was held. Raises as `hold_pool` does."""
+        self._patch_pool(name, pool, {"quantity": size, "paused": False})
+
+    def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
+        """Another size for the pool, and no pause. Rancher takes the oldest machines unless others are marked
+        (cluster-api: machineset_delete_policy.go), so those are marked before. Nothing happens when it is so already.
+        """
+        for machine in first:
+            self.mark_machine(machine)
+        self.resize_pool(name, pool, count)
+
+    def mark_machine(self, machine: str) -> None:
+        """When its pool shrinks, this machine goes first (Cluster API: DeleteMachineAnnotation)."""
+        patch = {"metadata": {"annotations": {DELETE_MACHINE: "yes"}}}
+        self._client.ask("PATCH", _machine_path(machine), body=patch, content_type=MERGE_PATCH, accept=(404,))
+
+    def remove_machine(self, machine: str) -> None:
+        """Have it removed; Rancher makes another, as its pool keeps its size."""
+        self._client.ask("DELETE", _machine_path(machine), accept=(404,))
+
+    def _patch_pool(self, name: str, pool: str, wanted: Json) -> None:
+        """Controllers write the cluster all the time: found by name, changed where nothing has moved, else anew."""
         said = ""
         for _ in range(_PATCH_TRIES):
             cluster = self._client.find(_cluster_path(name))
@@ -153,9 +179,10 @@ class RancherAdapter:
             index = next((i for i, p in enumerate(pools) if p["name"] == pool), None)
             if index is None:
                 raise Permanent(f"The cluster {name} has no machine pool {pool}.", "It was changed in Rancher.")
-            if pools[index].get("quantity") == 0 if empty else pools[index].get("paused"):
+            now = {"quantity": 1, "paused": False} | {k: v for k, v in pools[index].items() if v is not None}
+            if all(now[key] == value for key, value in wanted.items()):
                 return
-            patch = bodies.hold_patch(index, pool, empty=empty)
+            patch = bodies.pool_patch(index, pool, wanted)
             # 422 is the answer to a `test` that fails: the pools have moved. Both cases are read again.
             answer = self._client.ask(
                 "PATCH", _cluster_path(name), body=patch, content_type=JSON_PATCH, accept=(404, 409, 422)
@@ -275,6 +302,10 @@ class RancherAdapter:
         text = token.get("expiresAt") or (token.get("status") or {}).get("expiresAt") or ""
         # Go writes the year 1 for a time that is not set.
         return None if not text or text.startswith("0001-") else datetime.fromisoformat(text).timestamp()
+
+
+def _machine_path(name: str) -> str:
+    return f"{MACHINES}/{NAMESPACE}/{name}"
 
 
 def _cluster_path(name: str) -> str:

@@ -189,11 +189,11 @@ _UPGRADE_STRATEGY = {
 }
 
 
-def hold_patch(index: int, pool: str, *, empty: bool) -> list[dict[str, Any]]:
-    """JSON patch that stops a machine pool; it fails when the pool at `index` has become another."""
+def pool_patch(index: int, pool: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """JSON patch that sets fields of a machine pool; it fails when the pool at `index` has become another."""
     where = f"/spec/rkeConfig/machinePools/{index}"
-    change = {"path": f"{where}/quantity", "value": 0} if empty else {"path": f"{where}/paused", "value": True}
-    return [{"op": "test", "path": f"{where}/name", "value": pool}, {"op": "add", **change}]
+    changes = [{"op": "add", "path": f"{where}/{key}", "value": value} for key, value in wanted.items()]
+    return [{"op": "test", "path": f"{where}/name", "value": pool}, *changes]
 
 
 def cluster_repo(name: str, url: str, request_id: str, ca: str = "") -> dict[str, Any]:

@@ -292,3 +292,68 @@ def m010_people(db: Database) -> None:
     _create(db, "homes", {"user": str, "opened_real": float, "shown": str}, pk="user")
     db.execute("CREATE INDEX home_opened ON homes (opened_real)")
     db.execute("CREATE INDEX request_of_requester ON requests (kind, requester)")
+
+
+@migrations()
+def m020_due_times(db: Database) -> None:
+    """What happens to a cluster by itself. Those that are there already are warned an hour before their end, or now;
+    one that failed before this release stays until somebody deletes it."""
+    for column in ("due_at", "warned_for", "kept_until"):
+        db.table("clusters").add_column(column, float)
+    db.execute("UPDATE clusters SET due_at = expires_at - 3600 WHERE state IN ('ready', 'degraded')")
+    db.execute("CREATE INDEX cluster_due ON clusters (due_at) WHERE due_at IS NOT NULL")
+
+
+@migrations()
+def m021_switches(db: Database) -> None:
+    """What people turn on and off for everybody."""
+    _create(db, "switches", {"name": str, "on": int, "by": str, "reason": str, "at": float}, pk="name")
+    db.execute("CREATE INDEX audit_of_cluster ON audit (cluster_id)")
+
+
+@migrations()
+def m031_verdicts_and_watch(db: Database) -> None:
+    """What was measured per node and GPU, what befalls clusters in use, and when each is looked at next."""
+    _create(
+        db,
+        "verdicts",
+        {
+            "cluster_id": str,
+            "node_uid": str,
+            "gpu_uuid": str,
+            "node": str,
+            "verdict": str,
+            "at": float,
+            "first": str,
+            "gpus": int,
+            "gone_at": float,
+        },
+        pk=("cluster_id", "node_uid", "gpu_uuid"),
+        optional=("gone_at",),
+        foreign_keys=[("cluster_id", "clusters", "id")],
+    )
+    _create(
+        db,
+        "troubles",
+        {
+            "id": str,
+            "cluster_id": str,
+            "kind": str,
+            "subject": str,
+            "detail": str,
+            "seen_at": float,
+            "told_at": float,
+            "clear_at": float,
+            "over_at": float,
+            "ignored_by": str,
+        },
+        pk="id",
+        optional=("told_at", "clear_at", "over_at"),
+        foreign_keys=[("cluster_id", "clusters", "id")],
+    )
+    db.execute("CREATE UNIQUE INDEX open_trouble ON troubles (cluster_id, kind, subject) WHERE over_at IS NULL")
+    clusters = db.table("clusters")
+    for column in ("watch_at", "watched_at", "watch_until_real"):
+        clusters.add_column(column, float, not_null_default=0.0)
+    clusters.add_column("watch_owner", str, not_null_default="")
+    db.execute("CREATE INDEX watch_due ON clusters (watch_at) WHERE state IN ('ready', 'degraded')")

@@ -19,6 +19,9 @@ from bot.core.records import (
     RequestRow,
     RosterRow,
     StepRow,
+    SwitchRow,
+    TroubleRow,
+    VerdictRow,
 )
 
 R = TypeVar("R")
@@ -99,5 +102,8 @@ _TABLES: Mapping[type[Any], Table[Any]] = {
         _table("rosters", RosterRow, "name", "seen_at"),
         _table("posted_leads", PostedRow, "request_id"),
         _table("homes", HomeRow, "user"),
+        _table("verdicts", VerdictRow, "cluster_id", "node_uid", "gpu_uuid"),
+        _table("troubles", TroubleRow, "id"),
+        _table("switches", SwitchRow, "name"),
     )
 }

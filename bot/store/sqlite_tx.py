@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from bot.core.ports import Row, Stale, Taken
+from bot.core.ports import AnyRow, Row, Stale, Taken
 from bot.core.records import (
     OPEN_STATES,
     ApprovalRow,
@@ -25,6 +25,10 @@ from bot.core.records import (
     RequestState,
     RosterRow,
     StepRow,
+    SwitchRow,
+    TroubleRow,
+    VerdictRow,
+    Watch,
 )
 from bot.store.rows import Table, columns_of, table_of, written
 
@@ -34,6 +38,7 @@ R = TypeVar("R")
 _OPEN = f"state IN ({', '.join(repr(state.value) for state in OPEN_STATES)})"
 _LIVING = f"state <> '{ClusterState.GONE}'"
 _UNENDED = f"state <> '{CredentialState.ENDED}'"
+_WATCHED = f"state IN ('{ClusterState.READY}', '{ClusterState.DEGRADED}')"
 _UNSENT = "sent_rev < wanted_rev AND failed = ''"
 
 _UNIQUE = {
@@ -48,6 +53,9 @@ _UNIQUE = {
     "seen.key": "seen",
     "rosters.name, rosters.seen_at": "roster",
     "posted_leads.request_id": "posted_leads",
+    "verdicts.cluster_id, verdicts.node_uid, verdicts.gpu_uuid": "verdict",
+    "troubles.id": "trouble",
+    "troubles.cluster_id, troubles.kind, troubles.subject": "open_trouble",
 }
 """SQLite's words for the columns of a unique index, and the index's name in `bot.core.ports.Tx`."""
 
@@ -61,19 +69,7 @@ class SqliteTx:
 
     # --- rows ---------------------------------------------------------------------------------------------
 
-    def add(
-        self,
-        row: ClusterRow
-        | RequestRow
-        | StepRow
-        | ApprovalRow
-        | MessageRow
-        | CredentialRow
-        | InboundRow
-        | AuditRow
-        | RosterRow
-        | PostedRow,
-    ) -> None:
+    def add(self, row: AnyRow) -> None:
         """Insert; raises `Taken` when a unique index says no."""
         table = table_of(type(row))
         marks = ", ".join("?" * len(table.columns))
@@ -188,7 +184,26 @@ class SqliteTx:
         """Nothing happens for somebody who never opened it."""
         self._write("UPDATE homes SET shown = ? WHERE user = ?", (digest, user))
 
+    def audit_of(self, cluster_id: str) -> list[AuditRow]:
+        """In the order of writing."""
+        return self._all(AuditRow, "WHERE cluster_id = ? ORDER BY id", cluster_id)
+
+    def switch(self, name: str) -> SwitchRow | None:
+        """As it was turned last; None when nobody ever did."""
+        return self._one(SwitchRow, "WHERE name = ?", name)
+
+    def turn(self, switch: SwitchRow) -> None:
+        """Turn it, whoever did it before."""
+        table = table_of(SwitchRow)
+        marks = ", ".join("?" * len(table.columns))
+        self._write(f"INSERT OR REPLACE INTO {table.name} ({_names(table)}) VALUES ({marks})", columns_of(switch))  # noqa: S608
+
     # --- what is due --------------------------------------------------------------------------------------
+
+    def due_clusters(self, now: float, limit: int) -> list[ClusterRow]:
+        """Living clusters to which something is due, soonest due first."""
+        where = f"WHERE due_at IS NOT NULL AND due_at <= ? AND {_LIVING} ORDER BY due_at LIMIT ?"
+        return self._all(ClusterRow, where, now, max(limit, 0))
 
     def claim_requests(self, *, now: float, real: float, owner: str, lease_s: float, limit: int) -> list[RequestRow]:
         """Open requests that are due and not leased, soonest due first, now leased to `owner`."""
@@ -205,8 +220,10 @@ class SqliteTx:
         self._write(sql, (request_id, owner))
 
     def next_due_at(self) -> float | None:
-        """The earliest `next_look_at` of an open request that nobody holds: whoever holds one knows of it."""
-        sql = f"SELECT min(next_look_at) FROM requests WHERE {_OPEN} AND lease_owner = ''"  # noqa: S608
+        """The earliest `next_look_at` of an open request that nobody holds (whoever holds one knows of it), or
+        `due_at` of a living cluster."""
+        sql = f"""SELECT min(at) FROM (SELECT min(next_look_at) AS at FROM requests WHERE {_OPEN} AND lease_owner = ''
+                  UNION ALL SELECT min(due_at) FROM clusters WHERE due_at IS NOT NULL AND {_LIVING})"""  # noqa: S608
         ((earliest,),) = self._read(sql)
         return None if earliest is None else float(earliest)
 
@@ -232,6 +249,41 @@ class SqliteTx:
         """Those at which somebody has to look now, soonest due first."""
         where = f"WHERE {_UNENDED} AND next_look_at <= ? ORDER BY next_look_at LIMIT ?"
         return self._all(CredentialRow, where, now, max(limit, 0))
+
+    # --- what is watched ----------------------------------------------------------------------------------
+
+    def verdicts(self, cluster_id: str) -> list[VerdictRow]:
+        """What was measured last, of nodes that have gone, too; by node."""
+        return self._all(VerdictRow, "WHERE cluster_id = ? ORDER BY node, node_uid, gpu_uuid", cluster_id)
+
+    def trouble(self, trouble_id: str) -> TroubleRow | None:
+        """The trouble of that id."""
+        return self._one(TroubleRow, "WHERE id = ?", trouble_id)
+
+    def troubles(self, cluster_id: str) -> list[TroubleRow]:
+        """Those that are not over, oldest first."""
+        return self._all(TroubleRow, "WHERE cluster_id = ? AND over_at IS NULL ORDER BY seen_at, rowid", cluster_id)
+
+    def claim_watches(self, *, now: float, real: float, owner: str, lease_s: float, limit: int) -> list[Watch]:
+        """Clusters in use whose next look is due and that nobody looks at, now leased to `owner`."""
+        due = f"""SELECT id FROM clusters WHERE {_WATCHED} AND watch_at <= ? AND watch_until_real <= ?
+                  ORDER BY watch_at LIMIT ?"""  # noqa: S608
+        sql = f"""UPDATE clusters SET watch_owner = ?, watch_until_real = ? WHERE id IN ({due})
+                  RETURNING watched_at, {_names(table_of(ClusterRow))}"""  # noqa: S608
+        rows = self._write(sql, (owner, real + lease_s, now, real, max(limit, 0)))
+        return [Watch(table_of(ClusterRow).read(values), float(at)) for at, *values in rows]
+
+    def release_watch(self, cluster_id: str, owner: str, *, due_at: float, watched_at: float | None) -> None:
+        """Look again at `due_at`, if the lease is still ours."""
+        sql = """UPDATE clusters SET watch_owner = '', watch_until_real = 0, watch_at = ?,
+                 watched_at = coalesce(?, watched_at) WHERE id = ? AND watch_owner = ?"""
+        self._write(sql, (due_at, watched_at, cluster_id, owner))
+
+    def next_watch_at(self) -> float | None:
+        """When the next cluster in use is to be looked at by whoever is free."""
+        sql = f"SELECT min(watch_at) FROM clusters WHERE {_WATCHED} AND watch_owner = ''"  # noqa: S608
+        ((earliest,),) = self._read(sql)
+        return None if earliest is None else float(earliest)
 
     # --- what was heard -----------------------------------------------------------------------------------
 

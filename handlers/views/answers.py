@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 
 from bot.core.desk import Conflict, Decided
 from bot.core.policy import Denied
@@ -12,10 +11,10 @@ from bot.core.records import RequestState
 from bot.core.spec import Draft, Invalid
 from bot.core.story import Story
 from handlers.views import changes
-from handlers.views.help import EXAMPLE, LATER
+from handlers.views.help import EXAMPLE
 from handlers.views.page import Bullets, Page, Para
 from handlers.views.retype import create_line
-from handlers.views.spans import Line, Span, channel, code, joined, line, who
+from handlers.views.spans import Line, channel, code, joined, line, said, who
 
 COMMANDS = (
     "create",
@@ -31,24 +30,32 @@ COMMANDS = (
     "unshare",
     "kubeconfig",
     "enable",
+    "verify",
+    "replace",
+    "scale",
+    "cancel",
+    "retry",
+    "keep",
+    "history",
+    "stop-creates",
+    "allow-creates",
     "help",
 )
-_MENTION = re.compile(r"<@([UW][A-Z0-9]{1,30})>")
 
 
 def denied(error: Denied) -> Page:
     """Not allowed: why, and who can."""
     if not error.who_can:
-        return _page(_said(error.why))
+        return _page(said(error.why))
     people = joined([line(who(identity)) for identity in error.who_can[:10]], ", ")
-    return _page(_said(error.why), line("Those who can: ", *people))
+    return _page(said(error.why), line("Those who can: ", *people))
 
 
 def conflict(error: Conflict, draft: Draft | None = None) -> Page:
     """Not now, because of what is. `draft` is given back, so that nobody has to type it again."""
-    lines = [_said(error.why)]
+    lines = [said(error.why)]
     if error.next_step:
-        lines.append(_said(error.next_step))
+        lines.append(said(error.next_step))
     if draft is not None:
         lines.append(line("What you asked for: ", code(create_line(draft))))
     return _page(*lines)
@@ -56,11 +63,13 @@ def conflict(error: Conflict, draft: Draft | None = None) -> Page:
 
 def invalid(error: Invalid, draft: Draft | None = None) -> Page:
     """Every problem, a line each, and the line to mend."""
-    said = line("That cannot be: ", "; ".join(problem.message for problem in error.problems))
-    again = create_line(draft) if draft is not None else f"/gpu-cluster {EXAMPLE}"
+    text = line("That cannot be: ", "; ".join(problem.message for problem in error.problems))
     problems = tuple(line(problem.message) for problem in error.problems)
+    if draft is None:
+        return Page(text, (Para((line("That cannot be:"),)), Bullets(problems)))
+    again = create_line(draft)
     lead = line("That cannot be asked for like this:")
-    return Page(said, (Para((lead,)), Bullets(problems), Para((line("Mend and send again: ", code(again)),))))
+    return Page(text, (Para((lead,)), Bullets(problems), Para((line("Mend and send again: ", code(again)),))))
 
 
 def unavailable(error: WorldError) -> Page:
@@ -78,14 +87,9 @@ def incident(identity: str) -> Page:
 
 def unknown(word: str) -> Page:
     """No such command: the nearest one, and where to look."""
-    close = difflib.get_close_matches(word.lower(), [*COMMANDS, *LATER], n=1)
+    close = difflib.get_close_matches(word.lower(), COMMANDS, n=1)
     guess = line(" Did you mean ", code(f"/gpu-cluster {close[0]}"), "?") if close else ()
     return _page(line(f"I do not know “{word[:40]}”.", *guess), line("All there is: ", code("/gpu-cluster help")))
-
-
-def later(word: str) -> Page:
-    """A word that is planned and not there yet."""
-    return _page(line(code(word), f" is not in this version yet; {LATER[word]}"))
 
 
 def no_name(word: str) -> Page:
@@ -135,6 +139,10 @@ def change_taken(story: Story) -> Page:
             then = "nobody has to approve it; the thread says when it is done"
         case RequestState.CHECKING:
             then = "it is being checked; the card is in the channel in a moment"
+        case RequestState.DONE:
+            then = "it is done already"
+        case RequestState.DENIED | RequestState.LAPSED | RequestState.FAILED | RequestState.CANCELLED:
+            then = f"it was asked before, and is {story.state}"
         case _:
             then = "once a lead has agreed; the card is in the channel in a moment"
     return _page(line(f"Got it: {changes.what(story)} ({story.cluster}): {then}."))
@@ -143,6 +151,16 @@ def change_taken(story: Story) -> Page:
 def kubeconfig_coming(name: str) -> Page:
     """A kubeconfig has been asked for."""
     return _page(line(f"Got it: a kubeconfig for {name} comes to your direct messages in a moment, for you alone."))
+
+
+def accepted(name: str) -> Page:
+    """A degraded cluster is taken as it is."""
+    return _page(line(f"You accepted {name} as it is; nodes that did not pass stay closed."))
+
+
+def ignored(name: str) -> Page:
+    """Somebody lets a trouble be."""
+    return _page(line(f"Noted: {name} stays as it is. The thread says when this is over."))
 
 
 def decided(result: Decided, *, approve: bool) -> Page:
@@ -159,11 +177,3 @@ def decided(result: Decided, *, approve: bool) -> Page:
 def _page(*lines: Line) -> Page:
     text = joined(list(lines), " ")
     return Page(text, (Para(lines),))
-
-
-def _said(text: str) -> Line:
-    """A sentence of the core, in which people stand as <@U…>; everything else is taken literally."""
-    pieces: list[str | Span] = []
-    for index, piece in enumerate(_MENTION.split(text)):
-        pieces.append(who(piece) if index % 2 else piece)
-    return line(*pieces)

@@ -26,18 +26,17 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster kubeconfig NAME", "a file of your own, where Rancher has no account for you"),
     ("/gpu-cluster enable NAME", "GPUs of a cluster that Rancher has already; a lead of its team confirms"),
     ("/gpu-cluster export NAME", "the cluster as YAML for a repository, without secrets"),
+    ("/gpu-cluster verify NAME", "measure its idle GPUs again; --level quick, standard or burn"),
+    ("/gpu-cluster replace NAME", "another machine for one that is bad or gone; a lead confirms"),
+    ("/gpu-cluster scale NAME gpu 4", "another number of GPUs, or of machines in another pool; a lead confirms"),
+    ("/gpu-cluster cancel NAME", "withdraw what waits; end what runs and have removed what it made"),
+    ("/gpu-cluster retry NAME", "a create that failed goes on from the step that failed"),
+    ("/gpu-cluster keep NAME", "a failed cluster is not deleted by itself yet"),
+    ("/gpu-cluster history NAME", "who did what, and when"),
+    ("/gpu-cluster stop-creates", "for leads: no new clusters until allow-creates"),
     ("/gpu-cluster delete NAME", "give it back; a lead confirms"),
     ("@gpu-cluster status", "in a cluster's thread, where slash commands do not exist; in direct messages without @"),
 )
-
-LATER: Mapping[str, str] = {
-    "verify": "every cluster is measured once, when it is made; status NAME shows the result.",
-    "scale": "ask for a second cluster with create for now.",
-    "cancel": "a lead can deny what waits; delete NAME ends what runs.",
-    "retry": "delete NAME, then create it again.",
-    "history": "the thread of each request holds its story.",
-}
-"""Words that are planned and not there yet, with what to do instead."""
 
 
 @dataclass(frozen=True)

@@ -28,4 +28,6 @@ def _row(story: Story) -> tuple[str, ...]:
     gpus = str(story.spec.gpus) if story.spec else "–"
     if report is not None:
         gpus = f"{report.good} of {report.expected} verified"
+    if story.gpus_now is not None and report is not None and story.gpus_now != report.expected:
+        gpus = f"{story.gpus_now}, scaled"
     return (story.cluster, state_words(story), gpus, story.spec.preset if story.spec else "–", story.team, over)

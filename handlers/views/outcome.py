@@ -7,10 +7,12 @@ from bot.core.records import Kind, RequestState
 from bot.core.steps.access import FALLBACK_ROLE, SHIPPED_ROLE
 from bot.core.story import Access, Story
 from handlers.views import changes
-from handlers.views.page import Bullets, Buttons, Code, Fields, Header, Page, Para, Part
+from handlers.views.page import Bullets, Button, Buttons, Code, Confirm, Fields, Header, Page, Para, Part
 from handlers.views.request import again_button, cost
 from handlers.views.retype import create_line
-from handlers.views.spans import Line, bold, code, line, link, moment, who
+from handlers.views.spans import Line, bold, code, joined, line, link, moment, who
+from handlers.views.spans import said as told
+from handlers.views.trouble import degraded_buttons
 from handlers.views.words import clip, count, outcome_state
 
 # Any glibc image will do: NVIDIA's container toolkit puts nvidia-smi in (NVIDIA/nvidia-container-toolkit: README.md).
@@ -19,13 +21,13 @@ TRY_IMAGE = "ubuntu:24.04"
 Metadata = dict[str, str | int]
 
 
-def outcome(story: Story) -> Page:
-    """How it ended and what to do with it."""
+def outcome(story: Story, leads: tuple[str, ...] = ()) -> Page:
+    """How it ended and what to do with it. `leads` are asked what to do with a degraded one."""
     match outcome_state(story):
         case "done":
             return changes.done(story)
         case "ready" | "degraded":
-            return _usable(story)
+            return _usable(story, leads)
         case "deleted" if story.enabled:
             said = line(
                 who(story.requester),
@@ -90,7 +92,7 @@ def smi_command() -> str:
     )
 
 
-def _usable(story: Story) -> Page:
+def _usable(story: Story, leads: tuple[str, ...]) -> Page:
     state, report = outcome_state(story), story.report
     told = f"{report.good} of {count(report.expected, 'GPU')} verified" if report else "nothing was measured"
     said = line(who(story.requester), f" {story.cluster} is {state}: {told}.")
@@ -101,10 +103,15 @@ def _usable(story: Story) -> Page:
             lines.append(line(bold("What to do: "), story.remedy))
         remove = code(f"/gpu-cluster delete {story.cluster}")
         if not story.enabled:
-            lines.append(line("Use it as it is, or give it back with ", remove, " and ask again."))
+            lines.append(line("Use what passed, or give it back with ", remove, " and ask again."))
+        if leads:
+            asked = joined([line(who(lead)) for lead in leads[:10]], ", ")
+            lines.append(line("Leads decide: ", *asked, "."))
     parts: list[Part] = [Header(f"{story.cluster}: {state.capitalize()}, {told}"), Para(tuple(lines))]
     if state == "degraded":
         parts.append(Bullets(tuple(line(item) for item in story.diagnosis)))
+    if state == "degraded" and story.cluster_id:
+        parts.append(degraded_buttons(story.cluster_id))
     return Page(said, (*parts, *getting_in(story)))
 
 
@@ -149,37 +156,60 @@ def _failed(story: Story) -> Page:
     verb = "was cancelled" if story.state == RequestState.CANCELLED else "failed"
     what = _DOING.get(story.kind, str(story.kind))
     reason = _reason(story) or "no reason was given"
-    said = line(who(story.requester), f" {what} {story.cluster} {verb}: {clip(reason, 600)}")
-    lines = [line(who(story.requester), f" {what} {story.cluster} {verb}."), line(bold("Why: "), reason)]
+    why = told(reason) if story.state == RequestState.CANCELLED else line(clip(reason, 600))
+    said = line(who(story.requester), f" {what} {story.cluster} {verb}: ", *why)
+    lines = [line(who(story.requester), f" {what} {story.cluster} {verb}."), line(bold("Why: "), *why)]
     if story.remedy:
         lines.append(line(bold("What to do: "), story.remedy))
     lines.append(_next(story))
     if story.incident:
         lines.append(line("Incident ", code(story.incident), ": the log holds the details."))
     evidence = Bullets(tuple(line(item) for item in story.diagnosis))
-    return Page(
-        said, (Header(f"{story.cluster}: {verb.removeprefix('was ').capitalize()}"), Para(tuple(lines)), evidence)
+    header = Header(f"{story.cluster}: {verb.removeprefix('was ').capitalize()}")
+    return Page(said, (header, Para(tuple(lines)), evidence, *_ways_on(story)))
+
+
+def _ways_on(story: Story) -> list[Part]:
+    """The three buttons below a create that failed with something made."""
+    if story.kind != Kind.CREATE or story.state != RequestState.FAILED or not story.steps:
+        return []
+    value = f"{story.cluster}.{story.request_id}"
+    sure = Confirm(f"Clean up {story.cluster}?", "A lead is asked to have everything of it deleted.", "Ask", "Not yet")
+    buttons = (
+        Button("retry", "Retry from this step", value, "primary"),
+        Button("keep", "Keep", value),
+        Button("cleanup", "Clean up", value, "danger", sure),
     )
+    return [Buttons(f"ways-on-{story.request_id}", buttons)]
 
 
 def _next(story: Story) -> Line:
+    if story.change is not None:
+        again = code(f"/gpu-cluster {story.kind} {story.cluster} …")
+        status = code(f"/gpu-cluster status {story.cluster}")
+        return line("The cluster itself goes on: ", status, ". To ask again, type ", again, ".")
+    if story.kind == Kind.CREATE and story.state == RequestState.CANCELLED and story.steps:
+        return line("What was made is being removed; the name is free then.")
     if story.kind == Kind.DELETE:
         again = code(f"/gpu-cluster delete {story.cluster}")
         return line("Machines may still run and cost money. Type ", again, " to try again.")
-    if story.change is not None:
-        return line("The cluster itself is as it was.")
     if story.kind == Kind.ENABLE and story.steps:
         forget = code(f"/gpu-cluster delete {story.cluster}")
         return line("What was installed stays in the cluster. ", forget, " forgets it; then it can be asked again.")
     if not story.steps:
         return line("Nothing was made. ", *_again(story))
     remove = code(f"/gpu-cluster delete {story.cluster}")
-    return line("What was made still stands and may cost money. Type ", remove, " to remove it.")
+    over = (
+        line(" Unless it is kept it is deleted ", moment(story.removed_at), ".") if story.removed_at is not None else ()
+    )
+    return line("What was made still stands and may cost money. Type ", remove, " to remove it.", *over)
 
 
 def _again(story: Story) -> Line:
     if story.kind == Kind.ENABLE:
         return line("To ask again, type ", code(f"/gpu-cluster enable {story.cluster}"), ".")
+    if story.change is not None:
+        return line("To ask again, type ", code(f"/gpu-cluster {story.kind} {story.cluster} …"), ".")
     if story.spec is None:
         return line("To ask again, type ", code(f"/gpu-cluster delete {story.cluster}"), ".")
     return line("To ask again, type ", code(create_line(story.spec)))

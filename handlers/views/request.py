@@ -23,7 +23,7 @@ from handlers.views.page import (
     Task,
     TaskStatus,
 )
-from handlers.views.spans import Line, bold, code, joined, line, moment, who
+from handlers.views.spans import Line, bold, code, joined, line, moment, said, who
 from handlers.views.words import clip, count, duration, outcome_state, state_words, step_title, usual_seconds
 
 _CHECK_WORDS = {"ok": "ok", "no": "no", "unknown": "could not check"}
@@ -315,7 +315,9 @@ def _lead_changes(story: Story) -> list[Part]:
 
 
 def _stopped(story: Story) -> list[Part]:
-    lines = [line(bold("Why: "), story.reason or "no reason was given")]
+    reason = story.reason or "no reason was given"
+    why = said(reason) if story.state == RequestState.CANCELLED else line(reason)
+    lines = [line(bold("Why: "), *why)]
     if story.remedy:
         lines.append(line(bold("What to do: "), story.remedy))
     if story.incident:

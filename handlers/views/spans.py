@@ -14,6 +14,7 @@ from typing import Any, Literal
 from handlers.views.words import clean, clip, neutral
 
 DATE_FORMAT = "{date_short_pretty} {time}"
+_MENTION = re.compile(r"<@([UW][A-Z0-9]{1,30})>")
 _PERSON = re.compile(r"[UW][A-Z0-9]{1,30}")
 _GROUP = re.compile(r"S[A-Z0-9]{1,30}")
 _CHANNEL = re.compile(r"[CDG][A-Z0-9]{1,30}")
@@ -53,6 +54,17 @@ def who(identity: str) -> Span:
     if _PERSON.fullmatch(identity):
         return Span("person", identity)
     return Span("group" if _GROUP.fullmatch(identity) else "plain", identity)
+
+
+def said(text: str) -> Line:
+    """A sentence of the core, in which people stand as <@U…>; everything else is taken literally.
+
+    Not for what machines, AWS or other people have said: a mention in it would call somebody.
+    """
+    pieces: list[str | Span] = []
+    for index, piece in enumerate(_MENTION.split(text)):
+        pieces.append(who(piece) if index % 2 else piece)
+    return line(*pieces)
 
 
 def channel(identity: str) -> Span:

@@ -33,8 +33,14 @@ STEP_TITLES: Mapping[str, str] = {
     "share": "Let them in",
     "forget": "Take away what people were given",
     "unshare": "Take away what they were given",
+    "surge": "Order another machine",
+    "measure_new": "Measure the new machine",
+    "retire": "Remove the bad machine",
     "remove_cluster": "Remove the cluster from Rancher",
     "no_instances": "No machine is left in EC2",
+    "scale_pool": "The pool has its new size",
+    "verify_new": "Measure the new GPUs",
+    "gate_new": "Open the new nodes for work",
 }
 
 
@@ -117,12 +123,20 @@ def outcome_state(story: Story) -> str:
 
 
 _RUNNING = {Kind.ENABLE: "Enabling", Kind.CREATE: "Building", Kind.DELETE: "Deleting"}
+_SINCE = {
+    ClusterState.READY: "ready",
+    ClusterState.DEGRADED: "degraded",
+    ClusterState.BUILDING: "being repaired",
+    ClusterState.DELETING: "being deleted",
+    ClusterState.GONE: "deleted",
+}
 
 
 def _ended_words(story: Story) -> str:
     words = outcome_state(story).capitalize()
-    if story.kind == Kind.CREATE and story.cluster_state in (ClusterState.DELETING, ClusterState.GONE):
-        return f"{words}, and since then {'deleted' if story.cluster_state == ClusterState.GONE else 'being deleted'}"
+    since = _SINCE.get(story.cluster_state, "")
+    if story.kind == Kind.CREATE and since and since != words.lower():
+        return f"{words}, and since then {since}"
     return words
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
@@ -138,6 +138,7 @@ class FakeCloud(Scripted):
         self.withdrawn: tuple[str, ...] = ()
         self.prices: dict[str, float] = {}
         self.unpriced = False
+        self.limit = 1000.0
 
     def identity(self) -> Identity:
         self._ask()
@@ -181,7 +182,7 @@ class FakeCloud(Scripted):
 
     def quota(self, code: str) -> Quota:
         self._ask()
-        return Quota(code, 1000.0)
+        return Quota(code, self.limit)
 
     def vcpus_in_use(self) -> dict[str, int]:
         self._ask()
@@ -239,6 +240,13 @@ class FakeRancher(Scripted):
         self.apps: dict[str, AppView] = {}
         self.release: AppView | None = None
         self.held: list[tuple[str, bool]] = []
+        self.resized: list[tuple[str, int]] = []
+        self.marked: list[str] = []
+        self.gone: list[str] = []
+        self.refusal = ""
+        self.born = 0
+        self.sizes: list[tuple[str, int, tuple[str, ...]]] = []
+        self.newcomers: Callable[[str, int], MachineView] | None = None
         self.bound: list[tuple[str, str]] = []
         self.persons: dict[str, str] = {}
         self.roles: frozenset[str] = frozenset({"cluster-member", "gpu-cluster-user"})
@@ -315,6 +323,48 @@ class FakeRancher(Scripted):
     def hold_pool(self, name: str, pool: str, *, empty: bool) -> None:
         self._ask()
         self.held.append((pool, empty))
+
+    def resize_pool(self, name: str, pool: str, size: int) -> None:
+        """Machines join at once, unless EC2 has none (`refusal`); the marked ones go first, then the oldest."""
+        self._ask()
+        self.resized.append((pool, size))
+        own = [m for m in self.machines if m.pool == pool]
+        rest = [m for m in self.machines if m.pool != pool]
+        for _ in range(len(own), size):
+            self.born += 1
+            new = joined(pool, 100 + self.born)
+            own.append(refused(pool, self.born, self.refusal) if self.refusal else new)
+        surplus = sorted(own, key=lambda m: m.name not in self.marked)[: max(len(own) - size, 0)]
+        self.machines = (*rest, *(m for m in own if m not in surplus))
+
+    def mark_machine(self, machine: str) -> None:
+        self._ask()
+        self.marked.append(machine)
+
+    def remove_machine(self, machine: str) -> None:
+        self._ask()
+        self.gone.append(machine)
+        left = [m for m in self.machines if m.name != machine]
+        pool = next(m.pool for m in self.machines if m.name == machine)
+        self.born += 1
+        self.machines = (
+            *left,
+            refused(pool, self.born, self.refusal) if self.refusal else joined(pool, 100 + self.born),
+        )
+
+    def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
+        """New machines join at once, unless `newcomers` says what becomes of them; the oldest go, but for `first`."""
+        self._ask()
+        self.sizes.append((pool, count, first))
+        own = [m for m in self.machines if m.pool == pool]
+        others = tuple(m for m in self.machines if m.pool != pool)
+        taken = {m.name for m in own}
+        fresh = (n for n in range(100) if f"{pool}-{n}" not in taken)
+        make = self.newcomers or joined
+        own += [make(pool, next(fresh)) for _ in range(count - len(own))]
+        going = sorted(own, key=lambda m: m.name not in first)[: max(len(own) - count, 0)]
+        self.machines = (*others, *(m for m in own if m not in going))
+        self._cloud.left = tuple(Instance(f"i-{m.uid}", m.name, "any", "running", "us-east-1a") for m in self.machines)
 
     def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
         self._ask()
@@ -424,6 +474,10 @@ class FakeKube(Scripted):
         self.opened: list[str] = []
         self.accounts: dict[str, str] = {}
         self.classes: tuple[str, ...] = ()
+        self.closed: list[str] = []
+        self.removed: list[str] = []
+        self.in_use: dict[str, int] = {}
+        self.asked_nodes = 0
 
     def version(self) -> str:
         self._ask()
@@ -432,6 +486,7 @@ class FakeKube(Scripted):
 
     def nodes(self) -> tuple[Node, ...]:
         self._ask()
+        self.asked_nodes += 1
         return tuple(self._node(m) for m in self._rancher.machines if m.node)
 
     def _node(self, machine: MachineView) -> Node:
@@ -490,7 +545,8 @@ class FakeKube(Scripted):
         return self.results.get(node, JobView("succeeded", "", "", probe_log(at=node)))
 
     def remove_job(self, namespace: str, name: str) -> None:
-        raise AssertionError("Jobs are kept: their logs are evidence")
+        self._ask()
+        self.removed.append(name)
 
     def remove_namespace(self, name: str, request_id: str) -> None:
         assert self._rancher.existing, "the namespace goes with its cluster"
@@ -498,7 +554,7 @@ class FakeKube(Scripted):
 
     def gpus_in_use(self) -> Mapping[str, int]:
         self._ask()
-        return {}
+        return self.in_use
 
     def runtime_classes(self) -> tuple[str, ...]:
         self._ask()
@@ -508,6 +564,12 @@ class FakeKube(Scripted):
         self._ask()
         assert key == UNVERIFIED_TAINT
         self.opened.append(node)
+
+    def add_taint(self, node: str, key: str) -> None:
+        self._ask()
+        assert key == UNVERIFIED_TAINT
+        self.opened = [name for name in self.opened if name != node]
+        self.closed.append(node)
 
     def storage_class(self) -> str:
         self._ask()

@@ -9,12 +9,14 @@ from dataclasses import replace
 import pytest
 
 from bot.core import ledger, lifecycle
+from bot.core.changes import Extend, Scale
 from bot.core.desk import Conflict, Desk
 from bot.core.ledger import Committed
 from bot.core.money import dollars
 from bot.core.records import RequestState
 from bot.core.spec import Policy
 from bot.core.spending import approvals_for
+from tests.core.fakes import FakeKube, FakeRancher
 from tests.core.stage import CATALOGUE, DRAFT, LEAD, REQUESTER, SECOND_LEAD, Stage
 
 HOURLY = 0.1 + 0.1 + 0.5
@@ -225,3 +227,100 @@ def test_the_requester_may_see_the_bill(priced):
     told = priced.desk.costs(priced.ask(REQUESTER), "train-a")
     assert [(bill.cluster, bill.requester, bill.team) for bill in told.accounts] == [("train-a", REQUESTER, "default")]
     assert [name for name, _ in told.teams] == ["default"]
+
+
+# --- changes count against the same total -------------------------------------------------------------------------
+
+
+def twice_ready(stage: Stage) -> list[str]:
+    """Two clusters that are ready."""
+    for letter in "ab":
+        stage.cloud.left = ()
+        stage.rancher = FakeRancher(stage.cloud, stage.clock)
+        stage.kube = FakeKube(stage.rancher)
+        stage.finish(stage.running(named(f"train-{letter}")))
+    return ["train-a", "train-b"]
+
+
+def test_two_extends_racing_for_one_budget_do_not_both_win(priced):
+    names = twice_ready(priced)
+    limit(priced, budget=held(priced).total + HOURLY * 6)
+    asked = [priced.desk.ask_change(priced.ask(), name, Extend(4)) for name in names]
+    priced.approve(asked[0].request_id)
+    with pytest.raises(Conflict, match="left this month"):
+        priced.approve(asked[1].request_id)
+
+
+def test_an_extend_is_reserved_before_it_is_done_and_afterwards(priced):
+    (name, _) = twice_ready(priced)
+    before = held(priced).promised
+    asked = priced.desk.ask_change(priced.ask(), name, Extend(4))
+    assert held(priced).promised == pytest.approx(before), "what waits is not promised"
+    priced.approve(asked.request_id)
+    assert held(priced).promised == pytest.approx(before + HOURLY * 4)
+    priced.engine.look_once()
+    assert priced.story(asked.request_id).state == RequestState.DONE
+    assert held(priced).promised == pytest.approx(before + HOURLY * 4)
+
+
+def test_extending_again_and_again_reaches_the_same_threshold(priced):
+    priced.finish(priced.running())
+    limit(priced, no_approval_below=ORDER + HOURLY * 5, two_approvals_above=ORDER + HOURLY * 9, extend_free_hours=100)
+    needed = []
+    for _ in range(10):
+        asked = priced.desk.ask_change(priced.ask(), DRAFT.name, Extend(1))
+        needed.append(0 if asked.state == RequestState.APPROVED else asked.approvals_needed)
+        for lead in (LEAD, SECOND_LEAD)[: needed[-1]]:
+            priced.approve(asked.request_id, lead)
+        priced.engine.look_once()
+    # Between the thresholds the free hours hold: one approval was given to the create.
+    assert needed == sorted(needed)
+    assert (needed[0], needed[-1]) == (0, 2)
+
+
+def test_scaling_by_one_reaches_the_same_threshold(priced):
+    priced.finish(priced.running())
+    limit(priced, two_approvals_above=ORDER + 0.5 * 8 * 1.5)
+    needed = []
+    for gpus in (2, 3):
+        asked = priced.desk.ask_change(priced.ask(), DRAFT.name, Scale("", gpus))
+        priced.look()
+        needed.append(priced.story(asked.request_id).approvals_needed)
+        for lead in (LEAD, SECOND_LEAD)[: needed[-1]]:
+            priced.approve(asked.request_id, lead)
+        priced.finish(asked.request_id)
+    assert needed == [1, 2]
+
+
+def test_a_scale_is_paid_from_its_approval_and_less_once_it_is_done(priced):
+    priced.finish(priced.running())
+    rate = HOURLY
+    asked = priced.desk.ask_change(priced.ask(), DRAFT.name, Scale("", 3))
+    priced.look()
+    priced.approve(asked.request_id)
+    before, at = held(priced).spent, priced.clock.now()
+    priced.finish(asked.request_id)
+    priced.clock.forward(3600)
+    assert held(priced).spent - before == pytest.approx((rate + 1.0) * (priced.clock.now() - at) / 3600)
+    smaller = priced.desk.ask_change(priced.ask(), DRAFT.name, Scale("", 1))
+    priced.approve(smaller.request_id)
+    priced.finish(smaller.request_id)
+    before, at = held(priced).spent, priced.clock.now()
+    priced.clock.forward(3600)
+    assert held(priced).spent - before == pytest.approx(rate, rel=0.01)
+
+
+def test_what_no_budget_can_bear_is_refused_when_it_is_asked(priced):
+    priced.finish(priced.running())
+    limit(priced, budget=held(priced).total + 1.0, extend_free_hours=100)
+    for change in (Extend(4), Scale("", 3)):
+        with pytest.raises(Conflict, match="left this month"):
+            priced.desk.ask_change(priced.ask(), DRAFT.name, change)
+
+
+def test_what_is_kept_is_promised(priced):
+    priced.rancher.charts = ()
+    priced.finish(priced.running())
+    assert held(priced).promised == 0
+    priced.desk.keep(priced.ask(), DRAFT.name)
+    assert held(priced).promised == pytest.approx(HOURLY * 168)

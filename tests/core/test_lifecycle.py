@@ -10,7 +10,7 @@ from bot.core import lifecycle
 from bot.core.desk import Desk
 from bot.core.lifecycle import Impossible
 from bot.core.ports import Stale
-from bot.core.records import ClusterState, MessageKind, RequestRow, RequestState
+from bot.core.records import OPEN_STATES, ClusterState, MessageKind, RequestRow, RequestState
 from tests.core.stage import DRAFT, Stage
 
 R, C = RequestState, ClusterState
@@ -19,12 +19,13 @@ MOVES = {
     R.AWAITING_APPROVAL: {R.APPROVED, R.DENIED, R.LAPSED, R.CANCELLED},
     R.APPROVED: {R.RUNNING, R.FAILED, R.CANCELLED},
     R.RUNNING: {R.DONE, R.FAILED, R.CANCELLED},
+    R.FAILED: {R.RUNNING},
 }
 CLUSTER_MOVES = {
     C.BUILDING: {C.READY, C.DEGRADED, C.FAILED, C.DELETING, C.GONE},
-    C.READY: {C.DELETING},
-    C.DEGRADED: {C.DELETING},
-    C.FAILED: {C.DELETING},
+    C.READY: {C.DEGRADED, C.DELETING},
+    C.DEGRADED: {C.READY, C.BUILDING, C.DELETING},
+    C.FAILED: {C.BUILDING, C.DELETING},
     C.DELETING: {C.DELETING, C.GONE},
 }
 
@@ -56,7 +57,7 @@ def test_a_request_moves_by_the_table_with_one_line_of_audit_or_not_at_all(
         moved = lifecycle.move(tx, row, after, actor="U1", at=5.0, detail="why")
     assert stage.request(row.id) == moved
     assert (moved.state, moved.rev) == (after, row.rev + 1)
-    assert (moved.finished_at is None) == (after in MOVES)
+    assert (moved.finished_at is None) == (after in OPEN_STATES)
     (line,) = stage.audit(row.id)[trail:]
     assert (line.at, line.actor, line.action, line.detail) == (5.0, "U1", f"{before} → {after}", "why")
 

@@ -6,7 +6,7 @@ import dataclasses
 
 from hypothesis import strategies as st
 
-from bot.core.changes import Change, Extend, Share, Unshare
+from bot.core.changes import Change, Extend, Replace, Scale, Share, Unshare, Verify
 from bot.core.plan import plan_for
 from bot.core.records import ClusterState, Kind, RequestState, StepState
 from bot.core.spec import Check, ClusterSpec, Envelope, Existing, GpuExpectation, Pool, Taint
@@ -46,6 +46,9 @@ CHANGES: dict[Kind, st.SearchStrategy[Change | None]] = {
     Kind.SHARE: st.builds(Share, st.just("UMATE")),
     Kind.UNSHARE: st.builds(Unshare, st.just("UMATE")),
     Kind.ENABLE: st.none(),
+    Kind.VERIFY: st.builds(Verify, TEXT, st.sampled_from(["asked", "scheduled", "new"])),
+    Kind.REPLACE: st.builds(Replace, TEXT, TEXT),
+    Kind.SCALE: st.builds(Scale, TEXT, st.integers(1, 99), st.integers(1, 99), st.integers(1, 99)),
 }
 SPECS = st.builds(
     ClusterSpec,

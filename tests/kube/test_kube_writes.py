@@ -254,3 +254,31 @@ def test_another_image_brings_its_own_command_and_needs_no_script(server: Script
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "8"
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+def versioned(*keys: str, version: str = "7") -> Reply:
+    spec = {"taints": [{"key": key, "effect": "NoSchedule"} for key in keys]} if keys else {}
+    return Reply(200, {"metadata": {"name": "n1", "resourceVersion": version}, "spec": spec})
+
+
+def test_a_taint_is_put_beside_others_or_as_the_first(server: Scripted, kube: KubeCluster) -> None:
+    taint = {"key": "unverified", "value": "true", "effect": "NoSchedule"}
+    server.on(f"GET {NODE}", versioned("nvidia.com/gpu"), versioned(version="8"))
+    server.on(f"PATCH {NODE}", Reply(409, {"message": "Conflict"}), Reply(200, {}))
+    kube.add_taint("n1", "unverified")
+    assert [asked.json() for asked in server.calls(f"PATCH {NODE}")] == [
+        [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+            {"op": "add", "path": "/spec/taints/-", "value": taint},
+        ],
+        [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": "8"},
+            {"op": "add", "path": "/spec/taints", "value": [taint]},
+        ],
+    ]
+
+
+def test_a_taint_that_is_there_already(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"GET {NODE}", versioned("unverified"))
+    kube.add_taint("n1", "unverified")
+    assert server.calls(f"PATCH {NODE}") == []

@@ -276,3 +276,60 @@ def test_a_pool_nobody_knows(server: Scripted, rancher: RancherAdapter) -> None:
     server.on(f"GET {ONE}", pools("cp"))
     with pytest.raises(Permanent, match="no machine pool gpu"):
         rancher.hold_pool("train-a", "gpu", empty=True)
+
+
+def test_a_pool_is_resized_and_released_in_one_patch(server: Scripted, rancher: RancherAdapter) -> None:
+    server.on(f"GET {ONE}", pools("gpu", quantity=2, paused=True), pools("gpu", quantity=3, paused=False))
+    server.on(f"PATCH {ONE}", Reply(200))
+    rancher.resize_pool("train-a", "gpu", 3)
+    rancher.resize_pool("train-a", "gpu", 3)
+    (patch,) = server.calls(f"PATCH {ONE}")
+    assert patch.json() == [
+        {"op": "test", "path": "/spec/rkeConfig/machinePools/0/name", "value": "gpu"},
+        {"op": "add", "path": "/spec/rkeConfig/machinePools/0/quantity", "value": 3},
+        {"op": "add", "path": "/spec/rkeConfig/machinePools/0/paused", "value": False},
+    ]
+
+
+def test_a_machine_is_marked_to_go_first_and_one_that_is_gone_is_no_error(
+    server: Scripted, rancher: RancherAdapter
+) -> None:
+    machine = "/v1/cluster.x-k8s.io.machines/fleet-default/m-1"
+    server.on(f"PATCH {machine}", Reply(200), Reply(404))
+    server.on(f"DELETE {machine}", Reply(200), Reply(404))
+    for _ in range(2):
+        rancher.mark_machine("m-1")
+        rancher.remove_machine("m-1")
+    first = server.calls(f"PATCH {machine}")[0]
+    assert first.headers["Content-Type"] == "application/merge-patch+json"
+    assert first.json() == {"metadata": {"annotations": {"cluster.x-k8s.io/delete-machine": "yes"}}}
+
+
+def test_a_pool_gets_another_size_by_name_and_works_again(server: Scripted, rancher: RancherAdapter) -> None:
+    held = pools("gpu", "cp", quantity=4, paused=True)
+    server.on(f"GET {ONE}", held, held)
+    server.on(f"PATCH {ONE}", Reply(409, {"message": "Conflict"}), Reply(200))
+    rancher.scale_pool("train-a", "gpu", 2)
+    where = "/spec/rkeConfig/machinePools/0"
+    assert server.calls(f"PATCH {ONE}")[-1].json() == [
+        {"op": "test", "path": f"{where}/name", "value": "gpu"},
+        {"op": "add", "path": f"{where}/quantity", "value": 2},
+        {"op": "add", "path": f"{where}/paused", "value": False},
+    ]
+
+
+def test_those_that_are_to_go_are_marked_before_the_size_is_lowered(server: Scripted, rancher: RancherAdapter) -> None:
+    machine = "/v1/cluster.x-k8s.io.machines/fleet-default/gpu-x"
+    server.on(f"PATCH {machine}", Reply(200))
+    server.on(f"GET {ONE}", pools("gpu", quantity=2))
+    server.on(f"PATCH {ONE}", Reply(200))
+    rancher.scale_pool("train-a", "gpu", 1, first=("gpu-x",))
+    (marked,) = server.calls(f"PATCH {machine}")
+    assert marked.json() == {"metadata": {"annotations": {"cluster.x-k8s.io/delete-machine": "yes"}}}
+    assert marked.headers["Content-Type"] == "application/merge-patch+json"
+
+
+def test_a_pool_that_has_its_size_is_left_alone(server: Scripted, rancher: RancherAdapter) -> None:
+    server.on(f"GET {ONE}", pools("gpu", quantity=2))
+    rancher.scale_pool("train-a", "gpu", 2)
+    assert server.calls(f"PATCH {ONE}") == []

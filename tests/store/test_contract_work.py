@@ -10,7 +10,7 @@ import sample_rows as rows
 from processes import hear, other_process, rest, start
 
 from bot.core.ports import Store
-from bot.core.records import OPEN_STATES, RequestState
+from bot.core.records import OPEN_STATES, ClusterState, RequestState, SwitchRow
 
 
 def claimed(store: Store, owner: str, *, now: float = 1e6, real: float = 1000.0, limit: int = 99) -> list[str]:
@@ -167,3 +167,34 @@ def test_a_named_lease_has_one_holder_who_may_renew_it_or_give_it_back(store: St
     assert take("a", 1031.0, seconds=0.0)
     assert take("b", 1031.0)
     assert take("c", 1061.0)
+
+
+def test_clusters_that_are_due_come_soonest_first_and_gone_ones_never(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add(rows.cluster("c1", "one", due_at=30.0))
+        tx.add(rows.cluster("c2", "two", due_at=20.0))
+        tx.add(rows.cluster("c3", "three", due_at=10.0, state=ClusterState.GONE))
+        tx.add(rows.cluster("c4", "four"))
+        assert [row.id for row in tx.due_clusters(30.0, 9)] == ["c2", "c1"]
+        assert [row.id for row in tx.due_clusters(29.0, 9)] == ["c2"]
+        assert len(tx.due_clusters(99.0, 1)) == 1
+        assert tx.next_due_at() == 20.0
+
+
+def test_a_switch_is_as_it_was_turned_last(store: Store) -> None:
+    on = SwitchRow("stop-creates", True, "U1", "why", 1.0)
+    off = SwitchRow("stop-creates", False, "U2", "", 2.0)
+    with store.transaction() as tx:
+        assert tx.switch("stop-creates") is None
+        tx.turn(on)
+        assert tx.switch("stop-creates") == on
+        tx.turn(off)
+    with store.reading() as tx:
+        assert tx.switch("stop-creates") == off
+
+
+def test_the_trail_of_a_cluster_is_that_of_all_its_requests(store: Store) -> None:
+    with store.transaction() as tx:
+        for number, of in enumerate(("c1", "c2", "c1")):
+            tx.add(rows.audit(f"act {number}", f"r{number}", cluster_id=of))
+        assert [row.action for row in tx.audit_of("c1")] == ["act 0", "act 2"]

@@ -5,10 +5,23 @@ from bot.core.kinds.create import Create
 from bot.core.kinds.delete import Delete
 from bot.core.kinds.enable import Enable
 from bot.core.kinds.extend import ExtendRules
+from bot.core.kinds.replace import ReplaceRules
+from bot.core.kinds.scale import ScaleRules
 from bot.core.kinds.share import ShareRules, UnshareRules
+from bot.core.kinds.verify import VerifyRules
 from bot.core.records import Kind
 
-_ALL: tuple[Rules, ...] = (Create(), Delete(), ExtendRules(), ShareRules(), UnshareRules(), Enable())
+_ALL: tuple[Rules, ...] = (
+    Create(),
+    Delete(),
+    ExtendRules(),
+    ScaleRules(),
+    VerifyRules(),
+    ReplaceRules(),
+    ShareRules(),
+    UnshareRules(),
+    Enable(),
+)
 _RULES: dict[Kind, Rules] = {rules.kind: rules for rules in _ALL}
 
 

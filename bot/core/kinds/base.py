@@ -18,11 +18,13 @@ class Opening:
     """How a change begins. `envelope` is the whole cluster as it would be approved, None where nothing is bought.
 
     `check`: Rancher or AWS must be asked before a lead is. `free`: why nobody has to approve, '' when a lead must.
+    `change`: the change with what was found out about it, None where it stays as it was asked.
     """
 
     envelope: Envelope | None = None
     check: bool = False
     free: str = ""
+    change: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Asked:
     outside: Outside
     catalogue: Catalogue
     committed: Committed | None
+    now: float
 
 
 class Rules(Protocol):
@@ -57,6 +60,9 @@ class Rules(Protocol):
     def failed(self, tx: Tx, request: RequestRow, reason: str, at: float) -> None:
         """A step gave up; the request is *failed*."""
 
+    def speaks(self, tx: Tx, request: RequestRow) -> bool:
+        """Whether results and end are said in the thread, as far as is known now."""
+
 
 class Plain:
     """What most kinds do at these moments: nothing."""
@@ -75,6 +81,9 @@ class Plain:
 
     def failed(self, tx: Tx, request: RequestRow, reason: str, at: float) -> None:
         return None
+
+    def speaks(self, tx: Tx, request: RequestRow) -> bool:
+        return True
 
 
 __all__ = ["Asked", "Opening", "Plain", "Rules"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bot.core import lifecycle
+from bot.core import expiry, lifecycle
 from bot.core.diagnosis import codes_in
 from bot.core.kinds.base import Asked, Plain
 from bot.core.ports import Tx
@@ -37,14 +37,14 @@ class Create(Plain):
         hours = envelope_from_json(request.envelope).hours
         lifecycle.move_cluster(
             tx, tx.cluster(request.cluster_id), state, request=request, at=at, detail=report.verdict,
-            verdict=report.verdict, ready_at=at, expires_at=at + hours * 3600,
+            verdict=report.verdict, ready_at=at, expires_at=at + hours * 3600, due_at=at + hours * 3600 - expiry.WARN_S,
         )  # fmt: skip
         if state == ClusterState.DEGRADED:
             explain_degraded(tx, request, "Use the GPUs that passed, or delete the cluster and ask again for others.")
 
     def failed(self, tx: Tx, request: RequestRow, reason: str, at: float) -> None:
         cluster = tx.cluster(request.cluster_id)
-        lifecycle.move_cluster(tx, cluster, ClusterState.FAILED, request=request, at=at, detail=reason)
+        lifecycle.move_cluster(tx, cluster, ClusterState.FAILED, request=request, at=at, detail=reason, due_at=at)
 
 
 def explain_degraded(tx: Tx, request: RequestRow, remedy: str) -> None:

@@ -16,8 +16,12 @@ from bot.core.steps.no_instances import NoInstances
 from bot.core.steps.operator import Operator
 from bot.core.steps.policy_ready import PolicyReady
 from bot.core.steps.preflight import Preflight
+from bot.core.steps.remeasure import Regate, Remeasure
 from bot.core.steps.remove_cluster import RemoveCluster
+from bot.core.steps.replacing import MeasureNew, Retire, Surge
+from bot.core.steps.scale_pool import ScalePool
 from bot.core.steps.verify import Verify
+from bot.core.steps.verify_new import GateNew, VerifyNew
 
 _ALL: tuple[Step, ...] = (
     Preflight(),
@@ -38,8 +42,16 @@ _ALL: tuple[Step, ...] = (
     Share(),
     Unshare(),
     Forget(),
+    Remeasure(),
+    Regate(),
+    Surge(),
+    MeasureNew(),
+    Retire(),
     RemoveCluster(),
     NoInstances(),
+    ScalePool(),
+    VerifyNew(),
+    GateNew(),
 )
 
 STEPS: dict[str, Step] = {step.kind: step for step in _ALL}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bot.core.ports import Clock, Cloud, Cluster, ClusterView, Node, Rancher
-from bot.core.records import ClusterRow, RequestRow, StepRow
+from bot.core.records import ClusterRow, RequestRow, StepRow, VerdictRow
 from bot.core.spec import LABEL_POOL, Catalogue, Envelope, Pool
 from bot.core.survey import expectation
 
@@ -68,6 +68,7 @@ class Outside:
 class Look:
     """All that a step may look at. `facts` by step name; `row` is the step's own row.
 
+    `known` is what was measured on the cluster before.
     `observed_s` is the world time this step has been under way while the world could be seen.
     """
 
@@ -82,6 +83,9 @@ class Look:
     clock: Clock
     facts: Mapping[str, Facts]
     row: StepRow
+    known: tuple[VerdictRow, ...] = ()
+    must_be_wanted: Callable[[], None] = lambda: None
+    """Call it between two effects of one step: it ends the look when the request was cancelled meanwhile."""
 
     @property
     def order(self) -> Envelope:

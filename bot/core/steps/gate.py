@@ -28,6 +28,7 @@ class Gate:
         if away:
             return Wait(f"{', '.join(away)} passed, but is not there or not Ready now", 10.0)
         for node in passed:
+            look.must_be_wanted()
             look.downstream.remove_taint(node.node, UNVERIFIED_TAINT)
         return Done({"opened": ",".join(node.node for node in passed)})
 

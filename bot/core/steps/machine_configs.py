@@ -10,6 +10,7 @@ class MachineConfigs:
 
     def ensure(self, look: Look) -> Outcome:
         for pool in look.order.pools:
+            look.must_be_wanted()
             look.outside.rancher.ensure_machine_config(look.order, pool, look.request.id)
         return Done()
 

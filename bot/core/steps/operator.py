@@ -46,7 +46,10 @@ class Operator:
             return Done({"version": app.version})
         if look.order.operator_by == "manifest":
             return self._by_manifest(look)
-        if app is not None and app.status == "failed":
+        failed = app is not None and app.status == "failed"
+        if failed and look.own.get("retried") and not look.own.get("operation"):
+            return self._install(look, project)
+        if failed:
             return self._failed(look)
         if app is not None:
             return Wait(f"Helm: {app.status}", 3.0)

@@ -18,13 +18,8 @@ class Verify:
     kind = "verify@1"
 
     def ensure(self, look: Look) -> Outcome:
-        nodes, measuring = look.gpu_nodes(), _measuring(look)
         facts = dict(look.own)
-        looked = [measuring.look(look.downstream, node, facts, look.clock.now()) for node in nodes]
-        if waiting := [why for why in looked if why]:
-            done = len(nodes) - len(waiting)
-            return Wait(waiting[0], 4.0, facts, f"{done} of {len(nodes)} GPU nodes measured", measuring.patience_s)
-        return _concluded(look, facts)
+        return measure(look, look.gpu_nodes(), facts) or _concluded(look, facts)
 
     def give_up(self, look: Look) -> Done | Fail:
         """Judge what has been measured; a node that never answered counts against the order."""
@@ -38,6 +33,19 @@ def expectation_of(look: Look) -> Callable[[Node], GpuExpectation]:
     if look.order.existing is not None:
         return expectation
     return lambda node: look.order.expectation(node.labels.get(LABEL_POOL, ""))
+
+
+def measure(look: Look, nodes: list[Node], facts: dict[str, str]) -> Wait | None:
+    """Look at the Jobs of these nodes; what came of them goes into `facts`. None when every node has been measured."""
+    measuring = _measuring(look)
+    looked: list[str] = []
+    for node in nodes:
+        look.must_be_wanted()
+        looked.append(measuring.look(look.downstream, node, facts, look.clock.now()))
+    if waiting := [why for why in looked if why]:
+        done = len(nodes) - len(waiting)
+        return Wait(waiting[0], 4.0, facts, f"{done} of {len(nodes)} GPU nodes measured", measuring.patience_s)
+    return None
 
 
 def _measuring(look: Look) -> Measuring:
@@ -57,6 +65,7 @@ def _concluded(look: Look, facts: dict[str, str]) -> Done | Fail:
     report = conclude(facts, look.gpu_nodes(), look.gpus_wanted)
     facts["report"] = report_to_json(report)
     causes = cause_lines(map(cause_of, recognise(probe_signals(report))))
+    facts["level"] = look.catalogue.probe_image.level
     if report.verdict in (VERIFIED, DEGRADED):
         short = "; ".join(report.reasons)
         return Done({**facts, "causes": "\n".join((*causes, short))} if short else facts, short=short)

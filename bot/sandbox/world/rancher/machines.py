@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bot.sandbox.world.engine import Process, Signal
-from bot.sandbox.world.kube.kinds import INFRA_MACHINE, MACHINE, MACHINE_CONFIG
+from bot.sandbox.world.kube.kinds import INFRA_MACHINE, MACHINE, MACHINE_CONFIG, NODE
+from bot.sandbox.world.kube.nodes import set_ready
 from bot.sandbox.world.kube.objects import Obj
 from bot.sandbox.world.metal.hardware import Hardware
 from bot.sandbox.world.rancher.ec2 import LaunchError
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from bot.sandbox.world.rancher.provisioning import ProvisionedCluster
 
 _IN_DRIVER = "Error creating machine: Error in driver during machine creation: "
+
+
+_LATER = frozenset({"node-dies-later", "gpu-fails-later", "spot-notice"})
+_IN_USE_S = 120.0
+#: What AWS's node termination handler puts on a node (aws/aws-node-termination-handler: pkg/node/node.go).
+_SPOT_NOTICE = {"key": "aws-node-termination-handler/spot-itn", "value": "", "effect": "NoSchedule"}
 
 
 class Machine:
@@ -100,6 +107,29 @@ class Machine:
         cluster.local.edit(MACHINE, self.name, cluster.namespace, running)
         self._phase("Running", ready=True, message="")
         cluster.pools_changed()
+        if self._known().gpus and self.last and _LATER & set(cluster.faults):
+            cluster.engine.spawn(self._age())
+
+    def _age(self) -> Process:
+        """Faults of a node that has been in use: they begin some time after one of its taints came off."""
+        cluster, store = self.cluster, self.cluster.downstream.store
+        registered = len(self.pool.get("taints") or [])
+        while (node := store.find(NODE, self.name)) is not None:
+            if len(node["spec"].get("taints") or []) < registered:
+                break
+            yield 10.0
+        yield _IN_USE_S
+        if node is None or self.removing:
+            return
+        if "node-dies-later" in cluster.faults:
+            store.edit(NODE, self.name, "", lambda found: set_ready(found, ready=False, at=cluster.engine.now))
+        if "spot-notice" in cluster.faults:
+            store.edit(NODE, self.name, "", lambda found: found["spec"]["taints"].append(dict(_SPOT_NOTICE)))
+        if "gpu-fails-later" in cluster.faults:
+            *good, bad = self._known().gpus
+            self.hardware = replace(self._known(), gpus=(*good, replace(bad, faulty=True)))
+            cluster.downstream.hardware[self.name] = self.hardware
+        cluster.record("node-aged", self.name)
 
     def _fail(self, output: str) -> Process:
         """The create job failed: the reason is visible for a moment, then Rancher wipes the machine."""

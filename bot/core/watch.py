@@ -1,0 +1,123 @@
+"""What is wrong with a cluster in use, judged from what one look has seen. Pure: asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bot.core import first_day, troubles
+from bot.core.ports import Node
+from bot.core.records import VerdictRow
+from bot.core.spec import LABEL_POOL, UNVERIFIED_TAINT, Envelope
+from bot.core.verdict import VERIFIED
+
+WATCH_S = 45.0
+"""World seconds between two looks; all clusters have the same moments, so that one snapshot of Rancher serves."""
+NOT_READY_S = 300.0
+"""A node that is not Ready: kubelets restart, and Kubernetes itself waits five minutes before it evicts
+(node.kubernetes.io/not-ready:NoExecute, tolerationSeconds 300)."""
+UNREACHABLE_S = 300.0
+NO_GPU_S = 1200.0
+"""A new node whose driver is still being built: it takes 3 to 5 minutes, and 20 before its own probe gives up."""
+SEEN_TWICE_S = 30.0
+"""What one answer shows and the next does not, was no trouble."""
+SETTLED_S = 60.0
+"""The device plugin registers anew when it restarts, and its node has no GPUs meanwhile."""
+
+NOTICES: Mapping[str, str] = {
+    "aws-node-termination-handler/spot-itn": "AWS takes this spot machine back within two minutes",
+    "aws-node-termination-handler/rebalance-recommendation": "AWS says that this spot machine is likely to go",
+    "aws-node-termination-handler/scheduled-maintenance": "AWS has scheduled maintenance for this machine",
+    "aws-node-termination-handler/asg-lifecycle-termination": "AWS is terminating this machine",
+    "node.cloudprovider.kubernetes.io/shutdown": "AWS has shut this machine down",
+}
+"""Taints by which a node says that AWS is about to take it (aws/aws-node-termination-handler: pkg/node/node.go;
+k8s.io/cloud-provider: api/well_known_taints.go)."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is so now. It is told once it has been so for `after_s` world seconds."""
+
+    kind: str
+    subject: str
+    detail: str
+    after_s: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a look at the nodes comes to. `reopened` must be closed again, `new` measured; `left` have gone and are not
+    missed, because the pool has all its machines."""
+
+    findings: tuple[Finding, ...]
+    reopened: tuple[Node, ...] = ()
+    new: tuple[Node, ...] = ()
+    left: tuple[VerdictRow, ...] = ()
+
+
+def judge(nodes: Sequence[Node], rows: Sequence[VerdictRow], order: Envelope) -> Judged:
+    """Compare the nodes of an answer with what is known of them and with the order."""
+    known = first_day.nodes_of(rows)
+    gpu_nodes = [node for node in nodes if _pool(node) in {pool.name for pool in order.gpu_pools}]
+    there = {node.uid for node in gpu_nodes}
+    vanished = [row for uid, row in known.items() if uid not in there]
+    missing = sum(pool.count for pool in order.gpu_pools) - len(gpu_nodes)
+    fresh = [node for node in gpu_nodes if node.uid not in known]
+    gone = vanished[: max(missing, 0)]
+    findings = [
+        *(
+            Finding(troubles.MACHINE_GONE, r.node_uid, f"{r.node} is not in the cluster any more", SEEN_TWICE_S)
+            for r in gone
+        ),
+        *_plain_machines(nodes, order),
+        *(found for node in nodes for found in _of_node(node, known.get(node.uid))),
+        *(
+            Finding(troubles.NO_GPU, n.uid, f"{n.name} has joined and shows no GPU", NO_GPU_S)
+            for n in fresh
+            if not n.gpus
+        ),
+    ]
+    return Judged(
+        tuple(findings),
+        reopened=tuple(node for node in gpu_nodes if _open(node) and _unproven(known.get(node.uid))),
+        new=tuple(node for node in fresh if node.ready and node.gpus),
+        left=tuple(row for row in vanished if row not in gone),
+    )
+
+
+def next_look(now: float, every: float = WATCH_S) -> float:
+    """The next of the moments that all clusters share."""
+    return (now // every + 1) * every
+
+
+def _of_node(node: Node, row: VerdictRow | None) -> Iterable[Finding]:
+    if not node.ready:
+        yield Finding(troubles.NOT_READY, node.uid, f"{node.name} is not Ready", NOT_READY_S)
+    elif row is not None and row.verdict == VERIFIED and node.gpus < row.gpus:
+        said = f"{node.name} hands out {node.gpus} of its {row.gpus} GPUs"
+        yield Finding(troubles.SHORT, node.uid, said, SETTLED_S)
+    for key, _, _ in node.taints:
+        if key in NOTICES:
+            yield Finding(troubles.NOTICE, node.uid, f"{node.name}: {NOTICES[key]}", 0.0)
+
+
+def _plain_machines(nodes: Sequence[Node], order: Envelope) -> Iterable[Finding]:
+    """Control plane and plain workers are not measured, so only their number is known."""
+    for pool in order.pools:
+        there = sum(_pool(node) == pool.name for node in nodes)
+        if not pool.gpu and there < pool.count:
+            said = f"{there} of {pool.count} machines of pool {pool.name} are in the cluster"
+            yield Finding(troubles.MACHINE_GONE, f"pool:{pool.name}", said, SEEN_TWICE_S)
+
+
+def _open(node: Node) -> bool:
+    return not any(key == UNVERIFIED_TAINT for key, _, _ in node.taints)
+
+
+def _unproven(row: VerdictRow | None) -> bool:
+    return row is None or row.verdict != VERIFIED
+
+
+def _pool(node: Node) -> str:
+    return node.labels.get(LABEL_POOL, "")

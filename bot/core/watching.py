@@ -1,0 +1,193 @@
+"""One look at a cluster in use: at most one read of Rancher's shared snapshot and one of the cluster's nodes.
+
+Absence is never concluded from no answer. While Rancher does not answer nothing is concluded at all; while only the
+cluster does not, that is the trouble, and what was known of its nodes stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from bot.core import first_day, ledger, troubles, watch
+from bot.core.changes import Verify
+from bot.core.conflict import Conflict
+from bot.core.kinds.replace import leave
+from bot.core.kinds.verify import begin
+from bot.core.looking import Surroundings
+from bot.core.ports import Clock, Cluster, Node, Refused, Store, Taken, Temporary, Tx, WorldError
+from bot.core.records import ClusterRow, ClusterState, Kind, RequestState, TroubleRow, VerdictRow, Watch
+from bot.core.spec import UNVERIFIED_TAINT, Envelope
+from bot.core.steps.base import Outside
+from bot.core.watch import UNREACHABLE_S, WATCH_S, Finding, Judged
+
+log = logging.getLogger(__name__)
+
+_USED = (ClusterState.READY, ClusterState.DEGRADED)
+_RARELY_S = 600.0
+"""World seconds between looks at a cluster that has gone from Rancher: only its owner can do something about it."""
+_GONE_S = 30.0
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the store says before the look. `changing`: nodes come and go because somebody wanted it."""
+
+    order: Envelope
+    rows: tuple[VerdictRow, ...]
+    changing: bool
+    measuring: bool
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the outside says. `nodes` None: the cluster itself could not be seen, and `trouble` says why."""
+
+    nodes: tuple[Node, ...] | None
+    trouble: Finding | None = None
+
+
+def visit(turn: Watch, store: Store, clock: Clock, around: Surroundings) -> tuple[float, float | None]:
+    """Look, and write down what came of it. Returns when to look again and when the cluster was seen (world)."""
+    cluster, now = turn.cluster, clock.now()
+    with store.transaction() as tx:
+        before = _known(tx, cluster)
+    if before is None or before.changing:
+        return watch.next_look(now), now
+    outside = around.outside(cluster.target)
+    try:
+        seen = _see(outside, cluster)
+    except WorldError as error:
+        log.info("%s could not be looked at: %s", cluster.name, error.reason)
+        return watch.next_look(now), None
+    judged = watch.judge(seen.nodes, before.rows, before.order) if seen.nodes is not None else Judged(())
+    at = clock.now()
+    with store.transaction() as tx:
+        current, still = tx.cluster(cluster.id), _known(tx, cluster)
+        if current.state not in _USED or still is None or still.changing or still.measuring != before.measuring:
+            return watch.next_look(now), at
+        _write_down(tx, current, seen, judged, still, turn.watched_at, at)
+        _measure_what_is_due(tx, current, judged, around, at)
+        told_gone = any(t.kind == troubles.CLUSTER_GONE and t.told_at for t in tx.troubles(cluster.id))
+    if judged.reopened and not before.measuring:
+        _close(outside.cluster(cluster.management_id), judged.reopened)
+    return watch.next_look(at, _RARELY_S if told_gone else WATCH_S), at
+
+
+def _known(tx: Tx, cluster: ClusterRow) -> _Known | None:
+    order = ledger.current_envelope(tx, cluster)
+    if order is None or not cluster.management_id:
+        return None
+    running = [r.kind for r in tx.requests_of(cluster.id) if r.state in (RequestState.APPROVED, RequestState.RUNNING)]
+    calm = (Kind.VERIFY, Kind.EXTEND)
+    return _Known(
+        order,
+        tuple(first_day.known(tx, cluster)),
+        changing=any(kind not in calm for kind in running),
+        measuring=Kind.VERIFY in running,
+    )
+
+
+def _see(outside: Outside, cluster: ClusterRow) -> _Seen:
+    """Raises `WorldError` when nothing can be said, Rancher being out of order or not letting us see."""
+    view = outside.rancher.observe(cluster.name, newer_than=0.0)
+    if view is None or (view.management_id and view.management_id != cluster.management_id):
+        said = f"Rancher has no cluster {cluster.name} of ours any more: somebody has deleted it there"
+        return _Seen(None, Finding(troubles.CLUSTER_GONE, "", said, _GONE_S))
+    if view.deleting:
+        said = f"{cluster.name} is being deleted in Rancher, and not by this bot"
+        return _Seen(None, Finding(troubles.CLUSTER_GONE, "", said, 0.0))
+    if view.connected is False:
+        return _Seen(None, _unreachable(view.message or "its agent is not connected to Rancher"))
+    try:
+        return _Seen(outside.cluster(cluster.management_id).nodes())
+    except Refused:
+        raise
+    except Temporary as error:
+        return _Seen(None, _unreachable(error.reason))
+
+
+def _unreachable(why: str) -> Finding:
+    return Finding(troubles.UNREACHABLE, "", f"the cluster does not answer: {why}", UNREACHABLE_S)
+
+
+def _write_down(
+    tx: Tx, cluster: ClusterRow, seen: _Seen, judged: Judged, known: _Known, watched_at: float, at: float
+) -> None:
+    found = {(f.kind, f.subject): f for f in (*judged.findings, *((seen.trouble,) if seen.trouble else ()))}
+    open_rows = {(row.kind, row.subject): row for row in tx.troubles(cluster.id)}
+    blind = at - watched_at > 3 * WATCH_S
+    for key, finding in found.items():
+        row = open_rows.get(key) or troubles.begin(tx, cluster, finding.kind, finding.subject, finding.detail, at)
+        _still_so(tx, cluster, row, finding, at, blind=blind)
+    for key, row in open_rows.items():
+        if key not in found and _can_be_judged(row, seen):
+            _no_longer_so(tx, cluster, row, at)
+    for left in judged.left:
+        leave(tx, cluster, left.node_uid, at)
+    if not known.measuring:
+        for node in judged.reopened:
+            _tell_reopened(tx, cluster, node, at)
+
+
+def _still_so(tx: Tx, cluster: ClusterRow, row: TroubleRow, finding: Finding, at: float, *, blind: bool) -> None:
+    """It counts from when it was seen without a gap: nobody knows what was so while nobody could look."""
+    if row.told_at is not None:
+        if row.clear_at is not None:
+            tx.change(row, clear_at=None)
+        return
+    if blind or row.clear_at is not None:
+        row = tx.change(row, seen_at=at, clear_at=None)
+    if at - row.seen_at >= finding.after_s:
+        troubles.tell(tx, cluster, row, at)
+
+
+def _can_be_judged(row: TroubleRow, seen: _Seen) -> bool:
+    """Whether this look would have seen it."""
+    if row.kind in troubles.MEASURED:
+        return False
+    if row.kind in (troubles.CLUSTER_GONE, troubles.UNREACHABLE):
+        return seen.trouble is None or seen.trouble.kind == troubles.UNREACHABLE
+    return seen.nodes is not None
+
+
+def _no_longer_so(tx: Tx, cluster: ClusterRow, row: TroubleRow, at: float) -> None:
+    """Over, once two looks in a row agree: what flaps is one trouble, not many."""
+    if row.told_at is None or (row.clear_at is not None and at - row.clear_at >= WATCH_S - 1):
+        troubles.end(tx, cluster, row, at)
+    elif row.clear_at is None:
+        tx.change(row, clear_at=at)
+
+
+def _tell_reopened(tx: Tx, cluster: ClusterRow, node: Node, at: float) -> None:
+    said = f"{node.name} was open for work and has not passed verification; it is closed again, what runs there goes on"
+    troubles.begin_and_tell(tx, cluster, troubles.UNCHECKED, node.uid, said, at)
+
+
+def _measure_what_is_due(tx: Tx, cluster: ClusterRow, judged: Judged, around: Surroundings, at: float) -> None:
+    """New nodes first; else all of it, when its time has come. A change that is open has precedence."""
+    if judged.new:
+        why = "new"
+    elif _scheduled(tx, cluster, around.catalogue.policy.verify_every_hours, at):
+        why = "scheduled"
+    else:
+        return
+    if tx.open_request(cluster.id) is None:
+        with contextlib.suppress(Taken, Conflict):
+            begin(tx, cluster, Verify(why=why), around.catalogue, at)
+
+
+def _scheduled(tx: Tx, cluster: ClusterRow, hours: int, at: float) -> bool:
+    asked = [r.asked_at for r in tx.requests_of(cluster.id) if r.kind == Kind.VERIFY and '"new"' not in r.spec]
+    last = max([cluster.ready_at or at, *asked])
+    return hours > 0 and at - last >= hours * 3600.0
+
+
+def _close(kube: Cluster, nodes: tuple[Node, ...]) -> None:
+    """What cannot be closed now is tried at the next look."""
+    for node in nodes:
+        try:
+            kube.add_taint(node.name, UNVERIFIED_TAINT)
+        except WorldError as error:
+            log.warning("%s could not be closed: %s", node.name, error.reason)

@@ -1,0 +1,31 @@
+"""A cluster in use: what befalls it is told in its thread, with buttons that work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.scene import CHANNEL, REQUESTER, scene
+
+pytestmark = pytest.mark.slow
+
+
+async def test_a_gpu_that_fails_later_is_found_told_and_ignored(tmp_path: Path) -> None:
+    async with scene(tmp_path, faults=("gpu-fails-later",)) as now:
+        await now.create_and_approve("sandbox")
+        assert (await now.outcome("sandbox"))["state"] == "ready"
+        await now.happened("node-aged", "sandbox")
+        mark = now.mark
+        await now.type("verify sandbox --level quick", REQUESTER)
+        told = await now.shown("sandbox", "did not pass when it was measured again", since=mark)
+        assert (await now.slack.click(REQUESTER, CHANNEL, told.ts, "ignore")).acked
+        await now.answered(REQUESTER, "stays as it is", since=mark)
+
+
+async def test_a_node_that_dies_later_is_told(tmp_path: Path) -> None:
+    async with scene(tmp_path, faults=("node-dies-later",)) as now:
+        await now.create_and_approve("sandbox")
+        assert (await now.outcome("sandbox"))["state"] == "ready"
+        mark = now.mark
+        await now.shown("sandbox", "is not Ready", since=mark, within=40)
