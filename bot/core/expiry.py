@@ -29,7 +29,9 @@ HOURS_OVER = "Its hours are over."
 
 def attend(tx: Tx, cluster: ClusterRow, policy: Policy, now: float) -> None:
     """Do what is due to the cluster, and say when the next thing is."""
-    if cluster.state in (ClusterState.READY, ClusterState.DEGRADED) and cluster.expires_at is not None:
+    in_use = cluster.state in (ClusterState.READY, ClusterState.DEGRADED)
+    replacing = cluster.state == ClusterState.BUILDING and cluster.ready_at is not None
+    if (in_use or replacing) and cluster.expires_at is not None:
         _hours(tx, cluster, cluster.expires_at, now)
     elif cluster.state == ClusterState.FAILED:
         _failed(tx, cluster, policy, now)

@@ -199,3 +199,38 @@ def test_ignored_once_by_one(pair: Stage) -> None:
         pair.desk.care.ignore(pair.ask(), value)
     with pytest.raises(Conflict, match="over already"):
         pair.desk.care.replace_clicked(pair.ask(), value)
+
+
+def running_replace(stage: Stage) -> str:
+    asked = stage.desk.care.replace_clicked(stage.ask(REQUESTER), button(stage))
+    stage.look()
+    stage.desk.decide(LEAD, asked.request_id, approve=True)
+    stage.look()
+    assert state(stage) == ClusterState.BUILDING
+    return asked.request_id
+
+
+def test_a_replacement_that_has_begun_is_not_cancelled(degraded: Stage) -> None:
+    running_replace(degraded)
+    with pytest.raises(Conflict, match="has begun"):
+        degraded.desk.cancel(degraded.ask(REQUESTER), DRAFT.name)
+    assert state(degraded) == ClusterState.BUILDING
+
+
+def test_a_replacement_that_waits_for_a_lead_can_be_withdrawn(degraded: Stage) -> None:
+    degraded.desk.care.replace_clicked(degraded.ask(REQUESTER), button(degraded))
+    degraded.look()
+    cancelled = degraded.desk.cancel(degraded.ask(REQUESTER), DRAFT.name)
+    assert (cancelled.story.state, cancelled.removing) == (RequestState.CANCELLED, False)
+    assert state(degraded) == ClusterState.DEGRADED
+
+
+def test_its_hours_end_a_cluster_of_which_a_machine_is_being_replaced(degraded: Stage) -> None:
+    running_replace(degraded)
+    with degraded.store.transaction() as tx:
+        (cluster,) = tx.clusters()
+        tx.change(cluster, expires_at=degraded.clock.now() + 60, due_at=degraded.clock.now())
+    degraded.look()
+    with degraded.store.reading() as tx:
+        (cluster,) = tx.clusters()
+    assert cluster.warned_for == cluster.expires_at and cluster.due_at is not None

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from bot.core.changes import Verify
+from bot.core.changes import Scale, Verify
 from bot.core.conflict import Conflict
 from bot.core.ports import JobView, Temporary
 from bot.core.records import ClusterState, Kind, MessageKind, RequestRow
@@ -273,7 +273,15 @@ def test_a_gpu_is_known_by_its_uuid_when_its_node_has_another_name(pair: Stage) 
     assert "drift" in kinds(pair)
 
 
+def for_long(stage: Stage) -> None:
+    """Its hours are not over while time is let pass."""
+    with stage.store.transaction() as tx:
+        (cluster,) = tx.clusters()
+        tx.change(cluster, expires_at=stage.clock.now() + 1e6, due_at=None)
+
+
 def test_on_a_schedule_and_silent_when_all_is_well(pair: Stage) -> None:
+    for_long(pair)
     pair.look(40, every=3600)
     asked = requests(pair, Kind.VERIFY)
     assert asked and all(json.loads(request.spec)["why"] == "scheduled" for request in asked)
@@ -286,6 +294,7 @@ def test_never_when_the_schedule_says_so(stage: Stage) -> None:
     stage.catalogue = dataclasses.replace(stage.catalogue, policy=policy)
     stage.engine = stage.new_engine()
     stage.finish(stage.running())
+    for_long(stage)
     stage.look(40, every=3600)
     assert requests(stage, Kind.VERIFY) == []
 
@@ -314,3 +323,14 @@ def test_an_unknown_level_and_two_at_once(pair: Stage) -> None:
 def test_the_lead_is_not_needed(pair: Stage) -> None:
     request_id = verify(pair)
     assert pair.request(request_id).decided_by == "policy" != LEAD
+
+
+@pytest.mark.parametrize("gpus", [3, 1])
+def test_a_scale_is_no_trouble_and_its_nodes_are_known(pair: Stage, gpus: int) -> None:
+    asked = pair.desk.ask_change(pair.ask(REQUESTER), DRAFT.name, Scale("gpu", gpus))
+    pair.look()
+    pair.desk.decide(LEAD, asked.request_id, approve=True)
+    pair.finish(asked.request_id)
+    pair.look(8, every=45)
+    assert notices(pair) == [] and pair.kube.closed == [] and requests(pair, Kind.VERIFY) == []
+    assert state(pair) == ClusterState.READY

@@ -157,5 +157,5 @@ def test_notices_and_a_history_whatever_is_in_them(story: Story, text: str) -> N
         for action in ("asked to scale", "approved", "cluster building → failed", "running → failed", text)
     )
     fit(history(History(story.cluster, lines, {"r": Kind.SCALE}, 1, 3)))
-    rights = help_page(Rights((), "default", ()), {})
+    rights = help_page(Rights((), (), "default", ()), {})
     fit(moves.while_stopped(rights, SwitchRow("stop-creates", True, "U0LEAD", text, 1.0)))
