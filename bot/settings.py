@@ -129,6 +129,7 @@ class PresetSection(_Strict):
     driver: str = ""
     ami: str = ""
     max_hours: Annotated[int, Field(ge=0)] = 0
+    together: bool = False
 
 
 class PolicySection(_Strict):
@@ -138,6 +139,9 @@ class PolicySection(_Strict):
     approval_hours: Annotated[int, Field(ge=1, le=24 * 14)] = 24
     no_approval_below: Annotated[float, Field(ge=0)] = 0.0
     two_approvals_above: Annotated[float, Field(ge=0)] | None = None
+    tries_per_place: Annotated[int, Field(ge=1, le=20)] = 3
+    place_minutes: Annotated[int, Field(ge=2, le=120)] = 15
+    max_wait_hours: Annotated[int, Field(ge=0, le=24 * 7)] = 48
 
 
 class VerifySection(_Strict):
@@ -356,6 +360,7 @@ def _preset(name: str, section: PresetSection) -> Preset:
         section.driver,
         section.ami,
         section.max_hours,
+        section.together,
     )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 
 from bot.core import plan
+from bot.core.places import gpu_places, to_keep
 from bot.core.ports import Busy, Refused, Temporary, WorldError
 from bot.core.steps.base import Fail, Look, Outcome, Step, Wait
 
@@ -84,11 +85,9 @@ def _hold_short_pools(look: Look) -> None:
     view = look.view()
     if view is None:
         return
-    for pool in look.order.pools:
-        machines = view.pool(pool.name)
-        if sum(bool(machine.node) for machine in machines) < pool.count:
-            empty = not any(machine.created for machine in machines)
-            look.outside.rancher.hold_pool(look.order.name, pool.name, empty=empty)
+    plain = (pool for pool in look.order.pools if not pool.gpu)
+    most = {p.name: min(p.count, to_keep(view.pool(p.name))) for p in (*plain, *gpu_places(look.order))}
+    look.outside.rancher.trim_pools(look.order.name, most)
 
 
 def _buys_on(failure: Fail, why: str) -> Fail:

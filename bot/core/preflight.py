@@ -13,6 +13,7 @@ from bot.core.questions import Questions
 from bot.core.spec import (
     GPU_TAINT,
     LABEL_POOL,
+    LABEL_TYPE,
     UNVERIFIED_TAINT,
     Catalogue,
     Check,
@@ -82,6 +83,9 @@ def _envelope(facts: Facts, probe_image: str) -> Envelope | None:
             max_price_per_hour=hourly,
             gpu_price_per_hour=None if hourly is None else gpu_price_per_hour(facts),
             places=_places(facts),
+            stand_ins=_stand_ins(facts),
+            together=preset.together,
+            wait_hours=spec.wait_hours,
         )
     except WorldError:
         return None
@@ -98,6 +102,13 @@ def _places(facts: Facts) -> tuple[Place, ...]:
     )
 
 
+def _stand_ins(facts: Facts) -> tuple[GpuExpectation, ...]:
+    """What AWS says of the other types that may be taken."""
+    listed, first = facts.types.get(), facts.preset.gpu_pool.instance_type
+    kinds = (listed[name] for name in facts.gpu_types() if name != first)
+    return tuple(GpuExpectation(kind.name, kind.gpu_name, kind.gpus, kind.gpu_memory_mib) for kind in kinds)
+
+
 def _pool(pool: PoolSpec, facts: Facts) -> Pool:
     """A pool with everything decided; the GPU pool registers behind both taints (the gate takes one away)."""
     place = best_subnets(facts)[0]
@@ -112,6 +123,6 @@ def _pool(pool: PoolSpec, facts: Facts) -> Pool:
         zone=place.zone.removeprefix(facts.target.region),
         subnet=place.id,
         ami=facts.image.get().id,
-        labels=((LABEL_POOL, pool.name),),
+        labels=((LABEL_POOL, pool.name), *(((LABEL_TYPE, pool.instance_type),) if pool.gpu else ())),
         taints=(Taint(GPU_TAINT, "present"), Taint(UNVERIFIED_TAINT, "true")) if pool.gpu else (),
     )

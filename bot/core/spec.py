@@ -27,6 +27,8 @@ LABEL_MANAGED = "gpu-cluster/managed"
 LABEL_REQUEST = "gpu-cluster/request"
 LABEL_CLUSTER = "gpu-cluster/cluster"
 LABEL_POOL = "gpu-cluster/pool"
+LABEL_TYPE = "gpu-cluster/instance-type"
+"""The EC2 type: without AWS's cloud provider RKE2 puts its own name into Kubernetes' label for it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,10 @@ class PoolSpec:
 
 @dataclass(frozen=True)
 class Preset:
-    """A named kind of cluster. `kubernetes` empty: Rancher's default RKE2; `driver` empty: the chart's own."""
+    """A named kind of cluster. `kubernetes` empty: Rancher's default RKE2; `driver` empty: the chart's own.
+
+    `together`: all GPU machines of one type in one zone, or none.
+    """
 
     name: str
     description: str
@@ -81,6 +86,7 @@ class Preset:
     driver: str = ""
     ami: str = ""
     max_hours: int = 0
+    together: bool = False
 
     @property
     def gpu_pool(self) -> PoolSpec:
@@ -129,6 +135,9 @@ class Policy:
 
     `approvals` are needed, but none while what the team has committed this month, this request included, stays
     below `no_approval_below`, and two once it is above `two_approvals_above` (US dollars; None: never).
+
+    A place has refused after `tries_per_place` refusals a machine, or after `place_minutes` with at least one.
+    `max_wait_hours`: longest `--wait`, 0 for none.
     """
 
     max_hours: int = 72
@@ -137,6 +146,9 @@ class Policy:
     approval_hours: int = 24
     no_approval_below: float = 0.0
     two_approvals_above: float | None = None
+    tries_per_place: int = 3
+    place_minutes: int = 15
+    max_wait_hours: int = 48
 
 
 @dataclass(frozen=True)
@@ -174,7 +186,10 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class ClusterSpec:
-    """What one person asked for, in their words, after checking. `gpus` in all, `hours` from ready."""
+    """What one person asked for, in their words, after checking. `gpus` in all, `hours` from ready.
+
+    `wait_hours`: for how long AWS is asked again when no place has capacity.
+    """
 
     name: str
     preset: str
@@ -183,6 +198,7 @@ class ClusterSpec:
     reason: str
     team: str
     target: str
+    wait_hours: int = 0
 
 
 @dataclass(frozen=True)
@@ -225,12 +241,18 @@ class GpuExpectation:
     memory_mib: int
 
 
+_LATER = frozenset({"stand_ins", "together", "wait_hours"})
+"""Fields that older releases did not know: empty, they leave the hash as it was, so that an approval outlives an
+upgrade."""
+
+
 @dataclass(frozen=True)
 class Envelope:
     """What exactly is approved. Its hash binds the approval; the engine refuses anything outside it.
 
     `max_price_per_hour` in US dollars for machines and disks, None where no price is known; `gpu_price_per_hour` is
-    the GPU machines' part of it. `places`: types and zones in the order in which they may be tried.
+    the GPU machines' part of it. `places`: types and zones in the order in which they may be tried; `stand_ins` says
+    what the other types among them have. `wait_hours` as in `ClusterSpec`, `together` as in `Preset`.
     """
 
     name: str
@@ -254,11 +276,23 @@ class Envelope:
     max_price_per_hour: float | None = None
     gpu_price_per_hour: float | None = None
     places: tuple[Place, ...] = ()
+    stand_ins: tuple[GpuExpectation, ...] = ()
+    together: bool = False
+    wait_hours: int = 0
 
     @property
     def max_cost(self) -> float | None:
         """US dollars for the whole time that is approved, None where no price is known."""
-        return None if self.max_price_per_hour is None else self.max_price_per_hour * self.hours
+        if self.max_price_per_hour is None:
+            return None
+        return self.max_price_per_hour * self.hours + (self.waiting_price_per_hour or 0.0) * self.wait_hours
+
+    @property
+    def waiting_price_per_hour(self) -> float | None:
+        """US dollars an hour while no GPU machine runs, None where no price is known."""
+        if self.max_price_per_hour is None or self.gpu_price_per_hour is None:
+            return self.max_price_per_hour
+        return self.max_price_per_hour - self.gpu_price_per_hour
 
     @property
     def gpu_pools(self) -> tuple[Pool, ...]:
@@ -266,7 +300,8 @@ class Envelope:
 
     def digest(self) -> str:
         """SHA-256 over the canonical JSON: equal envelopes, equal digests, on every machine."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        content = {k: v for k, v in dataclasses.asdict(self).items() if v or k not in _LATER}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -302,6 +337,7 @@ class Draft:
     hours: str = ""
     reason: str = ""
     problems: tuple[Problem, ...] = field(default=())
+    wait: str = ""
 
     @property
     def complete(self) -> bool:
@@ -334,6 +370,7 @@ def check_draft(draft: Draft, team: Team, catalogue: Catalogue) -> ClusterSpec:
     if preset is not None and preset.max_hours:
         max_hours = min(max_hours, preset.max_hours)
     hours = _whole_number(draft.hours.removesuffix("h"), "hours", 1, max_hours, "hours", problems)
+    wait_hours = _wait_hours(draft.wait, catalogue.policy.max_wait_hours, problems)
     reason = draft.reason.strip()
     if not reason:
         problems.append(Problem("reason", "Say what it is for: a lead reads it before approving."))
@@ -341,7 +378,22 @@ def check_draft(draft: Draft, team: Team, catalogue: Catalogue) -> ClusterSpec:
         problems.append(Problem("reason", f"The reason is {len(reason)} characters long; {REASON_MAX} at most."))
     if problems:
         raise Invalid(*problems)
-    return ClusterSpec(draft.name, draft.preset, gpus, hours, reason, team.name, team.targets[0])
+    return ClusterSpec(draft.name, draft.preset, gpus, hours, reason, team.name, team.targets[0], wait_hours)
+
+
+def _wait_hours(text: str, most: int, problems: list[Problem]) -> int:
+    """`--wait 48h`; nothing said is no waiting."""
+    if not text:
+        return 0
+    if most == 0:
+        problems.append(Problem("wait", "Waiting for capacity is switched off (max_wait_hours = 0 under [policy])."))
+        return 0
+    bare = text.removesuffix("h")
+    if bare.isascii() and bare.isdigit() and len(bare) < 10 and 1 <= int(bare) <= most:
+        return int(bare)
+    message = f"“{text}” will not do: say how many hours to wait for capacity, 1h to {most}h."
+    problems.append(Problem("wait", message))
+    return 0
 
 
 def _preset(name: str, team: Team, catalogue: Catalogue, problems: list[Problem]) -> Preset | None:
@@ -380,7 +432,9 @@ def envelope_from_json(text: str) -> Envelope:
         for pool in raw["pools"]
     )
     places = tuple(Place(**place) for place in raw.get("places", []))
-    return Envelope(**{**raw, "pools": pools, "gpu": GpuExpectation(**raw["gpu"]), "places": places})
+    others = tuple(GpuExpectation(**other) for other in raw.get("stand_ins", []))
+    known = {"pools": pools, "gpu": GpuExpectation(**raw["gpu"]), "places": places, "stand_ins": others}
+    return Envelope(**{**raw, **known})
 
 
 def spec_from_json(text: str) -> ClusterSpec:

@@ -109,13 +109,14 @@ def cluster(envelope: Envelope, request_id: str) -> dict[str, Any]:
                     "controlPlaneDrainOptions": _drain(enabled=False, timeout_s=120),
                     "workerDrainOptions": _drain(enabled=True, timeout_s=300),
                 },
-                "machinePools": [_machine_pool(envelope, pool) for pool in envelope.pools],
+                "machinePools": [machine_pool(envelope, pool) for pool in envelope.pools],
             },
         },
     }
 
 
-def _machine_pool(envelope: Envelope, pool: Pool) -> dict[str, Any]:
+def machine_pool(envelope: Envelope, pool: Pool) -> dict[str, Any]:
+    """A machine pool of the provisioning cluster."""
     body: dict[str, Any] = {
         "name": pool.name,
         "displayName": pool.name,
@@ -149,13 +150,6 @@ def _drain(*, enabled: bool, timeout_s: int) -> dict[str, Any]:
         "timeout": timeout_s,
         "skipWaitForDeleteTimeoutSeconds": 0,
     }
-
-
-def hold_patch(index: int, pool: str, *, empty: bool) -> list[dict[str, Any]]:
-    """JSON patch that stops a machine pool; it fails when the pool at `index` has become another."""
-    where = f"/spec/rkeConfig/machinePools/{index}"
-    change = {"path": f"{where}/quantity", "value": 0} if empty else {"path": f"{where}/paused", "value": True}
-    return [{"op": "test", "path": f"{where}/name", "value": pool}, {"op": "add", **change}]
 
 
 def cluster_repo(name: str, url: str, request_id: str) -> dict[str, Any]:

@@ -215,7 +215,10 @@ class FakeCloud(Scripted):
 
 
 class FakeRancher(Scripted):
-    """Makes clusters at once; `machines` can be rewritten by a test, and so can every answer that is an attribute."""
+    """Makes clusters at once; `machines` can be rewritten by a test, and so can every answer that is an attribute.
+
+    `sizes` are the pools' sizes, `held` those that were lowered and whether to nothing, `sized` every change asked for.
+    """
 
     def __init__(self, cloud: FakeCloud, clock: HandClock) -> None:
         super().__init__()
@@ -230,7 +233,10 @@ class FakeRancher(Scripted):
         self.repo = RepoView(True, "", "")
         self.charts: tuple[str, ...] = (OPERATOR, "v26.3.3")
         self.release: AppView | None = None
+        self.sizes: dict[str, int] = {}
         self.held: list[tuple[str, bool]] = []
+        self.sized: list[dict[str, int]] = []
+        self.crash_after_sizing = False
         self.bound: list[tuple[str, str]] = []
         self.orders: list[ChartOrder] = []
         self.crash_after_install = False
@@ -269,6 +275,7 @@ class FakeRancher(Scripted):
             return
         self.made[f"cluster {envelope.name}"] += 1
         self.label = self._cloud.owner = request_id
+        self.sizes = {pool.name: pool.count for pool in envelope.pools}
         self.machines = tuple(joined(pool.name, n) for pool in envelope.pools for n in range(pool.count))
         self._cloud.left = tuple(Instance(f"i-{m.uid}", m.name, "any", "running", "us-east-1a") for m in self.machines)
 
@@ -298,9 +305,33 @@ class FakeRancher(Scripted):
             machines=self.machines,
         )
 
-    def hold_pool(self, name: str, pool: str, *, empty: bool) -> None:
+    def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:
+        """As the real one: all or nothing, never more than was ordered. A test makes the machines."""
         self._ask()
-        self.held.append((pool, empty))
+        ordered = envelope.gpu_pools[0]
+        for pool in pools:
+            if pool.name not in self.sizes and pool.count:
+                self.configs[pool.name] = request_id
+                self.made[f"config {pool.name}"] += 1
+        wanted = {n: size for n, size in self.sizes.items() if n.startswith(ordered.name)}
+        wanted |= {pool.name: pool.count for pool in pools if pool.count or pool.name in self.sizes}
+        assert sum(wanted.values()) <= ordered.count, f"more than approved: {wanted}"
+        self._change(wanted)
+        self.sized.append(wanted)
+        if self.crash_after_sizing:
+            self.crash_after_sizing = False
+            raise KilledHere
+
+    def trim_pools(self, name: str, most: Mapping[str, int]) -> tuple[str, ...]:
+        self._ask()
+        high = {n: most.get(n, 0) for n, size in self.sizes.items() if size > most.get(n, 0)}
+        said = tuple(f"pool {n}: {self.sizes[n]} machines, {size} approved" for n, size in high.items())
+        self._change(high)
+        return said
+
+    def _change(self, sizes: Mapping[str, int]) -> None:
+        self.held += [(n, size == 0) for n, size in sizes.items() if size < self.sizes.get(n, 0)]
+        self.sizes |= sizes
 
     def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
         self._ask()
@@ -386,7 +417,7 @@ class FakeKube(Scripted):
         return tuple(self._node(m) for m in self._rancher.machines if m.node)
 
     def _node(self, machine: MachineView) -> Node:
-        gpu = machine.pool == "gpu"
+        gpu = machine.pool.startswith("gpu")
         there = gpu and self._rancher.release is not None
         marks = {"feature.node.kubernetes.io/pci-10de.present": "true", "nvidia.com/gpu.present": "true"}
         taints = [(GPU_TAINT, "present", "NoSchedule"), (UNVERIFIED_TAINT, "true", "NoSchedule")]
@@ -394,7 +425,7 @@ class FakeKube(Scripted):
             name=machine.node,
             uid=str(uuid5(NAMESPACE_DNS, machine.node)),
             ready=True,
-            labels={LABEL_POOL: machine.pool, **(marks if there else {})},
+            labels={LABEL_POOL: "gpu" if gpu else machine.pool, **(marks if there else {})},
             taints=tuple(t for t in taints if gpu and not (t[0] == UNVERIFIED_TAINT and machine.node in self.opened)),
             gpus=int(there),
             gpu_capacity=int(there),

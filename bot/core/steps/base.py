@@ -8,27 +8,37 @@ from typing import Protocol
 
 from bot.core.ports import Clock, Cloud, Cluster, ClusterView, Node, Rancher
 from bot.core.records import ClusterRow, RequestRow, StepRow
-from bot.core.spec import LABEL_POOL, Catalogue, Envelope, Pool
+from bot.core.spec import LABEL_POOL, LABEL_TYPE, Catalogue, Envelope, GpuExpectation
 
 Facts = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Done:
-    """The condition holds. `facts` are for later steps and for people; `short` says what is missing and borne."""
+    """The condition holds. `facts` are for later steps and for people; `short` says what is missing and borne.
+
+    `tell` is a line for the thread, '' for none.
+    """
 
     facts: Facts = field(default_factory=dict)
     short: str = ""
+    tell: str = ""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Not yet. `look_in` world seconds; `facts` are kept, so that a step can remember across looks and restarts."""
+    """Not yet. `look_in` world seconds; `facts` are kept, so that a step can remember across looks and restarts.
+
+    `anew`: the step's clock begins again, because it has begun something else, or waits for what takes its time.
+    `tell` is a line for the thread, '' for none.
+    """
 
     why: str
     look_in: float = 5.0
     facts: Facts | None = None
     progress: str = ""
+    anew: bool = False
+    tell: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,9 +123,10 @@ class Look:
         nodes = [n for n in self.downstream.nodes() if n.labels.get(LABEL_POOL) in pools]
         return sorted(nodes, key=lambda node: node.name)
 
-    @property
-    def gpu_pool(self) -> Pool:
-        return self.order.gpu_pools[0]
+    def expected(self, node: Node) -> GpuExpectation:
+        """What AWS says that node's type has; that of the first choice where the node does not tell its type."""
+        kind = node.labels.get(LABEL_TYPE, self.order.gpu.instance_type)
+        return next((one for one in self.order.stand_ins if one.instance_type == kind), self.order.gpu)
 
 
 class Step(Protocol):

@@ -23,7 +23,7 @@ class Verify:
     def give_up(self, look: Look) -> Done | Fail:
         """Judge what has been measured; a node that never answered counts against the order."""
         facts = dict(look.own)
-        give_up(facts, look.gpu_nodes(), lambda _: look.order.gpu, look.row.why)
+        give_up(facts, look.gpu_nodes(), look.expected, look.row.why)
         return _concluded(look, facts)
 
 
@@ -35,7 +35,7 @@ def _measuring(look: Look) -> Measuring:
         pull_secrets=look.catalogue.probe_image.pull_secrets,
         script=look.probe_script,
         level=look.catalogue.probe_image.level,
-        expect=lambda _: look.order.gpu,
+        expect=look.expected,
     )
 
 
