@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from bot.core.ports import ClusterView, MachineView
-from bot.core.spec import LABEL_TYPE, Envelope, Place, Pool
+from bot.core.spec import LABEL_POOL, LABEL_TYPE, Envelope, Place, Pool
 
 
 def gpu_places(envelope: Envelope) -> tuple[Pool, ...]:
@@ -30,7 +30,7 @@ def _sibling(ordered: Pool, place: Place, number: int) -> Pool:
         instance_type=place.instance_type,
         zone=place.zone,
         subnet=place.subnet,
-        labels=tuple((k, place.instance_type if k == LABEL_TYPE else v) for k, v in ordered.labels),
+        labels=tuple({LABEL_POOL: ordered.name, **dict(ordered.labels), LABEL_TYPE: place.instance_type}.items()),
     )
 
 

@@ -10,8 +10,9 @@ import pytest
 import yaml
 from scripted import Asked, Hands, Reply, Scripted
 
+from bot.core.places import gpu_places
 from bot.core.ports import ChartOrder, Permanent, Temporary
-from bot.core.spec import Envelope, GpuExpectation, Pool, Taint
+from bot.core.spec import Envelope, GpuExpectation, Place, Pool, Taint
 from bot.rancher import RancherAdapter, bodies
 
 CONTROL = Pool("cp", "t3.xlarge", 1, True, False, False, 60, "b", "subnet-1", "ami-1")
@@ -88,12 +89,12 @@ def test_an_object_that_goes_between_conflict_and_get_is_temporary(server: Scrip
         rancher.ensure_cluster(ENVELOPE, "r-1")
 
 
-def pools(*names: str, **first: Any) -> Reply:
+def pools(*names: str, generation: int | None = None, **first: Any) -> Reply:
     listed = [{"name": name, "quantity": 2} for name in names]
     return Reply(
         200,
         {
-            "metadata": {"name": "train-a"},
+            "metadata": {"name": "train-a", **({"generation": generation} if generation else {})},
             "spec": {"rkeConfig": {"machinePools": [{**listed[0], **first}, *listed[1:]]}},
         },
     )
@@ -133,7 +134,7 @@ def test_a_pool_that_nobody_approved_is_lowered_to_nothing(server: Scripted, ran
     assert rancher.trim_pools("train-a", {"gpu": 2}) == ("pool tpu: 2 machines, 0 approved",)
 
 
-SIBLING_PLACES = (Place("g5.xlarge", "a", "subnet-a"), Place("g5.xlarge", "b", "subnet-b"))
+WITH_PLACES = replace(ENVELOPE, places=(Place("g6.2xlarge", "b", "subnet-1"), Place("g6.4xlarge", "a", "subnet-2")))
 
 
 def sized(*counts: int) -> tuple[Pool, ...]:
@@ -144,13 +145,17 @@ def sized(*counts: int) -> tuple[Pool, ...]:
 def test_a_sibling_is_added_in_the_change_that_holds_the_sizes_together(
     server: Scripted, rancher: RancherAdapter
 ) -> None:
-    server.on(f"GET {ONE}", generation(pools("cp", "gpu"), 7))
+    server.on(f"GET {ONE}", pools("cp", "gpu", generation=7))
     server.on("POST /v1/rke-machine-config.cattle.io.amazonec2configs", Reply(201, {}))
     server.on(f"PATCH {ONE}", Reply(200))
     rancher.size_pools(WITH_PLACES, sized(1, 1), "r-1")
     (config,) = server.calls("POST /v1/rke-machine-config.cattle.io.amazonec2configs")
     assert config.json()["metadata"]["name"] == "nc-train-a-gpu-2"
-    assert (config.json()["zone"], config.json()["subnetId"]) == ("b", "subnet-b")
+    assert (config.json()["instanceType"], config.json()["zone"], config.json()["subnetId"]) == (
+        "g6.4xlarge",
+        "a",
+        "subnet-2",
+    )
     (patch,) = server.calls(f"PATCH {ONE}")
     assert patch.json()[0] == {"op": "test", "path": "/metadata/generation", "value": 7}
     assert patch.json()[-2] == {"op": "add", "path": "/spec/rkeConfig/machinePools/1/quantity", "value": 1}
