@@ -2,7 +2,8 @@
 
 A cluster costs from the moment Rancher is told to make it until it is gone: waiting, failed and parked time
 included. AWS's own bill lags by a day; this one is there at once, and at most too high: it counts every machine of
-the order for the whole time, without traffic, public addresses and taxes.
+the order for the whole time, without traffic, public addresses and taxes. Only GPU machines that an order still waits
+for (`--wait`) are left out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bot.core import placing
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState, StepRow
 from bot.core.spec import Envelope, Team, envelope_from_json
@@ -73,6 +75,19 @@ class _Life:
     ended: float
     expires: float | None
     good: float
+    idle: tuple[tuple[float, float], ...] = ()
+
+    def dollars(self, since: float) -> float | None:
+        """What it has cost after `since`, without the GPU machines while an order that waits had none."""
+        rate = self.envelope.max_price_per_hour
+        if rate is None:
+            return None
+        gpus = self.envelope.gpu_price_per_hour or 0.0
+        return (rate * self.seconds(since) - gpus * self.idle_seconds(since)) / _HOUR_S
+
+    def idle_seconds(self, since: float) -> float:
+        """How long after `since` no GPU machine ran, while capacity was waited for."""
+        return sum(max(end - max(start, since), 0.0) for start, end in self.idle)
 
     def seconds(self, since: float) -> float:
         """How long it has cost money after `since`."""
@@ -83,15 +98,21 @@ class _Life:
         if self.began is None:
             return 0.0
         usable = 0.0 if self.ready is None else max(min(self.usable_until, self.ended) - self.ready, 0.0)
-        return max(self.ended - self.began - usable * self.good, 0.0)
+        return max(self.ended - self.began - usable * self.good - self.idle_seconds(0.0), 0.0)
 
-    def seconds_to_come(self, now: float) -> float:
-        """What is approved and not yet used up."""
+    def dollars_to_come(self, now: float) -> float | None:
+        """What is approved and not yet used up: the hours, and before them what is left of a wait."""
+        rate = self.envelope.max_price_per_hour
+        if rate is None:
+            return None
         if not self.promised:
             return 0.0
         if self.ready is None or self.expires is None:
-            return self.envelope.hours * _HOUR_S
-        return max(self.expires - now, 0.0)
+            waited = 0.0 if self.began is None else now - self.began
+            wait = max(self.envelope.wait_hours * _HOUR_S - waited, 0.0)
+            whole = rate * self.envelope.hours * _HOUR_S + (self.envelope.waiting_price_per_hour or 0.0) * wait
+            return whole / _HOUR_S
+        return rate * max(self.expires - now, 0.0) / _HOUR_S
 
 
 def accounts(tx: Tx, now: float) -> list[Account]:
@@ -108,10 +129,9 @@ def committed(tx: Tx, team: Team, now: float, *, without: str = "") -> Committed
         if cluster.team != team.name or (cluster.gone_at is not None and cluster.gone_at < since):
             continue
         for life in _life(tx, cluster, now, without=without):
-            rate = life.envelope.max_price_per_hour
-            unknown = unknown or rate is None
-            spent += (rate or 0.0) * life.seconds(since) / _HOUR_S
-            promised += (rate or 0.0) * life.seconds_to_come(now) / _HOUR_S
+            unknown = unknown or life.envelope.max_price_per_hour is None
+            spent += life.dollars(since) or 0.0
+            promised += life.dollars_to_come(now) or 0.0
     return Committed(spent, promised, team.budget_per_month, unknown)
 
 
@@ -130,8 +150,9 @@ def _life(tx: Tx, cluster: ClusterRow, now: float, *, without: str = "") -> Iter
     steps = tx.steps(create.id)
     removal = [r.approved_at for r in requests if r.kind == Kind.DELETE and r.approved_at is not None]
     ended = cluster.gone_at if cluster.gone_at is not None else now
+    envelope = envelope_from_json(create.envelope)
     yield _Life(
-        envelope=envelope_from_json(create.envelope),
+        envelope=envelope,
         promised=_still_promised(cluster, create),
         began=next((step.started_at for step in steps if step.kind.startswith("cluster_object@")), None),
         ready=cluster.ready_at,
@@ -139,6 +160,7 @@ def _life(tx: Tx, cluster: ClusterRow, now: float, *, without: str = "") -> Iter
         ended=ended,
         expires=cluster.expires_at,
         good=_share_good(steps),
+        idle=_idle(steps) if envelope.wait_hours else (),
     )
 
 
@@ -157,8 +179,15 @@ def _share_good(steps: Iterable[StepRow]) -> float:
     return report.good / report.expected if report.expected else 0.0
 
 
+def _idle(steps: Iterable[StepRow]) -> tuple[tuple[float, float], ...]:
+    """The spans in which the step `machines` saw no GPU machine that ran."""
+    machines = next((step for step in steps if step.kind.startswith("machines@")), None)
+    stored = json.loads(machines.facts).get("placing") if machines is not None else None
+    return placing.from_json(stored).idle if stored else ()
+
+
 def _account(cluster: ClusterRow, life: _Life, now: float) -> Account:
-    rate, gpu_rate = life.envelope.max_price_per_hour, life.envelope.gpu_price_per_hour
+    gpu_rate = life.envelope.gpu_price_per_hour
     hours = life.seconds(0.0) / _HOUR_S
     return Account(
         cluster=cluster.name,
@@ -166,8 +195,8 @@ def _account(cluster: ClusterRow, life: _Life, now: float) -> Account:
         team=cluster.team,
         state=cluster.state,
         hours=hours,
-        spent=None if rate is None else rate * hours,
+        spent=life.dollars(0.0),
         unusable=None if gpu_rate is None else gpu_rate * life.unusable_gpu_seconds() / _HOUR_S,
-        promised=None if rate is None else rate * life.seconds_to_come(now) / _HOUR_S,
+        promised=life.dollars_to_come(now),
         this_month=life.ended >= month_began(now),
     )

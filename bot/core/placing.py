@@ -29,7 +29,7 @@ class Placing:
 
     `sizes` by pool, `asked` whether Rancher has been told them, at `asked_at`. `since` is when this place's turn began
     or its last machine started, `forgiven` its refusals before that. `final`: no other place would help. `words` are
-    AWS's last ones by pool; `idle` the spans without any GPU machine.
+    AWS's last ones by pool; `idle` the spans without any GPU machine, the last of which lasts while it is `idling`.
     """
 
     sizes: Mapping[str, int]
@@ -46,6 +46,7 @@ class Placing:
     next_at: float = 0.0
     words: Mapping[str, str] = field(default_factory=dict)
     idle: tuple[tuple[float, float], ...] = ()
+    idling: bool = False
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
@@ -72,21 +73,14 @@ class Placing:
         if self.phase == TRYING and started > self.started:
             new = dataclasses.replace(new, started=started, forgiven=refusals, since=now)
         if any(machine.created for pool in pools for machine in view.pool(pool.name)):
-            return new
-        return dataclasses.replace(new, idle=_longer(self.idle, self.since, now, unbroken=self.started == 0))
-
-
-def _longer(
-    spans: tuple[tuple[float, float], ...], since: float, now: float, *, unbroken: bool
-) -> tuple[tuple[float, float], ...]:
-    if spans and unbroken:
-        return (*spans[:-1], (spans[-1][0], now))
-    return (*spans, (since if not spans and unbroken else now, now))
+            return dataclasses.replace(new, idling=False)
+        *earlier, last = self.idle if self.idling else (*self.idle, (now, now))
+        return dataclasses.replace(new, idling=True, idle=(*earlier, (last[0], now)))
 
 
 def begin(ordered: Pool, now: float) -> Placing:
     """As the cluster was ordered: everything in the first place."""
-    return Placing({ordered.name: ordered.count}, now)
+    return Placing({ordered.name: ordered.count}, now, idle=((now, now),), idling=True)
 
 
 def from_json(text: str) -> Placing:

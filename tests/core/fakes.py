@@ -124,10 +124,12 @@ class FakeCloud(Scripted):
     TYPES = (
         InstanceType("t3.large", 2, 8192, "x86_64"),
         InstanceType("g4dn.xlarge", 4, 16384, "x86_64", 1, "T4", "NVIDIA", 16384),
+        InstanceType("g5.xlarge", 4, 16384, "x86_64", 1, "A10G", "NVIDIA", 24576),
     )
 
     def __init__(self) -> None:
         super().__init__()
+        self.nets: tuple[Subnet, ...] = (Subnet("subnet-1", "vpc-1", "us-east-1a", 200),)
         self.left: tuple[Instance, ...] = ()
         self.owner = ""
         self.withdrawn: tuple[str, ...] = ()
@@ -152,7 +154,7 @@ class FakeCloud(Scripted):
 
     def subnets(self, vpc: str, ids: tuple[str, ...]) -> tuple[Subnet, ...]:
         self._ask()
-        return (Subnet("subnet-1", "vpc-1", "us-east-1a", 200),)
+        return self.nets
 
     def image(self, reference: str) -> MachineImage:
         self._ask()
