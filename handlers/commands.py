@@ -93,7 +93,8 @@ class Commands:
             return
         ack()
         said = tuple(p for p in problems if p in draft.problems or _was_said(draft, p.field))
-        origin = FormOrigin(uuid.uuid4().hex, typed.channel)
+        bad_wait = any(problem.field == "wait" for problem in said)
+        origin = FormOrigin(uuid.uuid4().hex, typed.channel, "" if bad_wait else draft.wait)
         try:
             open_form(client, self._desk, origin, typed.user, typed.trigger_id, draft, said)
         except SlackApiError as error:
@@ -113,6 +114,7 @@ class Commands:
 def _was_said(draft: Draft, key: str) -> bool:
     """Whether a field was typed at all; what is merely missing is no mistake yet."""
     said = {"name": draft.name, "preset": draft.preset, "gpus": draft.gpus, "hours": draft.hours}
+    said["wait"] = draft.wait
     return bool(said.get(key, draft.reason))
 
 

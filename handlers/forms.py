@@ -19,10 +19,14 @@ from handlers.views.form import CALLBACK, FIELDS, create_form, field_errors
 
 @dataclass(frozen=True)
 class FormOrigin:
-    """Where a form was asked for. `key` is made when it opens: one form is one request, however often it is sent."""
+    """Where a form was asked for. `key` is made when it opens: one form is one request, however often it is sent.
+
+    `wait` is what was typed as --wait, for which the form has no field.
+    """
 
     key: str
     channel: str
+    wait: str = ""
 
 
 def open_form(
@@ -61,7 +65,7 @@ class Forms:
         """Mark what is wrong, or write the request down and close the form."""
         user = str(body["user"]["id"])
         origin = FormOrigin(**json.loads(view["private_metadata"]))
-        draft = _draft(view["state"]["values"])
+        draft = dataclasses.replace(_draft(view["state"]["values"]), wait=origin.wait)
         try:
             check_draft(draft, self._desk.team_for(Ask(user, origin.channel, origin.key)), self._desk.catalogue)
         except Invalid as error:

@@ -1,6 +1,6 @@
 """From a line as Slack delivers it to what was meant. Pure: asks nobody.
 
-create NAME --preset P --gpus N --hours H --reason "…"      also name=… gpus=…
+create NAME --preset P --gpus N --hours H --reason "…" [--wait 48h]      also name=… gpus=…
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bot.core.spec import Draft, Problem
 _DOUBLE_QUOTES = str.maketrans(dict.fromkeys("“”„‟", '"'))
 _SINGLE_QUOTED = re.compile(r"(?<!\w)‘([^‘]*?)’(?!\w)")
 _DASHES = re.compile(r"(?<!\S)[–—]+(?=[A-Za-z])")
-_FIELDS = ("name", "preset", "gpus", "hours", "reason")
+_FIELDS = ("name", "preset", "gpus", "hours", "reason", "wait")
 _OPTION = re.compile(r"(?P<dashes>-{0,2})(?P<key>[A-Za-z]+)(?P<given>=(?P<value>.*))?", re.DOTALL)
 
 
@@ -79,5 +79,5 @@ def draft_of(words: tuple[str, ...]) -> Draft:
             problems.append(
                 Problem("", f"I do not know what to do with “{word}”; a reason of several words needs quotes.")
             )
-    name, preset, gpus, hours, reason = (said.get(key, "") for key in _FIELDS)
-    return Draft(name, preset, gpus, hours, reason, tuple(problems))
+    name, preset, gpus, hours, reason, wait = (said.get(key, "") for key in _FIELDS)
+    return Draft(name, preset, gpus, hours, reason, tuple(problems), wait)

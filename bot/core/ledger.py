@@ -160,7 +160,7 @@ def _life(tx: Tx, cluster: ClusterRow, now: float, *, without: str = "") -> Iter
         ended=ended,
         expires=cluster.expires_at,
         good=_share_good(steps),
-        idle=_idle(steps) if envelope.wait_hours else (),
+        idle=_idle(steps, ended) if envelope.wait_hours else (),
     )
 
 
@@ -179,11 +179,14 @@ def _share_good(steps: Iterable[StepRow]) -> float:
     return report.good / report.expected if report.expected else 0.0
 
 
-def _idle(steps: Iterable[StepRow]) -> tuple[tuple[float, float], ...]:
-    """The spans in which the step `machines` saw no GPU machine that ran."""
+def _idle(steps: Iterable[StepRow], ended: float) -> tuple[tuple[float, float], ...]:
+    """The spans in which the step `machines` saw no GPU machine that ran; the last may last until the end."""
     machines = next((step for step in steps if step.kind.startswith("machines@")), None)
     stored = json.loads(machines.facts).get("placing") if machines is not None else None
-    return placing.from_json(stored).idle if stored else ()
+    if stored is None:
+        return ()
+    at = placing.from_json(stored)
+    return (*at.idle[:-1], (at.idle[-1][0], ended)) if at.idling else at.idle
 
 
 def _account(cluster: ClusterRow, life: _Life, now: float) -> Account:

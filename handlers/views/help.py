@@ -13,6 +13,7 @@ EXAMPLE = 'create train-a --preset starter --gpus 1 --hours 8 --reason "try the 
 
 _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster create", "opens the form; a complete line asks at once"),
+    ("/gpu-cluster create … --wait 48h", "goes on trying that long where AWS has no capacity"),
     ("/gpu-cluster list", "the clusters there are"),
     ("/gpu-cluster status NAME", "where it stands, and how to get in"),
     ("/gpu-cluster cost", "what clusters cost so far, by cluster, person and team; cost NAME for one"),
