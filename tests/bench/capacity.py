@@ -6,12 +6,13 @@ from bot.sandbox.stage import Plot
 from tests.bench.crowd import crowd, names
 from tests.bench.figures import Figure
 
-_CARD_S = 3.0
+_CARD_S = 8.0
+"""Real seconds a card may take: lines about refusals share Slack's one message a second with the cards."""
 _LIFE_S = 7200.0
 """World seconds that an order may take at most, all its tries included."""
 
 
-async def under_errors(*, speed: float, singles: int = 30, doubles: int = 10) -> list[Figure]:
+async def under_errors(*, speed: float, singles: int = 24, doubles: int = 8) -> list[Figure]:
     """The whole bot on the whole sandbox: orders of one and of two GPU machines, side by side."""
     alone, pairs = names("one", singles), names("two", doubles)
     async with crowd(Plot(speed=speed, faults=("capacity-30",))) as people:

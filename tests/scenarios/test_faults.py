@@ -54,6 +54,15 @@ async def test_what_passes_is_waited_for(tmp_path: Path, fault: str) -> None:
         assert now.instances() == ["running"] * 3
 
 
+@pytest.mark.slow
+async def test_the_next_zone_is_taken_where_the_first_has_no_capacity(tmp_path: Path) -> None:
+    async with scene(tmp_path, faults=("no-capacity-first-zone",)) as now:
+        await now.create_and_approve("sandbox")
+        ended = await now.outcome("sandbox")
+        assert (ended["state"], ended["verdict"], ended["gpus"]) == ("ready", "verified", 1)
+        assert now.made("sandbox", ["instance-running"]) == {"instance-running": 3}, "nothing was bought twice"
+
+
 async def test_two_faults_at_once(tmp_path: Path) -> None:
     async with scene(tmp_path, faults=("no-capacity", "rancher-503")) as now:
         await now.create_and_approve("sandbox")
