@@ -106,7 +106,7 @@ class Crowd:
         return mine
 
     async def ended(self, names: Sequence[str], within: float) -> list[Life]:
-        """Wait for the end of the requests of these names, whatever it is; raises `NotVerified` when it does not come."""
+        """Wait for the end of these names' requests, whatever it is; raises `NotVerified` when it does not come."""
         mine: list[Life] = []
         async with _deadline(within, lambda: f"{_ended(mine)} of {len(names)} requests have ended"):
             while _ended(mine) < len(names):

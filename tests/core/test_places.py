@@ -13,9 +13,12 @@ from bot.core import ledger
 from bot.core.places import gpu_places, to_keep
 from bot.core.ports import JobView, MachineView, Subnet
 from bot.core.records import ClusterState, MessageKind, RequestState
+from bot.core.spec import Invalid, check_draft
 from bot.core.story import Story
+from handlers.grammar import draft_of
+from handlers.views.retype import create_line
 from tests.core.fakes import KilledHere, joined, probe_log, refused, starting
-from tests.core.stage import DRAFT, Stage
+from tests.core.stage import CATALOGUE, DRAFT, Stage
 
 ZONES = (Subnet("subnet-1", "vpc-1", "us-east-1a", 200), Subnet("subnet-2", "vpc-1", "us-east-1b", 100))
 NONE_IN = "InsufficientInstanceCapacity: We currently do not have sufficient g4dn.xlarge capacity ({})."
@@ -398,3 +401,31 @@ def test_a_pool_is_lowered_so_that_what_runs_stays() -> None:
     assert to_keep([joined("gpu", 0), starting("gpu", 1), on_its_way]) == 1
     assert to_keep([refused("gpu", 0, "x: y")]) == 0
     assert to_keep([]) == 0
+
+
+# --- what is typed --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("typed", "hours"), [("", 0), ("1h", 1), ("48h", 48), ("48", 48)])
+def test_a_wait_that_can_be_had(typed: str, hours: int) -> None:
+    draft = dataclasses.replace(DRAFT, wait=typed)
+    assert check_draft(draft, CATALOGUE.teams["default"], CATALOGUE).wait_hours == hours
+
+
+@pytest.mark.parametrize("typed", ["0h", "49h", "-1", "2d", "long", "1.5h", "h"])
+def test_a_wait_that_cannot(typed: str) -> None:
+    with pytest.raises(Invalid, match="say how many hours to wait for capacity, 1h to 48h"):
+        check_draft(dataclasses.replace(DRAFT, wait=typed), CATALOGUE.teams["default"], CATALOGUE)
+
+
+def test_a_policy_without_waiting() -> None:
+    rules = dataclasses.replace(CATALOGUE, policy=dataclasses.replace(CATALOGUE.policy, max_wait_hours=0))
+    with pytest.raises(Invalid, match="switched off"):
+        check_draft(dataclasses.replace(DRAFT, wait="1h"), rules.teams["default"], rules)
+
+
+def test_the_line_is_understood_and_can_be_typed_again() -> None:
+    draft = draft_of(("train-a", "--preset", "starter", "--wait", "24h"))
+    assert draft.wait == "24h"
+    assert "--wait 24h" in create_line(draft)
+    assert draft_of(("train-a", "--wait")).problems[0].field == "wait"

@@ -18,7 +18,7 @@ ENDS_BADLY = [
     ("gpu-missing", "degraded", "no GPU on the PCI bus of sandbox-gpu-"),
     ("gpu-bad", "failed", "of 262144 elements wrong"),
 ]
-SLOW = ("never-joins", "policy-not-ready")
+SLOW = ("no-capacity", "never-joins", "policy-not-ready")
 
 
 async def test_the_walk_through(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ async def test_the_walk_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("fault", "state", "because"), ENDS_BADLY)
 async def test_the_true_cause_is_named(tmp_path: Path, fault: str, state: str, because: str) -> None:
-    # Two of them are sure only after twenty minutes of the world in which nothing happens.
+    # Two of them are sure only after twenty minutes in which nothing happens, one after every zone has refused.
     async with scene(tmp_path, speed=2 * SPEED if fault in SLOW else SPEED, faults=(fault,)) as now:
         await now.create("sandbox", gpus=2 if fault == "gpu-missing" else 1)
         await now.approve("sandbox")
