@@ -167,6 +167,8 @@ class PresetSection(_Strict):
             raise ValueError("addons: two of them have the same name")
         return self
 
+    together: bool = False
+
 
 class PolicySection(_Strict):
     max_hours: Annotated[int, Field(ge=1, le=24 * 365)] = 72
@@ -180,6 +182,9 @@ class PolicySection(_Strict):
     extend_free_hours: Annotated[int, Field(ge=0, le=24 * 365)] = 0
     failed_hours: Annotated[int, Field(ge=0, le=24 * 365)] = 24
     keep_hours: Annotated[int, Field(ge=1, le=24 * 365)] = 168
+    tries_per_place: Annotated[int, Field(ge=1, le=20)] = 3
+    place_minutes: Annotated[int, Field(ge=2, le=120)] = 15
+    max_wait_hours: Annotated[int, Field(ge=0, le=24 * 7)] = 48
 
 
 class VerifySection(_Strict):
@@ -482,6 +487,7 @@ def _preset(name: str, section: PresetSection, folder: Path) -> Preset:
         operator_by=section.operator_by,
         base=base,
         addons=tuple(addon.addon() for addon in section.addons),
+        together=section.together,
     )
 
 

@@ -99,7 +99,8 @@ class Commands:
             return
         ack()
         said = tuple(p for p in problems if p in draft.problems or was_said(draft, p.field))
-        origin = FormOrigin(uuid.uuid4().hex, typed.channel)
+        bad_wait = any(problem.field == "wait" for problem in said)
+        origin = FormOrigin(uuid.uuid4().hex, typed.channel, "" if bad_wait else draft.wait)
         try:
             open_form(client, self._desk, origin, typed.user, typed.trigger_id, draft, said)
         except SlackApiError as error:

@@ -31,10 +31,14 @@ _WORKING = "Working out the price, the quota and who decides …"
 
 @dataclass(frozen=True)
 class FormOrigin:
-    """Where a form was asked for. `key` is made when it opens: one form is one request, however often it is sent."""
+    """Where a form was asked for. `key` is made when it opens: one form is one request, however often it is sent.
+
+    `wait` is what was typed as --wait, for which the form has no field.
+    """
 
     key: str
     channel: str
+    wait: str = ""
 
 
 def open_form(
@@ -112,7 +116,7 @@ class Forms:
             Gesture.PREVIEW,
             str(body["user"]["id"]),
             origin.channel,
-            draft=_draft(view["state"]["values"]),
+            draft=dataclasses.replace(_draft(view["state"]["values"]), wait=origin.wait),
             view=str(view["id"]),
             hash=str(view["hash"]),
             order=order,
@@ -126,7 +130,7 @@ class Forms:
         """Mark what is wrong, or write the request down and close the form."""
         user = str(body["user"]["id"])
         origin = FormOrigin(**json.loads(view["private_metadata"]))
-        draft = _draft(view["state"]["values"])
+        draft = dataclasses.replace(_draft(view["state"]["values"]), wait=origin.wait)
         try:
             check_draft(draft, self._desk.team_for(Ask(user, origin.channel, origin.key)), self._desk.catalogue)
         except Invalid as error:
@@ -198,6 +202,7 @@ class FormFiller:
 def was_said(draft: Draft, key: str) -> bool:
     """Whether a field was typed at all; what is merely missing is no mistake yet."""
     said = {"name": draft.name, "preset": draft.preset, "gpus": draft.gpus, "hours": draft.hours}
+    said["wait"] = draft.wait
     return bool(said.get(key, draft.reason))
 
 

@@ -270,12 +270,13 @@ class Intake:
         return None if inbound.told else Reply(answers.got_it(story.cluster))
 
     def _delete(self, ask: Ask, inbound: Inbound) -> Reply:
+        name = "" if "." in inbound.name else self._named(ask, inbound)
         ask = self._somewhere_public(ask)
         if not self._directory.is_in(ask.channel):
             return Reply(answers.not_invited(ask.channel))
         if "." in inbound.name:  # a button: no cluster's name has a dot
             return Reply(answers.got_it(self._desk.care.clean_up(ask, inbound.name).cluster, delete=True))
-        story = self._desk.ask_delete(ask, self._named(ask, inbound), meant=inbound.meant)
+        story = self._desk.ask_delete(ask, name, meant=inbound.meant)
         return Reply(answers.got_it(story.cluster, delete=True))
 
     def _change(self, ask: Ask, inbound: Inbound) -> Reply:

@@ -116,7 +116,7 @@ def test_a_mistake_in_the_file_is_named_with_line_and_key(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--fault", "no-luck"), "no-capacity, never-joins, policy-not-ready, gpu-missing"),
+        (("--fault", "no-luck"), "no-capacity, no-capacity-first-zone, "),
         (("--preset", "nosuch"), "there are: blog, starter, l4, h100"),
         (("--rancher", "1.6"), "plays Rancher 2.11, 2.13, 2.15, not 1.6"),
         (("--play", "nowhere.toml"), "--play nowhere.toml: it cannot be read (No such file or directory)"),

@@ -193,7 +193,9 @@ def test_faults() -> None:
 
 def test_labels_and_namespaces() -> None:
     told = {codes(c[0])[0] for c in rows(section(CONTRACTS, "## Names")) if c[0].startswith("`")}
-    assert told == {spec.LABEL_MANAGED, spec.LABEL_REQUEST, spec.LABEL_CLUSTER, spec.LABEL_POOL, spec.LABEL_PERSON}
+    assert told == {spec.LABEL_MANAGED, spec.LABEL_REQUEST, spec.LABEL_CLUSTER, spec.LABEL_POOL, spec.LABEL_TYPE} | {
+        spec.LABEL_PERSON
+    }
     said = codes(section(CONTRACTS, "## Names"))
     assert {NAMESPACE, VERIFY_NAMESPACE, REPO_NAME, REPO_URL, spec.NAME.pattern} <= set(said)
     assert f"{spec.UNVERIFIED_TAINT}=true:NoSchedule" in said

@@ -34,8 +34,17 @@ class Sweep:
         self.region = region
 
     def things(self) -> tuple[Thing, ...]:
-        """Machines, volumes, interfaces and key pairs of clusters, and load balancers that workloads made."""
-        return (*self._machines(), *self._volumes(), *self._interfaces(), *self._key_pairs(), *self._load_balancers())
+        """Machines, volumes, interfaces, addresses, spot requests and key pairs of clusters, and load balancers that
+        workloads made."""
+        return (
+            *self._machines(),
+            *self._volumes(),
+            *self._interfaces(),
+            *self._addresses(),
+            *self._spot_requests(),
+            *self._key_pairs(),
+            *self._load_balancers(),
+        )
 
     def terminate(self, machine: str) -> None:
         """End one machine; with the shipped policy AWS refuses unless it carries our tag."""
@@ -68,6 +77,24 @@ class Sweep:
                 for item in page["NetworkInterfaces"]:
                     if _ours(item.get("TagSet", [])):
                         yield _thing("interface", item["NetworkInterfaceId"], item.get("TagSet", []))
+
+    def _addresses(self) -> Iterator[Thing]:
+        """Elastic IPs that nothing holds; each costs by the hour."""
+        with translated("ec2"):
+            for item in self._clients.ec2.describe_addresses()["Addresses"]:
+                if not item.get("AssociationId") and _ours(item.get("Tags", [])):
+                    yield _thing("address", item["AllocationId"], item.get("Tags", []), item.get("PublicIp", ""))
+
+    def _spot_requests(self) -> Iterator[Thing]:
+        """Those that may still start a machine, or that hold one."""
+        wanted = [where("state", "open", "active")]
+        with translated("ec2"):
+            pages = self._clients.ec2.get_paginator("describe_spot_instance_requests").paginate(Filters=wanted)
+            for page in pages:
+                for item in page["SpotInstanceRequests"]:
+                    if _ours(item.get("Tags", [])):
+                        kind = item.get("LaunchSpecification", {}).get("InstanceType", "")
+                        yield _thing("spot request", item["SpotInstanceRequestId"], item.get("Tags", []), kind)
 
     def _key_pairs(self) -> Iterator[Thing]:
         """All of them: they carry no tag, and whose they are is told by the name."""

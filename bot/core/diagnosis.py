@@ -25,9 +25,25 @@ class Cause:
     code: str = ""
 
 
+# What EC2 answers where another place, or the same one later, may well do (AWS: Error codes for the Amazon EC2 API).
+# The value: whether waiting may help, too. Every other code is permanent: a person must change something first.
 CAPACITY = frozenset(
-    {"InsufficientInstanceCapacity", "InsufficientHostCapacity", "UnfulfillableCapacity", "SpotMaxPriceTooLow"}
+    {
+        "InsufficientInstanceCapacity",
+        "InsufficientCapacity",
+        "InsufficientHostCapacity",
+        "InsufficientReservedInstanceCapacity",
+        "UnfulfillableCapacity",
+        "SpotMaxPriceTooLow",
+    }
 )
+ELSEWHERE: dict[str, bool] = {
+    **dict.fromkeys(CAPACITY, True),
+    "InsufficientFreeAddressesInSubnet": True,
+    "Unsupported": False,
+}
+PASSING = frozenset({"RequestLimitExceeded", "Throttling", "InternalError", "InternalFailure", "ServiceUnavailable"})
+"""AWS's own trouble, in every place alike: tried again where it is, for as long as there is time."""
 
 _EC2: dict[str, tuple[str, str]] = {
     **dict.fromkeys(CAPACITY, ("AWS has no free machine of this type in this zone", "Try again later, in another zone, or with another preset")),
@@ -42,7 +58,8 @@ _EC2: dict[str, tuple[str, str]] = {
     "InvalidSubnetID.NotFound": ("the subnet does not exist", "Mend `subnets` of the target"),
     "InvalidGroup.NotFound": ("the security group does not exist", "Mend `security_group` of the target"),
     "InvalidParameterValue": ("AWS refused a parameter", "See AWS's own words, and mend the preset or target"),
-    "RequestLimitExceeded": ("AWS is throttling the account", "Wait some minutes, then ask again"),
+    **dict.fromkeys(("RequestLimitExceeded", "Throttling"), ("AWS is throttling the account", "Wait some minutes, then ask again")),
+    **dict.fromkeys(("InternalError", "InternalFailure", "ServiceUnavailable"), ("AWS has trouble of its own", "See the AWS Health Dashboard, then ask again")),
 }  # fmt: skip
 _EC2_CODE = re.compile(r"\b(" + "|".join(re.escape(code) for code in sorted(_EC2, key=len, reverse=True)) + r")\b")
 # CreateError is Rancher's own word around the driver's text (rancher/rancher: capr/machineprovision/controller.go).

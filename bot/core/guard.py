@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from bot.core import plan
 from bot.core.denial import denied_by
+from bot.core.places import gpu_places, to_keep
 from bot.core.ports import Busy, Permanent, Refused, Temporary, WorldError
 from bot.core.records import Kind
 from bot.core.steps.base import Fail, Look, Outcome, Step, Wait
@@ -114,11 +115,9 @@ def _hold_short_pools(look: Look) -> str:
     view = look.view()
     if view is None:
         return ""
-    for pool in look.order.pools:
-        machines = view.pool(pool.name)
-        if sum(bool(machine.node) for machine in machines) < pool.count:
-            empty = not any(machine.created for machine in machines)
-            look.outside.rancher.hold_pool(look.order.name, pool.name, empty=empty)
+    pools = (*look.order.pools, *gpu_places(look.order))
+    most = {pool.name: min(pool.count, to_keep(view.pool(pool.name))) for pool in pools}
+    look.outside.rancher.trim_pools(look.order.name, most)
     return ""
 
 

@@ -2,7 +2,8 @@
 
 A cluster costs from the moment Rancher is told to make it until it is gone: waiting, failed and parked time
 included. AWS's own bill lags by a day; this one is there at once, and at most too high: it counts every machine of
-the order for the whole time, without traffic, public addresses and taxes.
+the order for the whole time, without traffic, public addresses and taxes. Only GPU machines that an order still waits
+for (`--wait`) are left out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bot.core import placing
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState, StepRow
 from bot.core.spec import Envelope, Team, envelope_from_json
@@ -90,6 +92,16 @@ class _Life:
     ended: float
     expires: float | None
     good: float
+    idle: tuple[tuple[float, float], ...] = ()
+    waiting: float = 0.0
+
+    def _idle(self, since: float) -> float:
+        """US dollars after `since` that the GPU machines would have cost while an order that waits had none."""
+        return sum(
+            (rate.gpu or 0.0) * _overlap(max(a, start), min(b, end), since, self.ended)
+            for rate, a, b in self._pieces()
+            for start, end in self.idle
+        ) / _HOUR_S  # fmt: skip
 
     @property
     def unknown(self) -> bool:
@@ -102,16 +114,18 @@ class _Life:
 
     def spent(self, since: float) -> float:
         """US dollars after `since`; what has no price counts nothing."""
-        return sum((rate.all or 0.0) * _overlap(a, b, since, self.ended) for rate, a, b in self._pieces()) / _HOUR_S
+        whole = sum((rate.all or 0.0) * _overlap(a, b, since, self.ended) for rate, a, b in self._pieces()) / _HOUR_S
+        return whole - self._idle(since)
 
     def unusable(self) -> float | None:
         """US dollars for GPUs that nobody could use; a part of them that is bad counts as that part."""
         if any(rate.gpu is None for rate in self.rates):
             return None
         from_, to = (self.ended, self.ended) if self.ready is None else (self.ready, min(self.usable_until, self.ended))
-        return sum(
+        whole = sum(
             (rate.gpu or 0.0) * max(b - a - self.good * _overlap(a, b, from_, to), 0.0) for rate, a, b in self._pieces()
-        ) / _HOUR_S  # fmt: skip
+        )
+        return whole / _HOUR_S - self._idle(0.0)
 
     def _pieces(self) -> Iterable[tuple[_Rate, float, float]]:
         """Each rate with the time for which it held."""
@@ -128,6 +142,12 @@ class _Life:
         if self.ready is None:
             return max((self.expires or 0.0) - now, self.promised_hours * _HOUR_S if self.expires is None else 0.0)
         return max(self.expires or 0.0, self.ready + self.promised_hours * _HOUR_S, now) - now
+
+    def dollars_to_come(self, now: float) -> float | None:
+        """What is approved and not yet used up, with what is left of a wait for capacity; None without a price."""
+        if self.to_come is None:
+            return None
+        return self.to_come * self.seconds_to_come(now) / _HOUR_S + (self.waiting if self.promised else 0.0)
 
 
 def _overlap(a: float, b: float, since: float, until: float) -> float:
@@ -150,7 +170,7 @@ def committed(tx: Tx, team: Team, now: float, *, without: str = "") -> Committed
         for life in _life(tx, cluster, now, without=without):
             unknown = unknown or life.unknown or life.to_come is None
             spent += life.spent(since)
-            promised += (life.to_come or 0.0) * life.seconds_to_come(now) / _HOUR_S
+            promised += life.dollars_to_come(now) or 0.0
     return Committed(spent, promised, team.budget_per_month, unknown)
 
 
@@ -200,6 +220,8 @@ def _life(tx: Tx, cluster: ClusterRow, now: float, *, without: str = "") -> Iter
         ended=ended,
         expires=cluster.kept_until if kept else cluster.expires_at,
         good=_share_good(steps),
+        idle=_idle(steps, ended) if last.wait_hours else (),
+        waiting=_waiting(cluster, last, began, now) if last.wait_hours else 0.0,
     )
 
 
@@ -236,6 +258,14 @@ def _still_promised(cluster: ClusterRow, create: RequestRow) -> bool:
     return create.state in _PROMISED or in_use or replacing
 
 
+def _waiting(cluster: ClusterRow, order: Envelope, began: float | None, now: float) -> float:
+    """US dollars that the rest of a wait for capacity may still cost."""
+    if cluster.ready_at is not None:
+        return 0.0
+    waited = 0.0 if began is None else now - began
+    return (order.waiting_price_per_hour or 0.0) * max(order.wait_hours - waited / _HOUR_S, 0.0)
+
+
 def _share_good(steps: Iterable[StepRow]) -> float:
     """The part of the GPUs that passed verification; none before it."""
     verify = next((step for step in steps if step.kind.startswith("verify@")), None)
@@ -246,9 +276,18 @@ def _share_good(steps: Iterable[StepRow]) -> float:
     return report.good / report.expected if report.expected else 0.0
 
 
+def _idle(steps: Iterable[StepRow], ended: float) -> tuple[tuple[float, float], ...]:
+    """The spans in which the step `machines` saw no GPU machine that ran; the last may last until the end."""
+    machines = next((step for step in steps if step.kind.startswith("machines@")), None)
+    stored = json.loads(machines.facts).get("placing") if machines is not None else None
+    if stored is None:
+        return ()
+    at = placing.from_json(stored)
+    return (*at.idle[:-1], (at.idle[-1][0], ended)) if at.idling else at.idle
+
+
 def _account(cluster: ClusterRow, life: _Life, now: float) -> Account:
     known, hours = not life.unknown, life.seconds(0.0) / _HOUR_S
-    to_come = life.seconds_to_come(now) / _HOUR_S
     return Account(
         cluster=cluster.name,
         requester=cluster.owner,
@@ -257,6 +296,6 @@ def _account(cluster: ClusterRow, life: _Life, now: float) -> Account:
         hours=hours,
         spent=life.spent(0.0) if known else None,
         unusable=life.unusable(),
-        promised=None if life.to_come is None else life.to_come * to_come,
+        promised=life.dollars_to_come(now),
         this_month=life.ended >= month_began(now),
     )

@@ -154,6 +154,8 @@ def _run_step(
     try:
         look = _look(loaded, dataclasses.replace(started, observed_s=counted), facts, clock, around, must_be_wanted)
         outcome = guard.ensured(step, look)
+        if isinstance(outcome, Wait) and outcome.anew:
+            counted = 0.0
         if isinstance(outcome, Wait) and counted > plan.clocks(row.kind).give_up_s + outcome.patience_s:
             outcome = step.give_up(look)
         errors = broken = 0
@@ -289,16 +291,23 @@ def _keep_management_id(tx: Tx, cluster: ClusterRow, seen: list[Seen]) -> None:
 
 
 def _tell(tx: Tx, request: RequestRow, one: Seen, now: float) -> None:
-    """A line in the thread for what is worth one: a long step's end, and the moment a step is late."""
+    """A line in the thread for what is worth one: what a step has to tell, a long step's end, and the moment a step is
+    late."""
     name = _name(one.after.kind)
     stalled_s = plan.clocks(one.after.kind).stalled_s
+    if isinstance(one.outcome, Done | Wait) and one.outcome.tell:
+        _post_line(tx, request, name, "told", one.outcome.tell, now)
     if one.after.state == StepState.DONE and (name in _NOTEWORTHY or one.after.why):
         what, text = "done", one.after.why
     elif one.before.observed_s <= stalled_s < one.after.observed_s and one.after.state == StepState.RUNNING:
         what, text = "stalled", one.after.why
     else:
         return
-    body = json.dumps({"step": name, "what": what, "text": text, "at": now}, ensure_ascii=False)
+    _post_line(tx, request, name, what, text, now)
+
+
+def _post_line(tx: Tx, request: RequestRow, step: str, what: str, text: str, now: float) -> None:
+    body = json.dumps({"step": step, "what": what, "text": text, "at": now}, ensure_ascii=False)
     lifecycle.post(tx, request, MessageKind.LINE, now, body)
 
 

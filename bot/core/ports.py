@@ -379,8 +379,13 @@ class Rancher(Protocol):
         None when it is not there, which is believed only from a GET by id.
         """
 
-    def hold_pool(self, name: str, pool: str, *, empty: bool) -> None:
-        """Stop Rancher's endless attempts to make a pool's machines: size 0 when `empty`, else paused as it is."""
+    def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:
+        """Give GPU pools their `count`, all in one change; those that the cluster lacks are added, with a machine
+        config of their own first. Raises `Permanent` where the GPU pools would come to more than the order."""
+
+    def trim_pools(self, name: str, most: Mapping[str, int]) -> tuple[str, ...]:
+        """Lower each pool of the cluster to at most what `most` says, those that it does not name to 0; raise none.
+        Rancher makes refused machines anew for ever: this is what stops it. Returns what was too large, in words."""
 
     def resize_pool(self, name: str, pool: str, size: int) -> None:
         """Set the pool's size, and let Rancher work on it where it was held."""

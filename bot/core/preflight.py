@@ -15,6 +15,7 @@ from bot.core.questions import Questions
 from bot.core.spec import (
     GPU_TAINT,
     LABEL_POOL,
+    LABEL_TYPE,
     UNVERIFIED_TAINT,
     Catalogue,
     Check,
@@ -93,6 +94,9 @@ def _envelope(facts: Facts, catalogue: Catalogue) -> Envelope | None:
             network=catalogue.network,
             addons=preset.addons,
             base=preset.base,
+            stand_ins=_stand_ins(facts),
+            together=preset.together,
+            wait_hours=spec.wait_hours,
         )
     except WorldError:
         return None
@@ -107,6 +111,13 @@ def _places(facts: Facts) -> tuple[Place, ...]:
         for subnet in best_subnets(facts)
         if subnet.zone in facts.zones[name].get()
     )
+
+
+def _stand_ins(facts: Facts) -> tuple[GpuExpectation, ...]:
+    """What AWS says of the other types that may be taken."""
+    listed, first = facts.types.get(), facts.preset.gpu_pool.instance_type
+    kinds = (listed[name] for name in facts.gpu_types() if name != first)
+    return tuple(GpuExpectation(kind.name, kind.gpu_name, kind.gpus, kind.gpu_memory_mib) for kind in kinds)
 
 
 def _pool(pool: PoolSpec, facts: Facts) -> Pool:
@@ -124,7 +135,11 @@ def _pool(pool: PoolSpec, facts: Facts) -> Pool:
         zone=place.zone.removeprefix(facts.target.region),
         subnet=place.id,
         ami=facts.image_of(pool).id,
-        labels=((LABEL_POOL, pool.name), *pool.labels),
+        labels=(
+            (LABEL_POOL, pool.name),
+            *(((LABEL_TYPE, pool.instance_type),) if pool.gpu else ()),
+            *pool.labels,
+        ),
         taints=(*ours, *pool.taints),
         spot_price=bid(facts, pool) if pool.spot else "",
         expect=_expected(pool, facts) if pool.gpu and pool.count is not None else None,

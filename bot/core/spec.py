@@ -32,6 +32,8 @@ LABEL_REQUEST = "gpu-cluster/request"
 LABEL_CLUSTER = "gpu-cluster/cluster"
 LABEL_POOL = "gpu-cluster/pool"
 LABEL_PERSON = "gpu-cluster/person"
+LABEL_TYPE = "gpu-cluster/instance-type"
+"""The EC2 type: without AWS's cloud provider RKE2 puts its own name into Kubernetes' label for it."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Preset:
     operator_by: str = "catalog"
     base: str = ""
     addons: tuple[Addon, ...] = ()
+    together: bool = False
 
     @property
     def gpu_pool(self) -> PoolSpec:
@@ -172,6 +175,9 @@ class Policy:
     `approvals` are needed, but none while what the team has committed this month, this request included, stays
     below `no_approval_below`, and two once it is above `two_approvals_above` (US dollars; None: never).
     `verify_every_hours`: idle GPUs of clusters in use are measured again so often; 0: only when somebody asks.
+
+    A place has refused after `tries_per_place` refusals a machine, or after `place_minutes` with at least one.
+    `max_wait_hours`: longest `--wait`, 0 for none.
     """
 
     max_hours: int = 72
@@ -190,6 +196,10 @@ class Policy:
     def by_cost(self) -> bool:
         """Whether the number of approvals depends on what the team has committed."""
         return self.no_approval_below > 0 or self.two_approvals_above is not None
+
+    tries_per_place: int = 3
+    place_minutes: int = 15
+    max_wait_hours: int = 48
 
 
 @dataclass(frozen=True)
@@ -260,7 +270,10 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class ClusterSpec:
-    """What one person asked for, in their words, after checking. `gpus` in all, `hours` from ready."""
+    """What one person asked for, in their words, after checking. `gpus` in all, `hours` from ready.
+
+    `wait_hours`: for how long AWS is asked again when no place has capacity.
+    """
 
     name: str
     preset: str
@@ -269,6 +282,7 @@ class ClusterSpec:
     reason: str
     team: str
     target: str
+    wait_hours: int = 0
 
 
 @dataclass(frozen=True)
@@ -340,7 +354,8 @@ class Envelope:
     `max_price_per_hour` in US dollars for machines and disks, None where no price is known; `gpu_price_per_hour` is
     the GPU machines' part of it. `places`: types and zones in the order in which they may be tried. `gpus` counts
     those of all GPU pools; `gpu` is what the pool has that the order sizes.
-    `existing`: nothing is made, this is what is there.
+    `existing`: nothing is made, this is what is there. `stand_ins` says what the other types among the places have.
+    `wait_hours` as in `ClusterSpec`, `together` as in `Preset`.
     """
 
     name: str
@@ -385,14 +400,32 @@ class Envelope:
         config = config or {}
         return str(config.get("cluster-cidr") or POD_CIDR), str(config.get("service-cidr") or SERVICE_CIDR)
 
+    @property
+    def sized_pool(self) -> Pool:
+        """The GPU pool that the order sizes: the one that may move to other places."""
+        return next(pool for pool in self.gpu_pools if pool.expect is None)
+
     def expectation(self, pool: str) -> GpuExpectation:
         """What a machine of that pool should have."""
         return next((p.expect for p in self.pools if p.name == pool and p.expect is not None), self.gpu)
 
+    stand_ins: tuple[GpuExpectation, ...] = ()
+    together: bool = False
+    wait_hours: int = 0
+
     @property
     def max_cost(self) -> float | None:
         """US dollars for the whole time that is approved, None where no price is known."""
-        return None if self.max_price_per_hour is None else self.max_price_per_hour * self.hours
+        if self.max_price_per_hour is None:
+            return None
+        return self.max_price_per_hour * self.hours + (self.waiting_price_per_hour or 0.0) * self.wait_hours
+
+    @property
+    def waiting_price_per_hour(self) -> float | None:
+        """US dollars an hour while no GPU machine runs, None where no price is known."""
+        if self.max_price_per_hour is None or self.gpu_price_per_hour is None:
+            return self.max_price_per_hour
+        return self.max_price_per_hour - self.gpu_price_per_hour
 
     @property
     def gpu_pools(self) -> tuple[Pool, ...]:
@@ -419,6 +452,9 @@ _SINCE = {
     "network": dataclasses.asdict(DIRECT),
     "addons": (),
     "base": "",
+    "stand_ins": (),
+    "together": False,
+    "wait_hours": 0,
 }
 """Fields of an envelope that the first release did not have, with what they were then."""
 
@@ -461,6 +497,7 @@ class Draft:
     hours: str = ""
     reason: str = ""
     problems: tuple[Problem, ...] = field(default=())
+    wait: str = ""
 
     @property
     def complete(self) -> bool:
@@ -493,6 +530,7 @@ def check_draft(draft: Draft, team: Team, catalogue: Catalogue) -> ClusterSpec:
     if preset is not None and preset.max_hours:
         max_hours = min(max_hours, preset.max_hours)
     hours = _whole_number(draft.hours.removesuffix("h"), "hours", 1, max_hours, "hours", problems)
+    wait_hours = _wait_hours(draft.wait, catalogue.policy.max_wait_hours, problems)
     reason = draft.reason.strip()
     if not reason:
         problems.append(Problem("reason", "Say what it is for: a lead reads it before approving."))
@@ -500,7 +538,22 @@ def check_draft(draft: Draft, team: Team, catalogue: Catalogue) -> ClusterSpec:
         problems.append(Problem("reason", f"The reason is {len(reason)} characters long; {REASON_MAX} at most."))
     if problems:
         raise Invalid(*problems)
-    return ClusterSpec(draft.name, draft.preset, gpus, hours, reason, team.name, team.targets[0])
+    return ClusterSpec(draft.name, draft.preset, gpus, hours, reason, team.name, team.targets[0], wait_hours)
+
+
+def _wait_hours(text: str, most: int, problems: list[Problem]) -> int:
+    """`--wait 48h`; nothing said is no waiting."""
+    if not text:
+        return 0
+    if most == 0:
+        problems.append(Problem("wait", "Waiting for capacity is switched off (max_wait_hours = 0 under [policy])."))
+        return 0
+    bare = text.removesuffix("h")
+    if bare.isascii() and bare.isdigit() and len(bare) < 10 and 1 <= int(bare) <= most:
+        return int(bare)
+    message = f"“{text}” will not do: say how many hours to wait for capacity, 1h to {most}h."
+    problems.append(Problem("wait", message))
+    return 0
 
 
 def _preset(name: str, team: Team, catalogue: Catalogue, problems: list[Problem]) -> Preset | None:
@@ -535,6 +588,7 @@ def envelope_from_json(text: str) -> Envelope:
         "addons": tuple(Addon(**addon) for addon in raw.get("addons", [])),
         "network": _network(raw.get("network") or {}),
         "existing": _existing(raw.get("existing")),
+        "stand_ins": tuple(GpuExpectation(**other) for other in raw.get("stand_ins", [])),
     }
     pools = tuple(_pool(pool) for pool in raw["pools"])
     return Envelope(**{**raw, **later, "pools": pools, "gpu": GpuExpectation(**raw["gpu"])})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from bot.core.ports import (
@@ -29,11 +29,12 @@ from bot.core.spec import (
     Pool,
 )
 from bot.core.wiring import DIRECT, Network
-from bot.rancher import bodies, views
+from bot.rancher import bodies, sizing, views
 from bot.rancher.bodies import NAMESPACE
 from bot.rancher.catalog import Catalog
 from bot.rancher.client import JSON_PATCH, MERGE_PATCH, Json, RancherClient
 from bot.rancher.reader import CLUSTERS, MACHINES, MANAGEMENT, SnapshotReader
+from bot.rancher.sizing import Patch
 
 _MACHINE_CONFIGS = "/v1/rke-machine-config.cattle.io.amazonec2configs"
 _PROXY_CONFIGS = "/v1/management.cattle.io.clusterproxyconfigs"
@@ -140,15 +141,64 @@ class RancherAdapter:
             )
         return snapshot.view_of(answer.json())
 
-    def hold_pool(self, name: str, pool: str, *, empty: bool) -> None:
-        """Stop Rancher's endless attempts to make the pool's machines: size 0 when `empty`, else paused as it is.
+    def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:
+        """Give GPU pools their `count`, all in one change; those that the cluster lacks are added."""
+        made: set[str] = set()
 
-        Nothing happens when it is held already or when the cluster is gone. Raises `Permanent` without such a pool.
+        def patch(there: list[Json]) -> Patch:
+            known = {p["name"] for p in there}
+            for pool in pools:
+                if pool.name not in known | made and pool.count:
+                    self.ensure_machine_config(envelope, pool, request_id)
+                    made.add(pool.name)
+            return sizing.sized(envelope, there, pools)
+
+        self._patch_pools(envelope.name, patch)
+
+    def trim_pools(self, name: str, most: Mapping[str, int]) -> tuple[str, ...]:
+        """Lower each pool to at most what `most` says, those that it does not name to 0; raise none."""
+        too_large: tuple[str, ...] = ()
+
+        def patch(pools: list[Json]) -> Patch:
+            nonlocal too_large
+            limits = {str(p["name"]): most.get(p["name"], 0) for p in pools}
+            too_large = sizing.above(pools, limits)
+            return sizing.lowered(pools, limits)
+
+        self._patch_pools(name, patch)
+        return too_large
+
+    def _patch_pools(self, name: str, patch_of: Callable[[list[Json]], Patch]) -> None:
+        """Change machine pools by a patch that holds only for the pools it was made from.
+
+        409 and 422 (a `test` that fails) both mean that they have changed meanwhile: they are read again. Nothing
+        happens when there is nothing to change or when the cluster is gone.
         """
-        self._patch_pool(name, pool, {"quantity": 0} if empty else {"paused": True})
+        said = ""
+        for _ in range(_PATCH_TRIES):
+            cluster = self._client.find(_cluster_path(name))
+            if cluster is None:
+                return
+            patch = patch_of(cluster["spec"]["rkeConfig"].get("machinePools") or [])
+            if not patch:
+                return
+            answer = self._client.ask(
+                "PATCH",
+                _cluster_path(name),
+                body=[*sizing.unchanged(cluster), *patch],
+                content_type=JSON_PATCH,
+                accept=(404, 409, 422),
+            )
+            if answer.error is None or answer.status == 404:
+                return
+            said = answer.error.message
+        raise Temporary(f"Rancher does not take a change of the pools of cluster {name}: {said}")
 
     def resize_pool(self, name: str, pool: str, size: int) -> None:
-        """Set the pool's size, and let Rancher work on it where it was held. Raises as `hold_pool` does."""
+        """Set the pool's size, and let Rancher work on it where it was held.
+
+        Raises `Permanent` where the cluster has no such pool.
+        """
         self._patch_pool(name, pool, {"quantity": size, "paused": False})
 
     def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
@@ -169,28 +219,18 @@ class RancherAdapter:
         self._client.ask("DELETE", _machine_path(machine), accept=(404,))
 
     def _patch_pool(self, name: str, pool: str, wanted: Json) -> None:
-        """Controllers write the cluster all the time: found by name, changed where nothing has moved, else anew."""
-        said = ""
-        for _ in range(_PATCH_TRIES):
-            cluster = self._client.find(_cluster_path(name))
-            if cluster is None:
-                return
-            pools = cluster["spec"]["rkeConfig"].get("machinePools") or []
+        """Set fields of one pool, found by its name."""
+
+        def patch(pools: list[Json]) -> Patch:
             index = next((i for i, p in enumerate(pools) if p["name"] == pool), None)
             if index is None:
                 raise Permanent(f"The cluster {name} has no machine pool {pool}.", "It was changed in Rancher.")
             now = {"quantity": 1, "paused": False} | {k: v for k, v in pools[index].items() if v is not None}
             if all(now[key] == value for key, value in wanted.items()):
-                return
-            patch = bodies.pool_patch(index, pool, wanted)
-            # 422 is the answer to a `test` that fails: the pools have moved. Both cases are read again.
-            answer = self._client.ask(
-                "PATCH", _cluster_path(name), body=patch, content_type=JSON_PATCH, accept=(404, 409, 422)
-            )
-            if answer.error is None or answer.status == 404:
-                return
-            said = answer.error.message
-        raise Temporary(f"Rancher changes the cluster {name} all the time: {said}")
+                return []
+            return bodies.pool_patch(index, pool, wanted)
+
+        self._patch_pools(name, patch)
 
     def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
         """Ask for its removal, and where it was never made, remove the machine configs that were made for it."""

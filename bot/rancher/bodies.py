@@ -121,7 +121,7 @@ def _spec(envelope: Envelope, request_id: str, base: dict[str, Any]) -> dict[str
     ):
         if value:
             rke[key] = value
-    rke["machinePools"] = [_machine_pool(envelope, pool) for pool in envelope.pools]
+    rke["machinePools"] = [machine_pool(envelope, pool) for pool in envelope.pools]
     spec = {
         **base,
         "cloudCredentialSecretName": envelope.cloud_credential,
@@ -145,7 +145,7 @@ def _global_config(envelope: Envelope, base: dict[str, Any]) -> dict[str, Any]:
     return {**config, "kube-apiserver-arg": [*others, _ADMISSION_FLAG + ",".join(wanted)]}
 
 
-def _machine_pool(envelope: Envelope, pool: Pool) -> dict[str, Any]:
+def machine_pool(envelope: Envelope, pool: Pool) -> dict[str, Any]:
     body: dict[str, Any] = {
         "name": pool.name,
         "displayName": pool.name,

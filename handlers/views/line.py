@@ -10,8 +10,9 @@ from handlers.views.page import Page, Para
 from handlers.views.spans import bold, line
 from handlers.views.words import step_title
 
-LineKind = Literal["done", "stalled", "error"]
+LineKind = Literal["done", "stalled", "error", "told"]
 _WORDS: dict[LineKind, str] = {"done": "done", "stalled": "takes longer than usual", "error": "has a problem"}
+"""What happened, in words; what is *told* has its own."""
 
 
 @dataclass(frozen=True)
@@ -32,5 +33,6 @@ def from_body(body: str) -> StoryLine:
 def story_line(fact: StoryLine) -> Page:
     """The line. Slack shows beside it when it was posted."""
     more = f": {fact.text}" if fact.text else "."
-    said = line(bold(step_title(fact.step)), f" – {_WORDS[fact.what]}{more}")
+    words = f"{fact.text}." if fact.what == "told" else f"{_WORDS[fact.what]}{more}"
+    said = line(bold(step_title(fact.step)), f" – {words}")
     return Page(said, (Para((said,)),))

@@ -112,8 +112,12 @@ def price_of(envelope: Envelope | None) -> str:
     """The most that an envelope can cost, or that it is unknown."""
     if envelope is None or envelope.max_price_per_hour is None:
         return "unknown"
-    total = envelope.max_price_per_hour * envelope.hours
-    return f"at most ${envelope.max_price_per_hour:,.2f} an hour, ${total:,.2f} for {count(envelope.hours, 'hour')}"
+    whole = f"at most ${envelope.max_price_per_hour:,.2f} an hour, ${envelope.max_cost:,.2f}"
+    hours = f"for {count(envelope.hours, 'hour')}"
+    if not envelope.wait_hours:
+        return f"{whole} {hours}"
+    waits = f"up to {count(envelope.wait_hours, 'hour')} of waiting at ${envelope.waiting_price_per_hour:,.2f} an hour"
+    return f"{whole} {hours} and {waits}"
 
 
 def waiting(step: StepFacts) -> Line:
@@ -132,9 +136,12 @@ def _role(pool: Pool) -> str:
 def where_of(envelope: Envelope) -> str:
     """Region, account, the zones in the order in which they may be tried; what several machines do without."""
     zones = ", then ".join(dict.fromkeys(place.zone for place in envelope.places))
+    types = ", then ".join(dict.fromkeys(place.instance_type for place in envelope.places))
     several = sum(pool.count for pool in envelope.gpu_pools) > 1
+    whole = "; all GPU machines in one zone or none" if envelope.together and several else ""
     return (
         f"{envelope.region}{f' (zone {zones})' if zones else ''}, account {envelope.account or 'unknown'}"
+        f"{f'; GPU machines: {types}' if envelope.stand_ins else ''}{whole}"
         f"{'; no EFA between nodes' if several else ''}"
     )
 
@@ -170,6 +177,8 @@ def _fields(story: Story) -> tuple[tuple[str, Line], ...]:
             pairs += _existing(story.envelope, story.envelope.existing)
         return tuple(pairs)
     order = f"{count(story.spec.gpus, 'GPU')} for {count(story.spec.hours, 'hour')} (preset {story.spec.preset})"
+    if story.spec.wait_hours:
+        order += f"; waits up to {count(story.spec.wait_hours, 'hour')} for capacity"
     pairs.append(("What", line(order)))
     if story.envelope is not None:
         pairs.append(("Machines", line(machines(story))))

@@ -15,6 +15,12 @@ def create_line(wanted: ClusterSpec | Draft) -> str:
         f"--preset {wanted.preset}" if wanted.preset else "",
         f"--gpus {wanted.gpus}" if wanted.gpus else "",
         f"--hours {wanted.hours}" if wanted.hours else "",
+        _wait(wanted),
         f'--reason "{reason}"' if reason else "",
     ]
     return " ".join(piece for piece in pieces if piece)
+
+
+def _wait(wanted: ClusterSpec | Draft) -> str:
+    wait = wanted.wait if isinstance(wanted, Draft) else f"{wanted.wait_hours}h" if wanted.wait_hours else ""
+    return f"--wait {wait}" if wait else ""

@@ -60,6 +60,27 @@ def test_machines_volumes_interfaces_and_load_balancers_of_ours_and_no_others(ac
     assert made[0] not in kinds(account)
 
 
+def test_addresses_and_spot_requests_of_ours_that_are_left(account, ec2):
+    ours = tags(**{LABEL_MANAGED: "true", LABEL_CLUSTER: "old"})
+    owned = tags(**{"kubernetes.io/cluster/c-m-old": "owned"})
+    free, theirs, held = (ec2.allocate_address(Domain="vpc")["AllocationId"] for _ in range(3))
+    for address in (free, held):
+        ec2.create_tags(Resources=[address], Tags=owned)
+    machine = ec2.run_instances(ImageId="ami-0a2404d64c7e80003", InstanceType="t3.large", MinCount=1, MaxCount=1)
+    ec2.associate_address(AllocationId=held, InstanceId=machine["Instances"][0]["InstanceId"])
+    specification = {"ImageId": "ami-0a2404d64c7e80003", "InstanceType": "t3.large"}
+    spot = [
+        ec2.request_spot_instances(InstanceCount=1, LaunchSpecification=specification)["SpotInstanceRequests"][0][
+            "SpotInstanceRequestId"
+        ]
+        for _ in range(2)
+    ]
+    ec2.create_tags(Resources=spot[:1], Tags=ours)
+    found = kinds(account)
+    assert (found[free], found[spot[0]]) == ("address", "spot request")
+    assert not {theirs, held, spot[1]} & set(found)
+
+
 def row(name: str, state: ClusterState, gone_at: float | None = None, management_id: str = "") -> ClusterRow:
     return ClusterRow(
         id=f"k-{name}", name=name, team="default", target="default", owner="U1", channel="C1", state=state,

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from tests.bench import people, runs
+from tests.bench.capacity import under_errors
 from tests.bench.crowd import NotVerified
 from tests.bench.figures import Figure, as_json, machine, table
 from tests.bench.preflight import preflights
@@ -28,6 +29,7 @@ RUNS: dict[str, Callable[[], Coroutine[Any, Any, list[Figure]]]] = {
     "rush": people.rush,
     "verdicts": verdicts,
     "preflight": preflights,
+    "capacity": lambda: under_errors(speed=20),
 }
 """The worlds run as fast as two cores can follow with the sandbox beside the bot: the figures are the bot's then."""
 

@@ -70,9 +70,9 @@ class Crowd:
         """One slash command of the requester."""
         return await self.stage.workspace.slash(_REQUESTER, CHANNEL, line)
 
-    async def ask(self, names: Sequence[str]) -> None:
+    async def ask(self, names: Sequence[str], *, gpus: int = 1) -> None:
         """One create for each name. Raises `NotVerified` when one is not acknowledged."""
-        await _all_acked(self.type(create_line(name)) for name in names)
+        await _all_acked(self.type(create_line(name, gpus)) for name in names)
 
     async def approve(self, count: int, within: float) -> None:
         """A lead clicks Approve on so many cards as they come: Slack lets the bot post one a second, no more.
@@ -113,17 +113,22 @@ class Crowd:
 
     async def verified(self, names: Sequence[str], within: float) -> list[Life]:
         """Wait for the end of the requests of these names; raises `NotVerified` unless all end verified."""
-        mine: list[Life] = []
-        async with _deadline(within, lambda: f"{_ended(mine)} of {len(names)} requests have ended"):
-            while _ended(mine) < len(names):
-                await asyncio.sleep(_LOOK_S)
-                mine = [life for life in await self._lives() if life.cluster.name in names]
+        mine = await self.ended(names, within)
         if bad := [life for life in mine if not life.verified]:
             first = bad[0]
             raise NotVerified(
                 f"{len(bad)} of {len(names)} did not end verified; {first.cluster.name} is {first.cluster.state}, "
                 f"{first.cluster.verdict or 'not measured'}: {first.request.reason}"
             )
+        return mine
+
+    async def ended(self, names: Sequence[str], within: float) -> list[Life]:
+        """Wait for the end of these names' requests, whatever it is; raises `NotVerified` when it does not come."""
+        mine: list[Life] = []
+        async with _deadline(within, lambda: f"{_ended(mine)} of {len(names)} requests have ended"):
+            while _ended(mine) < len(names):
+                await asyncio.sleep(_LOOK_S)
+                mine = [life for life in await self._lives() if life.cluster.name in names]
         return mine
 
     async def published(self, within: float) -> None:
@@ -154,9 +159,9 @@ class Crowd:
             return len(tx.due_messages(10_000))
 
 
-def create_line(name: str) -> str:
+def create_line(name: str, gpus: int = 1) -> str:
     """A complete line: it asks at once, without a form."""
-    return f'/gpu-cluster create {name} --preset starter --gpus 1 --hours 8 --reason "bench"'
+    return f'/gpu-cluster create {name} --preset starter --gpus {gpus} --hours 8 --reason "bench"'
 
 
 def names(prefix: str, count: int) -> list[str]:

@@ -14,18 +14,22 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """One number. `how` says what was done to get it; `target` is the most it should be, where there is one."""
+    """One number. `how` says what was done to get it; `target` is the most it should be, where there is one, or the
+    least where `at_least`."""
 
     key: str
     value: float
     unit: str
     how: str
     target: float | None = None
+    at_least: bool = False
 
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None without one."""
-        return None if self.target is None else self.value <= self.target
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.at_least else self.value <= self.target
 
 
 def machine() -> dict[str, str | int]:
@@ -55,7 +59,11 @@ def table(figures: Sequence[Figure], where: dict[str, str | int]) -> Table:
     grid.add_column("how")
     for figure, before in zip(figures, (None, *figures), strict=False):
         how = "″" if before and before.how == figure.how else figure.how
-        target = "" if figure.target is None else f"≤ {figure.target:g} {'met' if figure.met else 'missed'}"
+        target = (
+            ""
+            if figure.target is None
+            else f"{'≥' if figure.at_least else '≤'} {figure.target:g} {'met' if figure.met else 'missed'}"
+        )
         grid.add_row(figure.key, f"{shown(figure.value)} {figure.unit}".strip(), target, how)
     return grid
 

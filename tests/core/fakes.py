@@ -129,10 +129,12 @@ class FakeCloud(Scripted):
     TYPES = (
         InstanceType("t3.large", 2, 8192, "x86_64"),
         InstanceType("g4dn.xlarge", 4, 16384, "x86_64", 1, "T4", "NVIDIA", 16384),
+        InstanceType("g5.xlarge", 4, 16384, "x86_64", 1, "A10G", "NVIDIA", 24576),
     )
 
     def __init__(self) -> None:
         super().__init__()
+        self.nets: tuple[Subnet, ...] = (Subnet("subnet-1", "vpc-1", "us-east-1a", 200),)
         self.left: tuple[Instance, ...] = ()
         self.owner = ""
         self.withdrawn: tuple[str, ...] = ()
@@ -158,7 +160,7 @@ class FakeCloud(Scripted):
 
     def subnets(self, vpc: str, ids: tuple[str, ...]) -> tuple[Subnet, ...]:
         self._ask()
-        return (Subnet("subnet-1", "vpc-1", "us-east-1a", 200),)
+        return self.nets
 
     def image(self, reference: str) -> MachineImage:
         self._ask()
@@ -221,7 +223,10 @@ class FakeCloud(Scripted):
 
 
 class FakeRancher(Scripted):
-    """Makes clusters at once; `machines` can be rewritten by a test, and so can every answer that is an attribute."""
+    """Makes clusters at once; `machines` can be rewritten by a test, and so can every answer that is an attribute.
+
+    `sizes` are the pools' sizes, `held` those that were lowered and whether to nothing, `sized` every change asked for.
+    """
 
     def __init__(self, cloud: FakeCloud, clock: HandClock) -> None:
         super().__init__()
@@ -239,14 +244,17 @@ class FakeRancher(Scripted):
         self.others: dict[str, tuple[str, ...]] = {}
         self.apps: dict[str, AppView] = {}
         self.release: AppView | None = None
+        self.sizes: dict[str, int] = {}
         self.held: list[tuple[str, bool]] = []
         self.resized: list[tuple[str, int]] = []
         self.marked: list[str] = []
         self.gone: list[str] = []
         self.refusal = ""
         self.born = 0
-        self.sizes: list[tuple[str, int, tuple[str, ...]]] = []
+        self.scaled: list[tuple[str, int, tuple[str, ...]]] = []
         self.newcomers: Callable[[str, int], MachineView] | None = None
+        self.sized: list[dict[str, int]] = []
+        self.crash_after_sizing = False
         self.bound: list[tuple[str, str]] = []
         self.persons: dict[str, str] = {}
         self.roles: frozenset[str] = frozenset({"cluster-member", "gpu-cluster-user"})
@@ -291,6 +299,7 @@ class FakeRancher(Scripted):
             return
         self.made[f"cluster {envelope.name}"] += 1
         self.label = self._cloud.owner = request_id
+        self.sizes = {pool.name: pool.count for pool in envelope.pools}
         self.machines = tuple(joined(pool.name, n) for pool in envelope.pools for n in range(pool.count))
         self._cloud.left = tuple(Instance(f"i-{m.uid}", m.name, "any", "running", "us-east-1a") for m in self.machines)
 
@@ -320,14 +329,39 @@ class FakeRancher(Scripted):
             machines=self.machines,
         )
 
-    def hold_pool(self, name: str, pool: str, *, empty: bool) -> None:
+    def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:
+        """As the real one: all or nothing, never more than was ordered. A test makes the machines."""
         self._ask()
-        self.held.append((pool, empty))
+        ordered = envelope.sized_pool
+        for pool in pools:
+            if pool.name not in self.sizes and pool.count:
+                self.configs[pool.name] = request_id
+                self.made[f"config {pool.name}"] += 1
+        wanted = {n: size for n, size in self.sizes.items() if n.startswith(ordered.name)}
+        wanted |= {pool.name: pool.count for pool in pools if pool.count or pool.name in self.sizes}
+        assert sum(wanted.values()) <= ordered.count, f"more than approved: {wanted}"
+        self._change(wanted)
+        self.sized.append(wanted)
+        if self.crash_after_sizing:
+            self.crash_after_sizing = False
+            raise KilledHere
+
+    def trim_pools(self, name: str, most: Mapping[str, int]) -> tuple[str, ...]:
+        self._ask()
+        high = {n: most.get(n, 0) for n, size in self.sizes.items() if size > most.get(n, 0)}
+        said = tuple(f"pool {n}: {self.sizes[n]} machines, {size} approved" for n, size in high.items())
+        self._change(high)
+        return said
+
+    def _change(self, sizes: Mapping[str, int]) -> None:
+        self.held += [(n, size == 0) for n, size in sizes.items() if size < self.sizes.get(n, 0)]
+        self.sizes |= sizes
 
     def resize_pool(self, name: str, pool: str, size: int) -> None:
         """Machines join at once, unless EC2 has none (`refusal`); the marked ones go first, then the oldest."""
         self._ask()
         self.resized.append((pool, size))
+        self.sizes[pool] = size
         own = [m for m in self.machines if m.pool == pool]
         rest = [m for m in self.machines if m.pool != pool]
         for _ in range(len(own), size):
@@ -355,7 +389,8 @@ class FakeRancher(Scripted):
     def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
         """New machines join at once, unless `newcomers` says what becomes of them; the oldest go, but for `first`."""
         self._ask()
-        self.sizes.append((pool, count, first))
+        self.scaled.append((pool, count, first))
+        self.sizes[pool] = count
         own = [m for m in self.machines if m.pool == pool]
         others = tuple(m for m in self.machines if m.pool != pool)
         taken = {m.name for m in own}
@@ -490,7 +525,7 @@ class FakeKube(Scripted):
         return tuple(self._node(m) for m in self._rancher.machines if m.node)
 
     def _node(self, machine: MachineView) -> Node:
-        gpu = machine.pool == "gpu"
+        gpu = machine.pool.startswith("gpu")
         there = gpu and self._rancher.release is not None
         marks = {"feature.node.kubernetes.io/pci-10de.present": "true", "nvidia.com/gpu.present": "true"}
         taints = [(GPU_TAINT, "present", "NoSchedule"), (UNVERIFIED_TAINT, "true", "NoSchedule")]
@@ -498,7 +533,7 @@ class FakeKube(Scripted):
             name=machine.node,
             uid=str(uuid5(NAMESPACE_DNS, machine.node)),
             ready=True,
-            labels={LABEL_POOL: machine.pool, **(marks if there else {})},
+            labels={LABEL_POOL: "gpu" if gpu else machine.pool, **(marks if there else {})},
             taints=tuple(t for t in taints if gpu and not (t[0] == UNVERIFIED_TAINT and machine.node in self.opened)),
             gpus=int(there),
             gpu_capacity=int(there),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from bot.core.ports import Refused, Temporary
@@ -22,7 +24,7 @@ def test_a_create_that_fails_elsewhere_stops_the_pool_that_is_short(stage: Stage
     story = stage.finish(request_id)
     assert story.state == RequestState.FAILED
     assert "gpu-operator v26.7.0 is not in" in story.reason
-    assert stage.rancher.held == [("gpu", not started)], "what runs is kept for a person to look at"
+    assert stage.rancher.sizes["gpu"] == int(started), "what runs is kept for a person to look at"
 
 
 def test_the_failure_is_not_told_before_the_pool_is_stopped(stage: Stage) -> None:
@@ -30,16 +32,16 @@ def test_the_failure_is_not_told_before_the_pool_is_stopped(stage: Stage) -> Non
     stage.engine.look_once()
     stage.rancher.machines = tuple(m for m in stage.rancher.machines if m.pool != "gpu")
     stage.rancher.charts = ()
-    real = stage.rancher.hold_pool
+    real = stage.rancher.trim_pools
 
-    def unheard(name: str, pool: str, *, empty: bool) -> None:
+    def unheard(name: str, most: Mapping[str, int]) -> tuple[str, ...]:
         raise Temporary("Rancher changes the cluster all the time")
 
-    stage.rancher.hold_pool = unheard  # type: ignore[method-assign]
+    stage.rancher.trim_pools = unheard  # type: ignore[method-assign]
     stage.look(5, every=15.0)
     assert stage.story(request_id).state == RequestState.RUNNING
     assert "machine pools are stopped" in stage.step(request_id, "catalog").why
-    stage.rancher.hold_pool = real  # type: ignore[method-assign]
+    stage.rancher.trim_pools = real  # type: ignore[method-assign]
     assert stage.finish(request_id).state == RequestState.FAILED
     assert stage.rancher.held == [("gpu", True)]
 

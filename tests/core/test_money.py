@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import pytest
 
@@ -144,7 +145,7 @@ HELD = pytest.mark.parametrize(
     [
         ((refused("gpu", 0, CODES[0]),), [("gpu", True)]),
         ((joined("gpu", 0), refused("gpu", 1, CODES[0])), [("gpu", False)]),
-        ((joined("gpu", 0), starting("gpu", 1)), [("gpu", False)]),
+        ((joined("gpu", 0), starting("gpu", 1), refused("gpu", 2, CODES[0])), [("gpu", False)]),
     ],
     ids=["none created", "one of two", "one has not joined"],
 )
@@ -166,39 +167,39 @@ def test_a_pool_that_is_short_is_held_before_the_failure_is_told(
 
 def watch_holds(stage: Stage) -> list[RequestState]:
     """What everybody could read of the newest request whenever a pool was held."""
-    real, told = stage.rancher.hold_pool, list[RequestState]()
+    real, told = stage.rancher.trim_pools, list[RequestState]()
 
-    def hold_pool(name: str, pool: str, *, empty: bool) -> None:
+    def trim_pools(name: str, most: Mapping[str, int]) -> tuple[str, ...]:
         with stage.store.reading() as tx:
             cluster = tx.living_cluster(name)
             assert cluster is not None
             told.append(tx.requests_of(cluster.id)[-1].state)
-        real(name, pool, empty=empty)
+        return real(name, most)
 
-    stage.rancher.hold_pool = hold_pool  # type: ignore[method-assign]
+    stage.rancher.trim_pools = trim_pools  # type: ignore[method-assign]
     return told
 
 
 def fail_holds(stage: Stage, error: WorldError) -> None:
     """Rancher shows everything, but does not hold a pool."""
 
-    def hold_pool(name: str, pool: str, *, empty: bool) -> None:
+    def trim_pools(name: str, most: Mapping[str, int]) -> tuple[str, ...]:
         raise error
 
-    stage.rancher.hold_pool = hold_pool  # type: ignore[method-assign]
+    stage.rancher.trim_pools = trim_pools  # type: ignore[method-assign]
 
 
 def test_a_failure_waits_for_a_rancher_that_is_away(stage: Stage) -> None:
     stage.rancher.charts = ()
-    real = stage.rancher.hold_pool
+    real = stage.rancher.trim_pools
     fail_holds(stage, AWAY)
-    request_id = until_cluster(stage, 1, starting("gpu", 0))
+    request_id = until_cluster(stage, 1, refused("gpu", 0, CODES[0]))
     stage.look(20, every=60.0)
     assert stage.story(request_id).state == RequestState.RUNNING
     assert "Before this ends its machine pools are stopped: 503" in stage.step(request_id, "catalog").why
-    stage.rancher.hold_pool = real  # type: ignore[method-assign]
+    stage.rancher.trim_pools = real  # type: ignore[method-assign]
     assert stage.finish(request_id).state == RequestState.FAILED
-    assert stage.rancher.held == [("gpu", False)]
+    assert stage.rancher.held == [("gpu", True)]
 
 
 def test_a_pool_that_cannot_ever_be_held_is_told_with_the_failure(stage: Stage) -> None:
@@ -233,9 +234,9 @@ def test_an_error_that_is_final_stops_the_pools_too(stage: Stage) -> None:
         raise Permanent("422: the repo's address is malformed", "Mend it.")
 
     stage.rancher.ensure_repo = ensure_repo  # type: ignore[method-assign, assignment]
-    story = stage.finish(until_cluster(stage, 1, starting("gpu", 0)))
+    story = stage.finish(until_cluster(stage, 1, refused("gpu", 0, CODES[0])))
     assert (story.reason, story.remedy) == ("422: the repo's address is malformed", "Mend it.")
-    assert stage.rancher.held == [("gpu", False)]
+    assert stage.rancher.held == [("gpu", True)]
 
 
 def test_a_mistake_of_ours_stops_the_pools_too(stage: Stage) -> None:
@@ -243,9 +244,9 @@ def test_a_mistake_of_ours_stops_the_pools_too(stage: Stage) -> None:
         raise KeyError("metadata")
 
     stage.rancher.ensure_repo = ensure_repo  # type: ignore[method-assign, assignment]
-    story = stage.finish(until_cluster(stage, 1, starting("gpu", 0)))
+    story = stage.finish(until_cluster(stage, 1, refused("gpu", 0, CODES[0])))
     assert story.reason == "Something in the bot broke."
-    assert stage.rancher.held == [("gpu", False)]
+    assert stage.rancher.held == [("gpu", True)]
 
 
 def test_a_create_that_fails_before_its_order_holds_nothing(stage: Stage) -> None:
@@ -504,7 +505,7 @@ def test_a_plain_pool_that_is_short_fails_it_though_gpu_machines_are_there(stage
     story = stage.finish(request_id, every=20.0)
     assert story.state == RequestState.FAILED
     assert "pool wk" in story.reason
-    assert set(stage.rancher.held) == {("wk", False), ("gpu", False)}, "none of them buys on"
+    assert (stage.rancher.sizes["wk"], stage.rancher.sizes["gpu"]) == (1, 1), "none of them buys on"
 
 
 def test_a_plain_machine_is_waited_for_where_a_refused_gpu_pool_is_partly_there(stage: Stage) -> None:
@@ -513,6 +514,7 @@ def test_a_plain_machine_is_waited_for_where_a_refused_gpu_pool_is_partly_there(
     for number in range(3):
         show(stage, "gpu", joined("gpu", 0), refused("gpu", number, CODES[0]))
         stage.look(2)
+    stage.look(2)
     assert stage.rancher.held == [("gpu", False)]
     assert stage.step(request_id, "machines").state == StepState.RUNNING
     show(stage, "wk", joined("wk", 0))
@@ -528,7 +530,8 @@ def test_a_pool_refused_for_good_stops_the_others_that_are_short(stage: Stage) -
     story = stage.story(request_id)
     assert story.state == RequestState.FAILED
     assert "refused to start a t3.large 3 times" in story.reason
-    assert set(stage.rancher.held) == {("cp", True), ("gpu", False)}
+    assert stage.rancher.held == [("cp", True)]
+    assert stage.rancher.sizes["gpu"] == 1, "the machine that runs is all that is wanted"
 
 
 def test_three_refusals_for_three_reasons_are_not_three_for_one(stage: Stage) -> None:
@@ -539,9 +542,9 @@ def test_three_refusals_for_three_reasons_are_not_three_for_one(stage: Stage) ->
     assert stage.story(request_id).state == RequestState.RUNNING
     assert stage.rancher.held == []
     for number in (3, 4):
-        show(stage, "gpu", refused("gpu", number, CODES[2]))
+        show(stage, "gpu", refused("gpu", number, CODES[1]))
         stage.look(2)
-    story = stage.story(request_id)
+    story = stage.finish(request_id, within_s=60.0)
     assert story.state == RequestState.FAILED
-    assert "3 times: RequestLimitExceeded" in story.reason
+    assert "3 times: VcpuLimitExceeded" in story.reason
     assert stage.rancher.held == [("gpu", True)]

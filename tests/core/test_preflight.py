@@ -107,9 +107,8 @@ def test_only_gpu_machines_register_behind_the_gate(world):
     control, workers, gpu = envelope.pools
     assert gpu.taints == (Taint("nvidia.com/gpu", "present"), Taint("gpu-cluster/unverified", "true"))
     assert (control.taints, workers.taints) == ((), ())
-    assert [pool.labels for pool in envelope.pools] == [
-        (("gpu-cluster/pool", name),) for name in ("control", "workers", "gpu")
-    ]
+    assert [dict(pool.labels)["gpu-cluster/pool"] for pool in envelope.pools] == ["control", "workers", "gpu"]
+    assert dict(gpu.labels)["gpu-cluster/instance-type"] == "p3.2xlarge"
 
 
 def test_the_same_order_twice_has_the_same_digest(world):

@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 from aiohttp import web
 
-from bot.core.spec import Envelope, GpuExpectation, Pool, Taint
+from bot.core.spec import Envelope, GpuExpectation, Place, Pool, Taint
 from bot.kube import KubeCluster
 from bot.rancher import RancherAdapter
 from bot.sandbox.world import World, WorldClock, make_app
@@ -81,10 +81,11 @@ class Living:
 
         self._run(move())
 
-    def envelope(self, name: str = "train-a", *, gpu_machines: int = 1) -> Envelope:
-        """What an approval would bind: three pools in the default VPC."""
-        subnets = self.ec2.describe_subnets(Filters=[{"Name": "availability-zone", "Values": [REGION + "a"]}])
-        subnet = subnets["Subnets"][0]
+    def envelope(self, name: str = "train-a", *, gpu_machines: int = 1, zones: str = "a") -> Envelope:
+        """What an approval would bind: three pools in the default VPC; GPU machines may be in any of these zones."""
+        found = self.ec2.describe_subnets()["Subnets"]
+        by_zone = {subnet["AvailabilityZone"]: subnet for subnet in found}
+        subnet = by_zone[REGION + "a"]
         base = Pool("cp", "t3.medium", 1, True, False, False, 60, "a", subnet["SubnetId"], "ami-0a2404d64c7e80003")
         gpu = replace(
             base,
@@ -117,6 +118,7 @@ class Living:
             gpu=GpuExpectation("g4dn.xlarge", "T4", 1, 16384),
             gpus=gpu_machines,
             hours=8,
+            places=tuple(Place("g4dn.xlarge", zone, by_zone[REGION + zone]["SubnetId"]) for zone in zones),
         )
 
     @property

@@ -10,8 +10,9 @@ import pytest
 import yaml
 from scripted import Asked, Hands, Reply, Scripted
 
+from bot.core.places import gpu_places
 from bot.core.ports import ChartOrder, Permanent, Temporary
-from bot.core.spec import Envelope, GpuExpectation, Pool, Taint
+from bot.core.spec import Envelope, GpuExpectation, Place, Pool, Taint
 from bot.rancher import RancherAdapter, bodies
 from bot.rancher.cloud_init import USERDATA
 
@@ -89,44 +90,106 @@ def test_an_object_that_goes_between_conflict_and_get_is_temporary(server: Scrip
         rancher.ensure_cluster(ENVELOPE, "r-1")
 
 
-def pools(*names: str, **first: Any) -> Reply:
+def pools(*names: str, generation: int | None = None, **first: Any) -> Reply:
     listed = [{"name": name, "quantity": 2} for name in names]
     return Reply(
         200,
         {
-            "metadata": {"name": "train-a"},
+            "metadata": {"name": "train-a", **({"generation": generation} if generation else {})},
             "spec": {"rkeConfig": {"machinePools": [{**listed[0], **first}, *listed[1:]]}},
         },
     )
 
 
-def test_a_pool_is_held_by_name_though_the_pools_move(server: Scripted, rancher: RancherAdapter) -> None:
+def test_a_pool_is_lowered_by_name_though_the_pools_move(server: Scripted, rancher: RancherAdapter) -> None:
     server.on(f"GET {ONE}", pools("gpu", "cp"), pools("cp", "gpu"), pools("cp", "gpu"))
     server.on(f"PATCH {ONE}", Reply(422, {"message": "test failed"}), Reply(409, {"message": "Conflict"}), Reply(200))
-    rancher.hold_pool("train-a", "gpu", empty=True)
+    assert rancher.trim_pools("train-a", {"gpu": 0, "cp": 2}) == ("pool gpu: 2 machines, 0 approved",)
     patches = server.calls(f"PATCH {ONE}")
     assert [patch.json()[0]["path"][-6] for patch in patches] == ["0", "1", "1"]
     assert patches[-1].headers["Content-Type"] == "application/json-patch+json"
     assert patches[-1].json() == [
         {"op": "test", "path": "/spec/rkeConfig/machinePools/1/name", "value": "gpu"},
+        {"op": "test", "path": "/spec/rkeConfig/machinePools/1/quantity", "value": 2},
         {"op": "add", "path": "/spec/rkeConfig/machinePools/1/quantity", "value": 0},
     ]
 
 
-def test_a_pool_that_cannot_be_held_for_conflicts_is_temporary(server: Scripted, rancher: RancherAdapter) -> None:
+def test_pools_that_cannot_be_lowered_for_conflicts_are_temporary(server: Scripted, rancher: RancherAdapter) -> None:
     server.on(f"GET {ONE}", pools("gpu"))
     server.on(f"PATCH {ONE}", Reply(409, {"message": "the object has been modified"}))
     with pytest.raises(Temporary, match="the object has been modified"):
-        rancher.hold_pool("train-a", "gpu", empty=False)
-    assert server.calls(f"PATCH {ONE}")[0].json()[1]["value"] is True
+        rancher.trim_pools("train-a", {"gpu": 1})
 
 
-@pytest.mark.parametrize(("empty", "already"), [(True, {"quantity": 0}), (False, {"paused": True})])
-def test_a_held_pool_is_left_alone(
-    server: Scripted, rancher: RancherAdapter, empty: bool, already: dict[str, Any]
+@pytest.mark.parametrize("most", [2, 3])
+def test_nothing_is_ever_raised(server: Scripted, rancher: RancherAdapter, most: int) -> None:
+    server.on(f"GET {ONE}", pools("gpu"))
+    assert rancher.trim_pools("train-a", {"gpu": most}) == ()
+    assert server.calls(f"PATCH {ONE}") == []
+
+
+def test_a_pool_that_nobody_approved_is_lowered_to_nothing(server: Scripted, rancher: RancherAdapter) -> None:
+    server.on(f"GET {ONE}", pools("gpu", "tpu"))
+    server.on(f"PATCH {ONE}", Reply(200))
+    assert rancher.trim_pools("train-a", {"gpu": 2}) == ("pool tpu: 2 machines, 0 approved",)
+
+
+WITH_PLACES = replace(ENVELOPE, places=(Place("g6.2xlarge", "b", "subnet-1"), Place("g6.4xlarge", "a", "subnet-2")))
+
+
+def sized(*counts: int) -> tuple[Pool, ...]:
+    """The GPU pools of an order of two machines, first choice and sibling, with these sizes."""
+    return tuple(replace(pool, count=n) for pool, n in zip(gpu_places(WITH_PLACES), counts, strict=True))
+
+
+def test_a_sibling_is_added_in_the_change_that_holds_the_sizes_together(
+    server: Scripted, rancher: RancherAdapter
 ) -> None:
-    server.on(f"GET {ONE}", pools("gpu", **already))
-    rancher.hold_pool("train-a", "gpu", empty=empty)
+    server.on(f"GET {ONE}", pools("cp", "gpu", generation=7))
+    server.on("POST /v1/rke-machine-config.cattle.io.amazonec2configs", Reply(201, {}))
+    server.on(f"PATCH {ONE}", Reply(200))
+    rancher.size_pools(WITH_PLACES, sized(1, 1), "r-1")
+    (config,) = server.calls("POST /v1/rke-machine-config.cattle.io.amazonec2configs")
+    assert config.json()["metadata"]["name"] == "nc-train-a-gpu-2"
+    assert (config.json()["instanceType"], config.json()["zone"], config.json()["subnetId"]) == (
+        "g6.4xlarge",
+        "a",
+        "subnet-2",
+    )
+    (patch,) = server.calls(f"PATCH {ONE}")
+    assert patch.json()[0] == {"op": "test", "path": "/metadata/generation", "value": 7}
+    assert patch.json()[-2] == {"op": "add", "path": "/spec/rkeConfig/machinePools/1/quantity", "value": 1}
+    added = patch.json()[-1]
+    assert (added["op"], added["path"]) == ("add", "/spec/rkeConfig/machinePools/-")
+    assert (added["value"]["name"], added["value"]["quantity"]) == ("gpu-2", 1)
+    assert added["value"]["labels"]["gpu-cluster/pool"] == "gpu", "by which everything finds its nodes"
+    assert {taint["key"] for taint in added["value"]["taints"]} == {"nvidia.com/gpu", "gpu-cluster/unverified"}
+
+
+def test_a_sibling_that_is_there_is_not_added_again(server: Scripted, rancher: RancherAdapter) -> None:
+    """As after a process that died between the change and its note of it."""
+    server.on(f"GET {ONE}", pools("gpu", "gpu-2", quantity=0))
+    rancher.size_pools(WITH_PLACES, sized(0, 2), "r-1")
+    assert server.calls(f"PATCH {ONE}") == []
+    assert server.calls("POST /v1/rke-machine-config.cattle.io.amazonec2configs") == []
+
+
+def test_a_lost_race_is_read_again_and_the_config_is_made_once(server: Scripted, rancher: RancherAdapter) -> None:
+    server.on(f"GET {ONE}", pools("gpu", quantity=0), pools("gpu", "gpu-2", quantity=0))
+    server.on("POST /v1/rke-machine-config.cattle.io.amazonec2configs", Reply(201, {}))
+    server.on(f"PATCH {ONE}", Reply(409, {"message": "the object has been modified"}))
+    rancher.size_pools(WITH_PLACES, sized(0, 2), "r-1")
+    assert len(server.calls(f"PATCH {ONE}")) == 1
+    assert len(server.calls("POST /v1/rke-machine-config.cattle.io.amazonec2configs")) == 1
+
+
+def test_more_than_was_approved_is_never_asked_for(server: Scripted, rancher: RancherAdapter) -> None:
+    """The first pool, which this change leaves alone, has been raised by somebody."""
+    server.on(f"GET {ONE}", pools("gpu", quantity=1))
+    server.on("POST /v1/rke-machine-config.cattle.io.amazonec2configs", Reply(201, {}))
+    with pytest.raises(Permanent, match="would come to 3 machines; 2 are approved"):
+        rancher.size_pools(WITH_PLACES, sized(0, 2)[1:], "r-1")
     assert server.calls(f"PATCH {ONE}") == []
 
 
@@ -275,7 +338,7 @@ def test_a_credential_we_may_not_see_is_none(server: Scripted, rancher: RancherA
 def test_a_pool_nobody_knows(server: Scripted, rancher: RancherAdapter) -> None:
     server.on(f"GET {ONE}", pools("cp"))
     with pytest.raises(Permanent, match="no machine pool gpu"):
-        rancher.hold_pool("train-a", "gpu", empty=True)
+        rancher.resize_pool("train-a", "gpu", 1)
 
 
 def test_a_pool_is_resized_and_released_in_one_patch(server: Scripted, rancher: RancherAdapter) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from living import REQUEST, TOKEN, Living
 
 from bot.core.operator_values import operator_values
+from bot.core.places import gpu_places
 from bot.core.ports import ChartOrder, ClusterView, Foreign, JobOrder, Permanent, Refused, Temporary
 from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST
 from bot.rancher import RancherAdapter
@@ -245,16 +248,50 @@ def test_ec2s_refusal_is_seen_word_for_word_and_the_pool_is_held(
     assert len(failures) >= 2, "each machine that Rancher makes anew fails anew"
     assert all("InsufficientInstanceCapacity: We currently do not have" in text for text in failures.values())
 
-    living.rancher.hold_pool("train-a", "gpu", empty=False)
-    living.rancher.hold_pool("train-a", "gpu", empty=False)
-    living.rancher.hold_pool("train-a", "gpu", empty=True)
-    with pytest.raises(Permanent, match="no machine pool tpu"):
-        living.rancher.hold_pool("train-a", "tpu", empty=True)
-    living.rancher.hold_pool("gone", "gpu", empty=True)
+    lowered = ("pool gpu: 1 machines, 0 approved",)
+    assert living.rancher.trim_pools("train-a", {"cp": 1, "wk": 1, "gpu": 0}) == lowered
+    assert living.rancher.trim_pools("train-a", {"cp": 1, "wk": 1, "gpu": 0}) == ()
+    assert living.rancher.trim_pools("gone", {}) == ()
     living.forward(120)
     assert look(living).pool("gpu") == ()
     patches = living.world.call_counts()["management"]
-    assert sum(n for call, n in patches.items() if call.startswith("PATCH")) == 2
+    assert sum(n for call, n in patches.items() if call.startswith("PATCH")) == 1
+
+
+def instances(living: Living, name: str = "train-a") -> list[dict[str, Any]]:
+    """EC2's own view of a cluster's machines."""
+    tagged = living.ec2.describe_instances(Filters=[{"Name": f"tag:{LABEL_CLUSTER}", "Values": [name]}])
+    return [instance for reservation in tagged["Reservations"] for instance in reservation["Instances"]]
+
+
+def test_a_sibling_pool_makes_the_machine_in_another_zone_and_goes_with_the_cluster(
+    make_living: Callable[..., Living],
+) -> None:
+    living = make_living("no-capacity-first-zone")
+    envelope = living.envelope("train-s", zones="ab")
+    first, sibling = gpu_places(envelope)
+    living.order(envelope)
+    for _ in range(20):
+        living.forward(5)
+    assert not any(machine.created for machine in look(living, "train-s").pool("gpu"))
+    living.rancher.size_pools(envelope, (replace(first, count=0),), REQUEST)
+    living.forward(30)
+    assert look(living, "train-s").pool("gpu") == ()
+    for _ in range(2):  # the second time as after a crash: nothing is made again
+        living.rancher.size_pools(envelope, (replace(first, count=0), sibling), REQUEST)
+    living.forward(900)
+    (machine,) = look(living, "train-s").pool("gpu-2")
+    assert machine.node
+    kube = living.kube(look(living, "train-s").management_id)
+    (node,) = [node for node in kube.nodes() if node.labels["gpu-cluster/pool"] == "gpu"]
+    assert node.name == machine.node
+    assert {key for key, _, _ in node.taints} >= {"nvidia.com/gpu", "gpu-cluster/unverified"}
+    (instance,) = [i for i in instances(living, "train-s") if i["InstanceType"] == "g4dn.xlarge"]
+    assert instance["Placement"]["AvailabilityZone"] == "us-east-1b"
+    living.rancher.delete_cluster("train-s", (REQUEST,))
+    living.forward(900)
+    living.rancher.ensure_machine_config(envelope, sibling, "r-next")
+    assert {i["State"]["Name"] for i in instances(living, "train-s")} == {"terminated"}
 
 
 def test_machines_that_never_join_are_created_and_say_what_they_wait_for(make_living: Callable[..., Living]) -> None:

@@ -18,7 +18,7 @@ ENDS_BADLY = [
     ("gpu-missing", "degraded", "no GPU on the PCI bus of sandbox-gpu-"),
     ("gpu-bad", "failed", "of 262144 elements wrong"),
 ]
-SLOW = ("never-joins", "policy-not-ready")
+SLOW = ("no-capacity", "never-joins", "policy-not-ready")
 
 
 async def test_the_walk_through(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ async def test_the_walk_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("fault", "state", "because"), ENDS_BADLY)
 async def test_the_true_cause_is_named(tmp_path: Path, fault: str, state: str, because: str) -> None:
-    # Two of them are sure only after twenty minutes of the world in which nothing happens.
+    # Two of them are sure only after twenty minutes in which nothing happens, one after every zone has refused.
     async with scene(tmp_path, speed=2 * SPEED if fault in SLOW else SPEED, faults=(fault,)) as now:
         await now.create("sandbox", gpus=2 if fault == "gpu-missing" else 1)
         await now.approve("sandbox")
@@ -52,6 +52,15 @@ async def test_what_passes_is_waited_for(tmp_path: Path, fault: str) -> None:
         assert (ended["state"], ended["verdict"], ended["gpus"]) == ("ready", "verified", 1)
         assert now.made("sandbox") == MADE_ONCE
         assert now.instances() == ["running"] * 3
+
+
+@pytest.mark.slow
+async def test_the_next_zone_is_taken_where_the_first_has_no_capacity(tmp_path: Path) -> None:
+    async with scene(tmp_path, faults=("no-capacity-first-zone",)) as now:
+        await now.create_and_approve("sandbox")
+        ended = await now.outcome("sandbox")
+        assert (ended["state"], ended["verdict"], ended["gpus"]) == ("ready", "verified", 1)
+        assert now.made("sandbox", ["instance-running"]) == {"instance-running": 3}, "nothing was bought twice"
 
 
 async def test_two_faults_at_once(tmp_path: Path) -> None:

@@ -53,6 +53,12 @@ def spot(facts: Facts) -> Finding | None:
     )
 
 
+def whole_price(facts: Facts, hourly: float) -> float:
+    """Dollars for the whole time, a wait for capacity included, in which no GPU machine runs."""
+    waiting = (hourly - gpu_price_per_hour(facts)) * facts.spec.wait_hours if facts.spec.wait_hours else 0.0
+    return hourly * facts.spec.hours + waiting
+
+
 def known_price(facts: Facts) -> float | None:
     """`price_per_hour`, None where it is not known."""
     try:
@@ -68,8 +74,10 @@ def price(facts: Facts) -> Finding | None:
         hourly = price_per_hour(facts)
     except WorldError as error:
         return unknown(error.reason, "The price is unknown, so the larger number of approvals applies.")
-    whole = dollars(hourly * facts.spec.hours)
-    return ok(f"at most {dollars(hourly)} an hour with disks, {whole} for {facts.spec.hours} hours{_spot(facts)}")
+    whole = dollars(whole_price(facts, hourly))
+    wait = f" and up to {facts.spec.wait_hours} hours of waiting" if facts.spec.wait_hours else ""
+    hours = f"{facts.spec.hours} hours{wait}"
+    return ok(f"at most {dollars(hourly)} an hour with disks, {whole} for {hours}{_spot(facts)}")
 
 
 def _spot(facts: Facts) -> str:
@@ -91,7 +99,7 @@ def budget(facts: Facts) -> Finding | None:
     left, hourly = held.left, known_price(facts)
     if hourly is None:
         return unknown(f"the price is unknown; {dollars(left)} of {dollars(held.budget)} are left this month")
-    cost = hourly * facts.spec.hours
+    cost = whole_price(facts, hourly)
     if cost > left:
         hours = max(int(left / hourly), 0)
         fewer = f"Ask for {hours} hours or fewer, " if hours else "Wait for the next month, "

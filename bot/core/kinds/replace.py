@@ -11,6 +11,7 @@ from bot.core.conflict import Conflict
 from bot.core.families import family_of
 from bot.core.kinds.base import Asked, Opening, Plain
 from bot.core.kinds.verify import settle
+from bot.core.places import must_stand_in_one_place
 from bot.core.ports import Cloud, Tx, WorldError
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow
 from bot.core.spec import Catalogue, Check, Envelope, Preflight
@@ -37,13 +38,15 @@ class ReplaceRules(Plain):
                 f"“{cluster.name}” is {cluster.state}; a machine can be replaced once the cluster is in use.",
                 f"/gpu-cluster status {cluster.name}",
             )
+        create = lifecycle.home_of(tx, cluster.id)
+        must_stand_in_one_place(cluster.name, step_facts(tx, create.id).get("machines", {}), "replace")
         return Opening(envelope, check=True)
 
     def check(self, asked: Asked) -> Preflight:
         envelope = asked.envelope
         if envelope is None:
             return Preflight((Check("order", "no", "Nothing was ever approved for this cluster."),))
-        pool = envelope.gpu_pools[0]
+        pool = envelope.sized_pool
         change = change_from_json(Kind.REPLACE, asked.request.spec)
         if isinstance(change, Replace) and not change.node:
             said = f"One of {pool.count} machines is missing; it is ordered anew."

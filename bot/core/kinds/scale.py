@@ -10,6 +10,7 @@ from bot.core.checks.machines import nearest_counts
 from bot.core.conflict import Conflict
 from bot.core.kinds.base import Asked, Opening, Plain
 from bot.core.kinds.growing import check_scale
+from bot.core.places import must_stand_in_one_place
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow
 from bot.core.scaling import resized
@@ -36,6 +37,8 @@ class ScaleRules(Plain):
                 f"“{cluster.name}” is {cluster.state}; pools can be scaled once it is ready.",
                 f"/gpu-cluster status {cluster.name}",
             )
+        create = lifecycle.home_of(tx, cluster.id)
+        must_stand_in_one_place(cluster.name, step_facts(tx, create.id).get("machines", {}), "scale")
         pool = _pool(before, change)
         machines = _machines(before, pool, change.count, catalogue)
         if machines == pool.count:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from bot.core.ports import Clock, Cloud, Cluster, ClusterView, Node, Rancher
 from bot.core.records import ClusterRow, RequestRow, StepRow, VerdictRow
-from bot.core.spec import LABEL_POOL, Catalogue, Envelope, Pool
+from bot.core.spec import LABEL_POOL, LABEL_TYPE, Catalogue, Envelope, GpuExpectation, Pool
 from bot.core.survey import expectation
 
 Facts = Mapping[str, str]
@@ -16,10 +16,14 @@ Facts = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Done:
-    """The condition holds. `facts` are for later steps and for people; `short` says what is missing and borne."""
+    """The condition holds. `facts` are for later steps and for people; `short` says what is missing and borne.
+
+    `tell` is a line for the thread, '' for none.
+    """
 
     facts: Facts = field(default_factory=dict)
     short: str = ""
+    tell: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Wait:
     """Not yet. `look_in` world seconds; `facts` are kept, so that a step can remember across looks and restarts.
 
     `patience_s` is added to the time after which the step gives up: what was ordered takes that much longer.
+    `anew`: the step's clock begins again, because it has begun something else, or waits for what takes its time.
+    `tell` is a line for the thread, '' for none.
     """
 
     why: str
@@ -34,6 +40,8 @@ class Wait:
     facts: Facts | None = None
     progress: str = ""
     patience_s: float = 0.0
+    anew: bool = False
+    tell: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,17 @@ class Look:
 
     @property
     def gpu_pool(self) -> Pool:
-        return self.order.gpu_pools[0]
+        return self.order.sized_pool
+
+    def expected(self, node: Node) -> GpuExpectation:
+        """What AWS says that node's type has; in a cluster that was there before us, what the node says itself.
+
+        That of its pool's own type where the node does not tell its type.
+        """
+        if self.order.existing is not None:
+            return expectation(node)
+        others = (one for one in self.order.stand_ins if one.instance_type == node.labels.get(LABEL_TYPE))
+        return next(others, self.order.expectation(node.labels.get(LABEL_POOL, "")))
 
 
 class Step(Protocol):

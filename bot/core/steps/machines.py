@@ -1,138 +1,307 @@
 """Every machine of every pool has joined.
 
 Rancher deletes a machine that EC2 refused and makes another, for ever, and wipes the evidence within a minute
-(rancher/rancher: capr/machineprovision/controller.go). So each failure seen is remembered in our own store, and
-after three of one kind the pool is stopped: otherwise a machine might be bought long after everybody has left.
+(rancher/rancher: capr/machineprovision/controller.go). So each failure seen is remembered in our own store. What only
+a person can mend stops the pool after a few tries. Where AWS lacks capacity, the pool is lowered to what is there, and
+a sibling pool in the next place makes the rest; when every place has refused, the order waits, if that was asked for.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 
+from bot.core import placing, waiting
 from bot.core.diagnosis import aws_words, ec2_cause
+from bot.core.excess import more_in_ec2, trimmed
+from bot.core.places import gpu_places, joined, to_keep, where
+from bot.core.placing import HOLDING, LEAVING, TRYING, Placing
 from bot.core.ports import ClusterView
 from bot.core.spec import Pool
 from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
 
-ENOUGH_FAILURES = 3
+_SETTLED_S = 15.0
+"""World seconds that Rancher has for passing a new size on: before, an empty pool may just be between two tries."""
 
 
 class Machines:
     kind = "machines@1"
 
     def ensure(self, look: Look) -> Outcome:
-        view = look.view()
+        at = _stands(look)
+        if not at.asked:
+            return _tell_rancher(look, at)
+        view = _view(look, at)
         if view is None:
             return Wait("Rancher does not show the cluster")
-        failures = _remember(look, view)
-        facts = {"failures": json.dumps(failures)}
-        for pool in sorted(look.order.pools, key=lambda pool: pool.gpu):
-            if (texts := _hopeless(failures, pool)) is not None:
-                return _stop(look, view, pool, texts, facts)
-        missing = [pool for pool in look.order.pools if _joined(view, pool) < pool.count]
-        if not missing:
-            return Done({**facts, "all": "yes"})
-        return Wait(_waiting_for(view, missing[-1], failures), 5.0, facts, _progress(look, view))
+        known, places = _known(look), gpu_places(look.order)
+        at = at.seen(view, places, len(placing.refused_here(known, places[at.place])), look.clock.now())
+        failures = _with_new(known, view)
+        sight = Sight(look, view, at, places, failures)
+        if at.phase != LEAVING and (told := trimmed(look, view, at.sizes)):
+            return sight.wait("more machines than were approved were wanted; the pools have been lowered", tell=told)
+        for pool in look.order.pools:
+            if pool != look.order.sized_pool and (
+                texts := placing.hopeless(failures, pool, look.catalogue.policy.tries_per_place)
+            ):
+                return sight.fail(pool, texts)
+        return {TRYING: _try, LEAVING: _left, HOLDING: _hold}[at.phase](sight)
 
     def give_up(self, look: Look) -> Done | Fail:
         """With fewer GPU machines than ordered the work goes on; without a plain machine it cannot."""
-        view = look.view()
+        at = _stands(look)
+        view = _view(look, at)
         if view is None:
             return Fail(
                 "Rancher does not show the cluster any more.",
                 "Look for it in Rancher and for its EC2 machines.",
             )
-        missing = [pool for pool in look.order.pools if _joined(view, pool) < pool.count]
-        for pool in missing:
-            useless = _joined(view, pool) == 0 if pool.gpu else _none_started(view, pool)
-            look.outside.rancher.hold_pool(look.order.name, pool.name, empty=useless)
-        needed = [pool for pool in missing if not pool.gpu or _joined(view, pool) == 0]
-        if needed:
-            return _never_joined(look, view, needed[0])
-        return Done(short="; ".join(f"{_joined(view, p)} of {p.count} {p.name} machines joined" for p in missing))
+        return _given_up(Sight(look, view, at, gpu_places(look.order), _with_new(_known(look), view)))
 
 
-def _hopeless(failures: Mapping[str, str], pool: Pool) -> list[str] | None:
-    """The failures of a pool that EC2 has refused often enough for one and the same reason."""
-    by_code: dict[str, list[str]] = {}
-    for key, text in failures.items():
-        if key.startswith(f"{pool.name}/"):
-            cause = ec2_cause(text)
-            by_code.setdefault(cause.code if cause else "", []).append(text)
-    return next((texts for texts in by_code.values() if len(texts) >= ENOUGH_FAILURES), None)
+@dataclasses.dataclass(frozen=True)
+class Sight:
+    """One look at the machines: the view, how far the places have come, and every refusal of this round."""
+
+    look: Look
+    view: ClusterView
+    at: Placing
+    places: tuple[Pool, ...]
+    failures: Mapping[str, str]
+
+    @property
+    def here(self) -> Pool:
+        return self.places[self.at.place]
+
+    @property
+    def ordered(self) -> int:
+        """GPU machines of the order."""
+        return self.places[0].count
+
+    @property
+    def gpus_there(self) -> int:
+        """GPU machines that have joined, in all places."""
+        return joined(self.view, self.places)
+
+    @property
+    def plain_short(self) -> list[Pool]:
+        return [
+            p for p in self.look.order.pools if p != self.look.order.sized_pool and joined(self.view, [p]) < p.count
+        ]
+
+    def facts(self, at: Placing | None = None) -> Facts:
+        return {"failures": json.dumps(self.failures), "placing": (at or self.at).to_json()}
+
+    def wait(
+        self, why: str, *, at: Placing | None = None, look_in: float = 5.0, anew: bool = False, tell: str = ""
+    ) -> Wait:
+        wanted = self.ordered + sum(p.count for p in self.look.order.pools if p != self.look.order.sized_pool)
+        there = self.gpus_there + sum(
+            joined(self.view, [p]) for p in self.look.order.pools if p != self.look.order.sized_pool
+        )
+        return Wait(why, look_in, self.facts(at), f"{there} of {wanted} machines joined", anew=anew, tell=tell)
+
+    def fail(self, pool: Pool, texts: list[str]) -> Fail:
+        """What EC2 refused for good; nothing is bought any more."""
+        _stop_all(self)
+        cause = ec2_cause(texts[-1])
+        return Fail(
+            f"EC2 refused to start a {pool.instance_type} {len(texts)} times: {aws_words(texts[-1])}",
+            f"{cause.remedy if cause else 'See AWS’s own words.'} {_STOPPED}",
+            (*((f"{cause.code}: {cause.what}.",) if cause else ()), *dict.fromkeys(aws_words(t) for t in texts)),
+            self.facts(),
+        )
 
 
-def _stop(look: Look, view: ClusterView, pool: Pool, texts: list[str], facts: Facts) -> Outcome:
-    """No further tries. GPU machines that have started are waited for, and used; without any the order has failed."""
-    started = [machine for machine in view.pool(pool.name) if machine.created]
-    if look.own.get("held") != pool.name:
-        look.outside.rancher.hold_pool(look.order.name, pool.name, empty=not started)
-    if pool.gpu and started:
-        facts = {**facts, "held": pool.name}
-        short = f"{len(started)} of {pool.count} {pool.name} machines: {aws_words(texts[-1])}"
-        plain_there = all(_joined(view, plain) >= plain.count for plain in look.order.pools if not plain.gpu)
-        if plain_there and all(machine.node for machine in started):
-            return Done(facts, short=short)
-        return Wait(f"EC2 gave {short}; waiting for those to join", 5.0, facts, _progress(look, view))
-    for other in look.order.pools:
-        if other != pool and _joined(view, other) < other.count:
-            look.outside.rancher.hold_pool(look.order.name, other.name, empty=_none_started(view, other))
-    cause = ec2_cause(texts[-1])
+_STOPPED = "The pool has been stopped, so that no machine is bought later unseen."
+
+
+def _stands(look: Look) -> Placing:
+    stored = look.own.get("placing")
+    return placing.from_json(stored) if stored else placing.begin(look.order.sized_pool, look.clock.now())
+
+
+def _view(look: Look, at: Placing) -> ClusterView | None:
+    written = max(at.written, float(look.facts["cluster_object"].get("written_real", "0")))
+    return look.outside.rancher.observe(look.order.name, newer_than=written)
+
+
+def _tell_rancher(look: Look, at: Placing) -> Wait:
+    """Do what an earlier look has written down."""
+    sized = (dataclasses.replace(p, count=at.sizes[p.name]) for p in gpu_places(look.order) if p.name in at.sizes)
+    look.outside.rancher.size_pools(look.order, tuple(sized), look.request.id)
+    told = dataclasses.replace(at, asked=True, asked_at=look.clock.now(), written=look.clock.real())
+    return Wait(look.row.why or "Rancher has the new sizes", 2.0, {"placing": told.to_json()})
+
+
+def _try(sight: Sight) -> Outcome:
+    """A place's turn: until all have joined, or EC2 has refused often enough."""
+    look, pool, policy = sight.look, sight.here, sight.look.catalogue.policy
+    short = sight.gpus_there < sight.ordered
+    if not short and not sight.plain_short:
+        return Done({**sight.facts(), "all": "yes"}, tell=more_in_ec2(look))
+    refused = placing.refused_here(sight.failures, pool)
+    final = placing.hopeless(sight.failures, pool, policy.tries_per_place)
+    if not short or not (final or placing.exhausted(sight.at, pool, len(refused), policy, look.clock.now())):
+        return sight.wait(_waiting_for(sight, refused))
+    texts = final or refused
+    machines = sight.view.pool(pool.name)
+    coming = [m for m in machines if m.created and not m.node]
+    if coming and not look.order.together:
+        gave = f"EC2 gave {sum(m.created for m in machines)} of {pool.count} {pool.name} machines"
+        return sight.wait(f"{gave}; waiting for those to join: {aws_words(texts[-1])}")
+    return _leave(sight, texts, final=bool(final))
+
+
+def _leave(sight: Sight, texts: list[str], *, final: bool) -> Wait:
+    """Before any other place is tried, this one must not buy any more: its pool keeps what has joined."""
+    words = {**sight.at.words, sight.here.name: texts[-1][-1500:]}
+    keep = {p.name: 0 if sight.look.order.together else joined(sight.view, [p]) for p in sight.places}
+    sizes = {name: keep[name] for name in sight.at.sizes}
+    left = sight.at.intend(LEAVING, sizes, sight.look.clock.now(), words=words, final=final)
+    why = f"EC2 refused {len(texts)} times in {where(sight.look.order, sight.here)}: {aws_words(texts[-1])}"
+    return sight.wait(why, at=left, look_in=0.0, anew=True)
+
+
+def _left(sight: Sight) -> Outcome:
+    """The pool has been lowered: go on to the next place, go on with what is there, wait, or fail."""
+    look, at, now = sight.look, sight.at, sight.look.clock.now()
+    there = 0 if look.order.together else sight.gpus_there
+    until = waiting.until(look)
+    goes_on = not at.final and (at.place + 1 < len(sight.places) or (not there and now < until))
+    if goes_on:
+        over = [p for p in sight.places if len(sight.view.pool(p.name)) > at.sizes.get(p.name, 0)]
+        if over or now - at.asked_at < _SETTLED_S:
+            return sight.wait(f"pool {over[0].name if over else sight.here.name} is being emptied, before it goes on")
+    if not at.final and at.place + 1 < len(sight.places):
+        return _next_place(sight, at.place + 1, sight.ordered - sum(at.sizes.values()))
+    if there:
+        return _go_on_with(sight, there)
+    if not at.final and now < until and placing.may_come_back(at.words):
+        held = at.hold(now, until)
+        first = at.rounds == 0
+        why = waiting.sentence(look, held)
+        return sight.wait(why, at=held, look_in=waiting.look_in(held, now), anew=True, tell=why if first else "")
+    return _nowhere(sight)
+
+
+def _next_place(sight: Sight, index: int, missing: int) -> Wait:
+    pool = sight.places[index]
+    at = sight.at.try_place(index, pool, missing, sight.look.clock.now())
+    words = aws_words(sight.at.words[sight.here.name])
+    why = (
+        f"EC2 has not enough in place {index} of {len(sight.places)} ({words}); "
+        f"now {missing} × {where(sight.look.order, pool)}, place {index + 1}"
+    )
+    return sight.wait(why, at=at, look_in=0.0, anew=True, tell=why if sight.at.rounds == 0 else "")
+
+
+def _go_on_with(sight: Sight, there: int) -> Outcome:
+    short = f"{there} of {sight.ordered} gpu machines: {aws_words(sight.at.words[sight.here.name])}"
+    if sight.plain_short:
+        return sight.wait(f"EC2 gave {short}; waiting for pool {sight.plain_short[0].name}")
+    return Done(sight.facts(), short=short, tell=more_in_ec2(sight.look))
+
+
+def _hold(sight: Sight) -> Outcome:
+    """Every place has refused: the control plane waits, and after a while the places are tried again in order."""
+    now = sight.look.clock.now()
+    if now < sight.at.next_at:
+        return sight.wait(waiting.sentence(sight.look, sight.at), look_in=waiting.look_in(sight.at, now), anew=True)
+    fresh = dataclasses.replace(sight, failures={})
+    again = sight.at.try_place(0, sight.places[0], sight.ordered, now)
+    return fresh.wait(f"trying {where(sight.look.order, sight.places[0])} again", at=again, look_in=0.0, anew=True)
+
+
+def _nowhere(sight: Sight) -> Fail:
+    """No place has it, and nobody waits any longer."""
+    pool, words, order = sight.here, sight.at.words, sight.look.order
+    text = words[pool.name]
+    refused = [t for t in sight.failures.values() if placing.code_of(t) == placing.code_of(text)]
+    cause = ec2_cause(text)
+    _stop_all(sight)
+    times = f" {len(refused)} times" if len(words) == 1 and not sight.at.rounds else f" in any of {len(words)} places"
+    waited = f" in {order.wait_hours} hours" if sight.at.rounds else ""
+    more = sight.look.catalogue.policy.max_wait_hours
+    wait = f" Or ask with --wait {min(24, more)}h, to go on trying." if more and not order.wait_hours else ""
     return Fail(
-        f"EC2 refused to start a {pool.instance_type} {len(texts)} times: {aws_words(texts[-1])}",
-        (cause.remedy if cause else "See AWS's own words.")
-        + " The pool has been stopped, so that no machine is bought later unseen.",
-        (*((f"{cause.code}: {cause.what}.",) if cause else ()), *dict.fromkeys(aws_words(t) for t in texts)),
+        f"EC2 refused to start a {pool.instance_type}{times}{waited}: {aws_words(text)}",
+        f"{cause.remedy if cause else 'See AWS’s own words.'}{'' if sight.at.final else wait} {_STOPPED}",
+        (
+            *((f"{cause.code}: {cause.what}.",) if cause else ()),
+            *(f"{where(order, p)}: {aws_words(words[p.name])}" for p in sight.places if p.name in words),
+        ),
+        sight.facts(),
     )
 
 
-def _never_joined(look: Look, view: ClusterView, pool: Pool) -> Fail:
-    machines = view.pool(pool.name)
+def _stop_all(sight: Sight) -> None:
+    """Nothing more is bought for this order: each pool keeps what it has."""
+    pools = (*(p for p in sight.look.order.pools if p != sight.places[0]), *sight.places)
+    sight.look.outside.rancher.trim_pools(
+        sight.look.order.name, {p.name: min(p.count, to_keep(sight.view.pool(p.name))) for p in pools}
+    )
+
+
+def _given_up(sight: Sight) -> Done | Fail:
+    """What started and never joined is given back; what is missing is borne, where it can be."""
+    together = sight.look.order.together and sight.gpus_there < sight.ordered
+    keep = {p.name: 0 if together else joined(sight.view, [p]) for p in sight.places}
+    plain = {
+        p.name: min(p.count, to_keep(sight.view.pool(p.name))) for p in sight.look.order.pools if p != sight.places[0]
+    }
+    sight.look.outside.rancher.trim_pools(sight.look.order.name, {**plain, **keep})
+    if sight.plain_short:
+        return _never_joined(sight, sight.plain_short[0])
+    if not sight.gpus_there or together:
+        return _never_joined(sight, sight.here)
+    return Done(short=f"{sight.gpus_there} of {sight.ordered} {sight.places[0].name} machines joined")
+
+
+def _never_joined(sight: Sight, pool: Pool) -> Fail:
+    minutes = f"{sight.look.observed_s / 60:.0f} minutes"
+    machines = sight.view.pool(pool.name)
     started = [machine for machine in machines if machine.created and not machine.node]
     evidence = tuple(f"{m.name}: {m.phase}: {m.message or 'no word'}" for m in machines)
+    if not started and (texts := [t for key, t in sight.failures.items() if key.startswith(f"{pool.name}/")]):
+        return sight.fail(pool, texts)
     if not started:
         return Fail(
-            f"{_joined(view, pool)} of {pool.count} {pool.name} machines joined in {look.observed_s / 60:.0f} minutes.",
+            f"{joined(sight.view, [pool])} of {pool.count} {pool.name} machines joined in {minutes}.",
             "Look at the machines of the cluster in Rancher.",
             evidence,
         )
     emptied = " The pool has been emptied, so that it costs nothing more." if pool.gpu else ""
     return Fail(
         f"{len(started)} machine{'s' * (len(started) > 1)} of pool {pool.name} started in EC2 but never joined "
-        f"the cluster in {look.observed_s / 60:.0f} minutes. Rancher says: {started[0].message or 'nothing'}.",
+        f"the cluster in {minutes}. Rancher says: {started[0].message or 'nothing'}.",
         "The machine must reach Rancher on port 443: check the subnet's route, the security group and the "
         f"AMI's cloud-init (EC2 console, system log).{emptied}",
         evidence,
     )
 
 
-def _remember(look: Look, view: ClusterView) -> dict[str, str]:
-    """Failures by pool and machine uid: those seen before, and those to be seen now."""
+def _known(look: Look) -> dict[str, str]:
+    """Failures by pool and machine uid that earlier looks have seen."""
     known: dict[str, str] = json.loads(look.own.get("failures", "{}"))
-    return known | {f"{m.pool}/{m.uid}": m.failure[-1500:] for m in view.machines if m.failure}
+    return known
 
 
-def _joined(view: ClusterView, pool: Pool) -> int:
-    return sum(bool(m.node) for m in view.pool(pool.name))
+def _with_new(known: Mapping[str, str], view: ClusterView) -> dict[str, str]:
+    return {**known, **{f"{m.pool}/{m.uid}": m.failure[-1500:] for m in view.machines if m.failure}}
 
 
-def _none_started(view: ClusterView, pool: Pool) -> bool:
-    return not any(machine.created for machine in view.pool(pool.name))
-
-
-def _waiting_for(view: ClusterView, pool: Pool, failures: Mapping[str, str]) -> str:
-    failed = [text for key, text in failures.items() if key.startswith(f"{pool.name}/")]
-    if failed:
-        tries = f"{len(failed)} of at most {ENOUGH_FAILURES} tries"
+def _waiting_for(sight: Sight, refused: list[str]) -> str:
+    pool = sight.here if sight.gpus_there < sight.ordered else sight.plain_short[0]
+    failed = [text for key, text in sight.failures.items() if key.startswith(f"{pool.name}/")]
+    in_a_row = len(refused) - sight.at.forgiven if pool in sight.places else len(failed)
+    if failed and in_a_row:
+        most = sight.look.catalogue.policy.tries_per_place * max(sight.at.sizes.get(pool.name, 1) - sight.at.started, 1)
+        tries = f"{in_a_row} of at most {most} tries" if pool in sight.places else f"{in_a_row} tries"
         return f"EC2 refused {tries} for pool {pool.name}: {aws_words(failed[-1])}"
-    machines = [m for m in view.pool(pool.name) if not m.node]
+    machines = [m for m in sight.view.pool(pool.name) if not m.node]
     started = sum(m.created for m in machines)
     if started:
         return f"{started} {pool.name} machine{'s' * (started > 1)} started in EC2, waiting for the join"
     return f"waiting for EC2 to start pool {pool.name}"
-
-
-def _progress(look: Look, view: ClusterView) -> str:
-    wanted = sum(pool.count for pool in look.order.pools)
-    return f"{sum(_joined(view, pool) for pool in look.order.pools)} of {wanted} machines joined"

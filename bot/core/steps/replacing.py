@@ -16,7 +16,6 @@ from bot.core.measuring import give_up, measured
 from bot.core.ports import ClusterView, MachineView, Node
 from bot.core.spec import UNVERIFIED_TAINT
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
-from bot.core.steps.machines import ENOUGH_FAILURES
 from bot.core.steps.remeasure import measuring_for
 from bot.core.verdict import VERIFIED, NodeResult, judge, report_to_json
 
@@ -44,7 +43,7 @@ class Surge:
             return Done({"machine": joined[0].name, "node": joined[0].node})
         failures = json.loads(look.own["failures"])
         failures |= {m.uid: m.failure for m in machines if m.failure}
-        if len(failures) >= ENOUGH_FAILURES:
+        if len(failures) >= look.catalogue.policy.tries_per_place:
             return _without(look, machines, f"EC2 has no machine for it: {aws_words(list(failures.values())[-1])}")
         return Wait("waiting for the new machine to join", 5.0, {"failures": json.dumps(failures)})
 
@@ -161,7 +160,7 @@ def _without(look: Look, machines: tuple[MachineView, ...], why: str) -> Fail:
         rancher.resize_pool(look.cluster.name, pool, machines_ordered(look))
         lost = "The bad machine is still there, closed for new work; nothing was lost."
     else:
-        rancher.hold_pool(look.cluster.name, pool, empty=False)
+        rancher.resize_pool(look.cluster.name, pool, max(machines_ordered(look) - 1, 0))
         lost = "The bad machine is gone; the cluster has one machine fewer now."
     return Fail(f"No machine could be had in its place: {why}. {lost}", "Try again later with Replace, or delete it.")
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from bot.core.diagnosis import cause_lines, cause_of, probe_signals, recognise
 from bot.core.extras import extras_of
 from bot.core.measuring import Measuring, conclude, give_up
 from bot.core.ports import Node
-from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_POOL, LABEL_REQUEST, GpuExpectation
+from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
-from bot.core.survey import expectation
 from bot.core.verdict import DEGRADED, UNKNOWN, VERIFIED, Report, report_to_json
 
 
@@ -24,15 +21,8 @@ class Verify:
     def give_up(self, look: Look) -> Done | Fail:
         """Judge what has been measured; a node that never answered counts against the order."""
         facts = dict(look.own)
-        give_up(facts, look.gpu_nodes(), expectation_of(look), look.row.why)
+        give_up(facts, look.gpu_nodes(), look.expected, look.row.why)
         return _concluded(look, facts)
-
-
-def expectation_of(look: Look) -> Callable[[Node], GpuExpectation]:
-    """What a node should have: each GPU pool its own; in a cluster that was there before us, what it says itself."""
-    if look.order.existing is not None:
-        return expectation
-    return lambda node: look.order.expectation(node.labels.get(LABEL_POOL, ""))
 
 
 def measure(look: Look, nodes: list[Node], facts: dict[str, str]) -> Wait | None:
@@ -56,7 +46,7 @@ def _measuring(look: Look) -> Measuring:
         pull_secrets=look.catalogue.probe_image.pull_secrets,
         script=look.probe_script,
         level=look.catalogue.probe_image.level,
-        expect=expectation_of(look),
+        expect=look.expected,
         extras=extras_of(look.catalogue.probe_image),
     )
 

@@ -20,6 +20,10 @@ _MODES = {
 #: Name of each fault and what it does to the world.
 FAULTS: dict[str, str] = {
     "no-capacity": "AWS has no capacity for the GPU pool: create, fail, wipe, create, for ever",
+    "no-capacity-first-zone": "AWS has no capacity for GPU machines in the zone that is tried first",
+    "no-capacity-first-type": "AWS has no capacity for the GPU type that is tried first, in any zone",
+    "capacity-30": "AWS refuses 30 % of all machines for want of capacity, wherever they are tried",
+    "capacity-later": "AWS has no capacity for GPU machines in the first three hours",
     "never-joins": "GPU machines run but their agent never checks in",
     "policy-not-ready": "the GPU driver does not build, so the ClusterPolicy never becomes ready",
     "gpu-missing": "the last GPU node has no GPU on its PCI bus",

@@ -20,6 +20,7 @@ from bot.sandbox.world.rancher.ec2 import Ec2
 from bot.sandbox.world.rancher.gateway import Gateway
 from bot.sandbox.world.rancher.management import Management
 from bot.sandbox.world.rancher.release import release
+from bot.sandbox.world.rancher.scarcity import Scarcity
 from bot.sandbox.world.rancher.state import state
 from bot.sandbox.world.timings import Timings
 
@@ -59,7 +60,7 @@ class World:
         self.journal = Journal()
         self.engine = Engine(clock.now(), blocking=clock.manual)
         self.calls: Counter[tuple[bool, str]] = Counter()
-        self._ec2 = Ec2(ec2_endpoint, without_capacity="no-capacity" in self.faults)
+        self._ec2 = Ec2(ec2_endpoint, scarcity=Scarcity(self.faults, seed, lambda: self.engine.now))
         self.management = Management(
             self.engine,
             self.journal,

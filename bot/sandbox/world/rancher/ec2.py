@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bot.sandbox.world.kube.objects import Obj
 from bot.sandbox.world.metal.gpus import make_gpus
 from bot.sandbox.world.metal.hardware import Hardware
+from bot.sandbox.world.rancher.scarcity import Draw, Scarcity
 
 T = TypeVar("T")
 
@@ -29,11 +30,11 @@ class LaunchError(Exception):
 
 
 class Ec2:
-    """Launches and terminates instances; ``without_capacity`` lets no GPU type start."""
+    """Launches and terminates instances, where ``scarcity`` lets them start."""
 
-    def __init__(self, endpoint: str, *, without_capacity: bool = False, workers: int = 4) -> None:
+    def __init__(self, endpoint: str, *, scarcity: Scarcity | None = None, workers: int = 4) -> None:
         self._endpoint = endpoint
-        self._without_capacity = without_capacity
+        self._scarcity = scarcity or Scarcity()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="ec2")
         self._lock = threading.Lock()
         self._looking = threading.Lock()
@@ -50,15 +51,16 @@ class Ec2:
 
         ``name`` becomes the instance's name, ``owner_tag`` is ``kubernetes.io/cluster/<MID>``.
         """
-        return self._pool.submit(self._launch, config, name, owner_tag)
+        drawn = self._scarcity.draw()  # here, where calls come in the world's order
+        return self._pool.submit(self._launch, config, name, owner_tag, drawn)
 
     def terminate(self, region: str, instance_id: str) -> Future[None]:
         """TerminateInstances."""
         return self._pool.submit(self._terminate, region, instance_id)
 
-    def _launch(self, config: Obj, name: str, owner_tag: str) -> Hardware:
+    def _launch(self, config: Obj, name: str, owner_tag: str, drawn: Draw) -> Hardware:
         try:
-            return self._run(config, name, owner_tag)
+            return self._run(config, name, owner_tag, drawn)
         except ClientError as problem:
             error = problem.response["Error"]
             status = problem.response["ResponseMetadata"].get("HTTPStatusCode", 400)
@@ -66,13 +68,13 @@ class Ec2:
         except BotoCoreError as problem:
             raise LaunchError(f"error launching instance: {problem}") from problem
 
-    def _run(self, config: Obj, name: str, owner_tag: str) -> Hardware:
+    def _run(self, config: Obj, name: str, owner_tag: str, drawn: Draw) -> Hardware:
         region = config.get("region") or "us-east-1"
         ec2 = self._client(region)
         kind = self._type(region, config.get("instanceType") or "t2.micro")
         subnet = self._subnet(region, config)
         gpus = _nvidia(kind)
-        if gpus and self._without_capacity:
+        if self._scarcity.refuses(kind["InstanceType"], subnet["AvailabilityZone"], drawn, gpu=gpus is not None):
             raise LaunchError(_driver_text(*_no_capacity(kind["InstanceType"], subnet["AvailabilityZone"]), 500))
         groups = [self._group(region, subnet["VpcId"], g) for g in config.get("securityGroup") or ["rancher-nodes"]]
         with self._launching:  # moto takes a subnet's addresses from one generator, which no two threads may enter

@@ -169,8 +169,11 @@ class ProvisionedCluster:
     # Pools and machines
 
     def pools_changed(self) -> None:
-        """Bring machines and what is told of them in line with the pools of the spec."""
+        """Bring machines and what is told of them in line with the pools of the spec, whose configs become its own."""
         if not self.removing and self._sets:
+            if problem := self._spec_problem():
+                self.report.stalled(problem)
+                return
             self._sync_pools()
 
     def _sync_pools(self, *, first: bool = False) -> None:
@@ -187,20 +190,22 @@ class ProvisionedCluster:
     def _sync_pool(self, pool: Obj, *, first: bool) -> None:
         own = [m for m in self.machines if m.pool["name"] == pool["name"] and not m.removing]
         quantity = pool.get("quantity", 1)
-        if not pool.get("paused"):
-            suffix = self._sets.setdefault(pool["name"], self.local.suffix())
-            base = f"{self.name}-{pool['name']}-{suffix}"
-            for index in range(len(own), quantity):
-                last = first and index == quantity - 1
-                machine = Machine(self, pool, f"{base}-{self.local.suffix()}", last=last)
-                self.machines.append(machine)
-                own.append(machine)
-            for machine in self._surplus(own, len(own) - quantity):
-                machine.remove()
+        # ``paused`` holds back changes of the template only: the machine set goes on replacing what fails
+        # (kubernetes-sigs/cluster-api: internal/controllers/machinedeployment/machinedeployment_controller.go).
+        suffix = self._sets.setdefault(pool["name"], self.local.suffix())
+        base = f"{self.name}-{pool['name']}-{suffix}"
+        for index in range(len(own), quantity):
+            last = first and index == quantity - 1
+            machine = Machine(self, pool, f"{base}-{self.local.suffix()}", last=last)
+            self.machines.append(machine)
+            own.append(machine)
+        for machine in self._surplus(own, len(own) - quantity):
+            machine.remove()
         self._describe_pool(pool, own, quantity)
 
     def _surplus(self, own: list[Machine], count: int) -> list[Machine]:
-        """Those to go when a pool shrinks: the marked ones first, then the oldest."""
+        """Those to go when a pool shrinks: the marked ones first, then those that have not joined, then the oldest
+        (kubernetes-sigs/cluster-api: internal/controllers/machineset/machineset_delete_policy.go)."""
         if count <= 0:
             return []
 
@@ -208,7 +213,7 @@ class ProvisionedCluster:
             found = self.local.find(MACHINE, machine.name, self.namespace) or {"metadata": {}}
             return "cluster.x-k8s.io/delete-machine" in (found["metadata"].get("annotations") or {})
 
-        return sorted(own, key=lambda m: not marked(m))[:count]
+        return sorted(own, key=lambda m: (not marked(m), m.joined))[:count]
 
     def _describe_pool(self, pool: Obj, own: list[Machine], quantity: int) -> None:
         name = f"{self.name}-{pool['name']}"
