@@ -1,4 +1,4 @@
-"""Where GPU machines stand in several pools, what looks at the first only is refused: more might be bought than approved."""
+"""Where GPU machines stand in several pools, what looks at the first only is refused: it might buy too many."""
 
 from __future__ import annotations
 

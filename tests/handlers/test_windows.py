@@ -286,6 +286,8 @@ def test_no_secret_of_a_whole_scenario_is_in_the_log(bot: Bot, caplog: pytest.Lo
     bot.clicks(BYSTANDER, "approve", card)
     bot.told(BYSTANDER, "Only a lead")
     bot.clicks(LEAD, "details", card)
+    details = window(bot, "updated", user=LEAD)
+    bot.slack.do(bot.workspace.close_view(LEAD, view_id(details)))
     bot.denies(LEAD, card)
     bot.told(LEAD, "You denied")
     bot.slack.do(bot.workspace.open_home(LEAD))
