@@ -20,7 +20,7 @@ from tests.bench.verdicts import verdicts
 
 OUTPUT = Path("bench.json")
 LONG = frozenset({"rush"})
-"""Run only when named: a thousand requests at once need a machine with room for the sandbox beside the bot."""
+"""Run only when named: on two cores it has not yet come to an end, and why is not known."""
 RUNS: dict[str, Callable[[], Coroutine[Any, Any, list[Figure]]]] = {
     "acks": lambda: runs.acks(speed=1, busy_speed=10, end_speed=25),
     "overhead": lambda: runs.overhead(speed=20),
