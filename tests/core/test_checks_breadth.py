@@ -205,7 +205,11 @@ def test_all_of_it_goes_into_the_envelope_and_its_hash() -> None:
     plain, full = _envelope(facts, CATALOGUE), _envelope(said, catalogue)
     assert plain is not None
     assert full is not None
-    assert full.pools[2].labels == (("gpu-cluster/pool", "gpu"), ("a", "b"))
+    assert full.pools[2].labels == (
+        ("gpu-cluster/pool", "gpu"),
+        ("gpu-cluster/instance-type", "g4dn.xlarge"),
+        ("a", "b"),
+    )
     assert full.pools[2].taints[-1] == Taint("c", "d")
     assert (full.kms_key, full.private, full.instance_profile) == ("arn:aws:kms:x", True, "nodes")
     assert (full.network, full.base, full.catalog_everywhere) == (network, '{"spec":{}}', True)
