@@ -7,6 +7,7 @@ import logging
 
 from bot.core import plan
 from bot.core.ports import Busy, Refused, Temporary, WorldError
+from bot.core.steps import trouble
 from bot.core.steps.base import Fail, Look, Outcome, Step, Wait
 
 log = logging.getLogger(__name__)
@@ -31,12 +32,12 @@ def ensured(step: Step, look: Look) -> Outcome:
             return Fail(refused.reason, refused.remedy)
         return Wait(f"{refused.reason} {refused.remedy}".strip(), _REFUSED_LOOK_S)
     except Temporary:
-        if look.row.errors >= _LOST_AFTER and (lost := _lost(look)) is not None:
+        if (look.row.errors >= _LOST_AFTER or look.own.get("missing_at")) and (lost := _lost(look)) is not None:
             return lost
         raise
 
 
-def _lost(look: Look) -> Fail | None:
+def _lost(look: Look) -> Fail | Wait | None:
     """What lies behind a cluster that does not answer: whether Rancher still has it."""
     if look.envelope is None or "management_id" not in look.facts.get("cluster_object", {}):
         return None
@@ -44,12 +45,13 @@ def _lost(look: Look) -> Fail | None:
         view = look.view()
     except Refused:
         return None
-    if view is not None and not view.deleting:
-        return None
-    return Fail(
-        f"The cluster {look.order.name} has disappeared from Rancher while it was being made.",
-        "Somebody may have deleted it there. Check EC2 for machines of that name, then ask again.",
-    )
+    if view is None:
+        return trouble.missing(look)
+    if view.deleting:
+        return Fail("Somebody deletes the cluster in Rancher.", "Ask again when it is gone.")
+    if look.own.get("missing_at"):
+        return Wait("Rancher shows the cluster again", facts={"missing_at": ""})
+    return None
 
 
 def stop_buying(look: Look, failure: Fail) -> Fail | Wait:

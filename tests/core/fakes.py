@@ -225,6 +225,7 @@ class FakeRancher(Scripted):
         self.machines: tuple[MachineView, ...] = ()
         self.connected = True
         self.deleting = False
+        self.says: dict[str, object] = {}
         self.lingers = 0
         self.management_gone = True
         self.repo = RepoView(True, "", "")
@@ -282,7 +283,7 @@ class FakeRancher(Scripted):
                 self.label, self._cloud.left = "", ()
         if not self.label:
             return None
-        return ClusterView(
+        view = ClusterView(
             name=name,
             request_label=self.label,
             management_id=MID,
@@ -297,6 +298,7 @@ class FakeRancher(Scripted):
             message="" if self.connected else "waiting for viable init node",
             machines=self.machines,
         )
+        return dataclasses.replace(view, **self.says)  # type: ignore[arg-type]
 
     def hold_pool(self, name: str, pool: str, *, empty: bool) -> None:
         self._ask()

@@ -15,6 +15,7 @@ from bot.core.steps.operator import Operator
 from bot.core.steps.policy_ready import PolicyReady
 from bot.core.steps.preflight import Preflight
 from bot.core.steps.remove_cluster import RemoveCluster
+from bot.core.steps.settled import Settled
 from bot.core.steps.verify import Verify
 
 _ALL: tuple[Step, ...] = (
@@ -25,6 +26,7 @@ _ALL: tuple[Step, ...] = (
     Catalog(),
     Operator(),
     Machines(),
+    Settled(),
     GpuLabels(),
     PolicyReady(),
     Allocatable(),

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from bot.core.diagnosis import aws_words, ec2_cause
 from bot.core.ports import ClusterView
 from bot.core.spec import Pool
+from bot.core.steps import trouble
 from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
 
 ENOUGH_FAILURES = 3
@@ -24,9 +25,9 @@ class Machines:
     def ensure(self, look: Look) -> Outcome:
         view = look.view()
         if view is None:
-            return Wait("Rancher does not show the cluster")
+            return trouble.missing(look)
         failures = _remember(look, view)
-        facts = {"failures": json.dumps(failures)}
+        facts = {"failures": json.dumps(failures), "missing_at": ""}
         for pool in sorted(look.order.pools, key=lambda pool: pool.gpu):
             if (texts := _hopeless(failures, pool)) is not None:
                 return _stop(look, view, pool, texts, facts)

@@ -1,8 +1,8 @@
 """What differs between Rancher releases, as far as a client can see it here.
 
 Read from rancher/rancher at the tags v2.11.16, v2.13.8 and v2.15.0: pkg/features/feature.go (ui-sql-cache),
-pkg/ext/stores/tokens, pkg/settings/setting.go, go.mod (Cluster API), pkg/controllers/provisioningv2, pkg/catalogv2/helmop.
-Kubernetes' patch versions are placeholders: no client may know them by heart.
+pkg/ext/stores/tokens, pkg/settings/setting.go, go.mod (Cluster API), pkg/controllers/provisioningv2,
+pkg/catalogv2/helmop. Kubernetes' patch versions are placeholders: no client may know them by heart.
 """
 
 from __future__ import annotations
