@@ -220,7 +220,7 @@ def _life(tx: Tx, cluster: ClusterRow, now: float, *, without: str = "") -> Iter
         ended=ended,
         expires=cluster.kept_until if kept else cluster.expires_at,
         good=_share_good(steps),
-        idle=_idle(steps, ended) if last.wait_hours else (),
+        idle=_idle(steps, ended) if last.wait_hours and not last.has_fixed_gpus else (),
         waiting=_waiting(cluster, last, began, now) if last.wait_hours else 0.0,
     )
 

@@ -401,6 +401,11 @@ class Envelope:
         return str(config.get("cluster-cidr") or POD_CIDR), str(config.get("service-cidr") or SERVICE_CIDR)
 
     @property
+    def has_fixed_gpus(self) -> bool:
+        """Whether a GPU pool beside the one that the order sizes is part of it."""
+        return any(pool.expect is not None for pool in self.gpu_pools)
+
+    @property
     def sized_pool(self) -> Pool:
         """The GPU pool that the order sizes: the one that may move to other places."""
         return next(pool for pool in self.gpu_pools if pool.expect is None)
@@ -422,8 +427,11 @@ class Envelope:
 
     @property
     def waiting_price_per_hour(self) -> float | None:
-        """US dollars an hour while no GPU machine runs, None where no price is known."""
-        if self.max_price_per_hour is None or self.gpu_price_per_hour is None:
+        """US dollars an hour while capacity is waited for, None where no price is known.
+
+        Fixed GPU pools run meanwhile; with any, the whole price counts, which is at most too high.
+        """
+        if self.max_price_per_hour is None or self.gpu_price_per_hour is None or self.has_fixed_gpus:
             return self.max_price_per_hour
         return self.max_price_per_hour - self.gpu_price_per_hour
 

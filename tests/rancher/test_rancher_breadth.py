@@ -419,3 +419,10 @@ def test_a_k3s_cluster_and_its_helm_chart_come_up(living: Living) -> None:
     assert job.finished == "succeeded"
     assert "v1.34.6+k3s1" in living.rancher.kubernetes_versions("k3s")
     assert living.rancher.default_kubernetes("k3s") == "v1.35.3+k3s1"
+
+
+def test_a_wait_is_not_cheaper_than_the_fixed_gpu_pools_that_run_meanwhile() -> None:
+    waits = replace(ENVELOPE, max_price_per_hour=10.0, gpu_price_per_hour=8.0, wait_hours=5)
+    assert waits.waiting_price_per_hour == 2.0
+    fixed = replace(waits.gpu_pools[0], name="other", expect=waits.gpu)
+    assert replace(waits, pools=(*waits.pools, fixed)).waiting_price_per_hour == 10.0
