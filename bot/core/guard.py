@@ -11,6 +11,7 @@ from bot.core.denial import denied_by
 from bot.core.places import gpu_places, to_keep
 from bot.core.ports import Busy, Permanent, Refused, Temporary, WorldError
 from bot.core.records import Kind
+from bot.core.steps import trouble
 from bot.core.steps.base import Fail, Look, Outcome, Step, Wait
 from bot.core.steps.scale_pool import take_back
 
@@ -48,7 +49,7 @@ def ensured(step: Step, look: Look) -> Outcome:
         if look.clock.now() - (look.row.started_at or look.clock.now()) > patience:
             remedy = f"/gpu-cluster status {look.cluster.name}; try again once it answers."
             return Fail(f"The cluster did not answer for {patience / 60:.0f} minutes: {error.reason}", remedy)
-        if look.row.errors >= _LOST_AFTER and (lost := _lost(look)) is not None:
+        if (look.row.errors >= _LOST_AFTER or look.own.get("missing_at")) and (lost := _lost(look)) is not None:
             return lost
         raise
 
@@ -61,7 +62,7 @@ def _reopened(look: Look) -> Wait:
     return Wait("trying again", 1.0, {"reopen": ""})
 
 
-def _lost(look: Look) -> Fail | None:
+def _lost(look: Look) -> Fail | Wait | None:
     """What lies behind a cluster that does not answer: whether Rancher still has it."""
     if look.envelope is None or "management_id" not in look.facts.get("cluster_object", {}):
         return None
@@ -69,12 +70,13 @@ def _lost(look: Look) -> Fail | None:
         view = look.view()
     except Refused:
         return None
-    if view is not None and not view.deleting:
-        return None
-    return Fail(
-        f"The cluster {look.order.name} has disappeared from Rancher while it was being made.",
-        "Somebody may have deleted it there. Check EC2 for machines of that name, then ask again.",
-    )
+    if view is None:
+        return trouble.missing(look)
+    if view.deleting:
+        return Fail("Somebody deletes the cluster in Rancher.", "Ask again when it is gone.")
+    if look.own.get("missing_at"):
+        return Wait("Rancher shows the cluster again", facts={"missing_at": ""})
+    return None
 
 
 def stop_buying(look: Look, failure: Fail) -> Fail | Wait:

@@ -38,6 +38,7 @@ _CLOCKS = {
     "operator@1": Clocks(90, 300, 1200),
     "addons@1": Clocks(90, 300, 1200),
     "machines@1": Clocks(420, 720, 1200),
+    "settled@1": Clocks(45, 300, 1200),
     "gpu_labels@1": Clocks(90, 240, 600),
     "policy_ready@1": Clocks(300, 600, 1200),
     "allocatable@1": Clocks(60, 180, 420),
@@ -69,11 +70,12 @@ _CREATE = (
     Planned("operator@1", ("catalog@1",)),
     Planned("addons@1", ("control_plane@1",)),
     Planned("machines@1", ("cluster_object@1",)),
+    Planned("settled@1", ("control_plane@1", "machines@1")),
     Planned("gpu_labels@1", ("operator@1", "machines@1")),
     Planned("policy_ready@1", ("gpu_labels@1",)),
     Planned("allocatable@1", ("policy_ready@1",)),
     Planned("verify@1", ("allocatable@1",)),
-    Planned("gate@1", ("verify@1",)),
+    Planned("gate@1", ("verify@1", "settled@1")),
     Planned("access@2", ("gate@1",)),
 )
 _DELETE = (

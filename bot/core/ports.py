@@ -291,7 +291,10 @@ class MachineView:
 
 @dataclass(frozen=True)
 class ClusterView:
-    """The provisioning cluster with its machines, from one snapshot. Conditions absent are None, not False."""
+    """The provisioning cluster with its machines, from one snapshot. Conditions absent are None, not False.
+
+    `stalled`: why Rancher says that it cannot go on (condition Stalled), '' while it does not say so.
+    """
 
     name: str
     request_label: str
@@ -306,6 +309,7 @@ class ClusterView:
     error: bool
     message: str
     machines: tuple[MachineView, ...]
+    stalled: str = ""
 
     def pool(self, name: str) -> tuple[MachineView, ...]:
         """The machines of one pool."""

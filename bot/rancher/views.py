@@ -67,6 +67,7 @@ def cluster_view(cluster: Json, management: Json | None, machines: tuple[Machine
         error=bool(state.get("error")),
         message=_cluster_message(cluster, state),
         machines=machines,
+        stalled=_stalled(cluster),
     )
 
 
@@ -132,6 +133,11 @@ def _status(obj: Json) -> Json:
 def _old(status: Json) -> Json:
     """The v1beta1 part of a v1beta2 status."""
     return (status.get("deprecated") or {}).get("v1beta1") or {}
+
+
+def _stalled(cluster: Json) -> str:
+    found = condition(cluster, "Stalled") or {}
+    return str(found.get("message") or found.get("reason") or "stalled") if found.get("status") == "True" else ""
 
 
 def _cluster_message(cluster: Json, state: Json) -> str:

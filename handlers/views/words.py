@@ -24,6 +24,7 @@ STEP_TITLES: Mapping[str, str] = {
     "operator": "Install the GPU Operator",
     "addons": "Install the add-ons",
     "machines": "All machines have joined",
+    "settled": "Rancher calls the cluster ready",
     "gpu_labels": "GPUs are found on the nodes",
     "policy_ready": "Driver and device plugin are ready",
     "allocatable": "Kubernetes can hand out the GPUs",

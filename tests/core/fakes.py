@@ -236,6 +236,7 @@ class FakeRancher(Scripted):
         self.machines: tuple[MachineView, ...] = ()
         self.connected = True
         self.deleting = False
+        self.says: dict[str, object] = {}
         self.lingers = 0
         self.management_gone = True
         self.repo = RepoView(True, "", "")
@@ -313,7 +314,7 @@ class FakeRancher(Scripted):
                 self.label, self._cloud.left = "", ()
         if not self.label and not self.existing:
             return None
-        return ClusterView(
+        view = ClusterView(
             name=name,
             request_label=self.label,
             management_id=MID,
@@ -328,6 +329,7 @@ class FakeRancher(Scripted):
             message="" if self.connected else "waiting for viable init node",
             machines=self.machines,
         )
+        return dataclasses.replace(view, **self.says)  # type: ignore[arg-type]
 
     def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:
         """As the real one: all or nothing, never more than was ordered. A test makes the machines."""

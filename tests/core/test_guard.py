@@ -69,6 +69,6 @@ def test_a_cluster_that_has_gone_is_not_taken_for_an_outage(stage: Stage) -> Non
     request_id = stage.running()
     stage.look(2)
     stage.kube.trouble = Temporary("no route to host")
-    stage.rancher.label = ""
+    stage.rancher.label, stage.cloud.left = "", ()
     story = stage.finish(request_id, every=30.0)
     assert "has disappeared from Rancher" in story.reason

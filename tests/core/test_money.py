@@ -296,7 +296,7 @@ def until_policy(stage: Stage) -> str:
 def test_a_cluster_that_does_not_answer_and_is_gone_from_rancher_has_disappeared(stage: Stage) -> None:
     request_id = until_policy(stage)
     stage.kube.trouble = AWAY
-    stage.rancher.label = ""
+    stage.rancher.label, stage.cloud.left = "", ()
     while stage.step(request_id, "policy_ready").errors < 4:
         stage.look(every=1.0)
         assert stage.request(request_id).finished_at is None, "an outage may pass"
@@ -309,8 +309,8 @@ def test_a_cluster_that_does_not_answer_and_is_gone_from_rancher_has_disappeared
 def test_a_cluster_that_does_not_answer_and_is_being_removed_has_disappeared(stage: Stage) -> None:
     request_id = until_policy(stage)
     stage.kube.trouble = AWAY
-    stage.rancher.deleting, stage.rancher.lingers = True, 99
-    assert "has disappeared from Rancher" in stage.finish(request_id).reason
+    stage.rancher.deleting, stage.rancher.lingers = True, 999
+    assert "Somebody deletes the cluster in Rancher" in stage.finish(request_id).reason
 
 
 def test_a_cluster_that_does_not_answer_and_is_there_is_waited_for(stage: Stage) -> None:

@@ -362,7 +362,7 @@ def test_a_cluster_that_disappears_from_rancher(stage: Stage) -> None:
     request_id = until_cluster(stage)
     stage.rancher.connected = False
     stage.look(3)
-    stage.rancher.label = ""
+    stage.rancher.label, stage.cloud.left = "", ()
     assert "has disappeared from Rancher" in stage.finish(request_id).reason
 
 

@@ -20,6 +20,7 @@ from bot.core.steps.remeasure import Regate, Remeasure
 from bot.core.steps.remove_cluster import RemoveCluster
 from bot.core.steps.replacing import MeasureNew, Retire, Surge
 from bot.core.steps.scale_pool import ScalePool
+from bot.core.steps.settled import Settled
 from bot.core.steps.verify import Verify
 from bot.core.steps.verify_new import GateNew, VerifyNew
 
@@ -32,6 +33,7 @@ _ALL: tuple[Step, ...] = (
     Operator(),
     Addons(),
     Machines(),
+    Settled(),
     GpuLabels(),
     PolicyReady(),
     Allocatable(),

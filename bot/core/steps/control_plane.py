@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bot.core.planner import phase, sentence
 from bot.core.ports import ClusterView
+from bot.core.steps import trouble
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 
 
@@ -14,24 +16,29 @@ class ControlPlane:
     def ensure(self, look: Look) -> Outcome:
         view = look.view()
         if view is None:
-            return Fail(
-                f"The cluster {look.order.name} has disappeared from Rancher while it was being made.",
-                "Somebody may have deleted it there. Check EC2 for machines of that name, then ask again.",
-            )
+            return trouble.missing(look)
         if view.deleting:
             return Fail("Somebody deletes the cluster in Rancher.", "Ask again when it is gone.")
+        failure, facts = trouble.lasting(look, view)
+        if failure is not None:
+            return failure
         workers = [m for pool in look.order.pools if pool.worker and not pool.gpu for m in view.pool(pool.name)]
         if not view.connected or not any(m.node for m in workers):
-            return Wait(view.message or "machines are starting", progress=_started(look, view))
+            why = trouble.childless(look, view) or sentence(view.message) or "machines are starting"
+            return Wait(why, facts={**facts, "planner": view.message[:300]}, progress=_started(look, view))
         return Done({"version": look.downstream.version()})
 
     def give_up(self, look: Look) -> Fail:
         view = look.view()
-        message = view.message if view else "it is not there"
+        if view is None:
+            return trouble.unseen(look)
+        known = phase(view.message)
+        likely = f"{known.action}." if known else "Check subnet, route and security group."
         return Fail(
-            f"The control plane did not answer in {look.observed_s / 60:.0f} minutes. Rancher says: {message}.",
-            "Machines must reach Rancher on port 443 and the package mirrors: check subnet, route and security group.",
-            tuple(f"{m.name}: {m.phase}: {m.message}" for m in (view.machines if view else ())),
+            f"The control plane did not answer in {look.observed_s / 60:.0f} minutes. "
+            f"Rancher says: {view.message or view.state or 'nothing'}.",
+            f"{likely} Machines must reach Rancher on port 443 and the package mirrors.",
+            tuple(f"{m.name}: {m.phase}: {m.message}" for m in view.machines),
         )
 
 

@@ -19,6 +19,7 @@ from bot.core.places import gpu_places, joined, to_keep, where
 from bot.core.placing import HOLDING, LEAVING, TRYING, Placing
 from bot.core.ports import ClusterView
 from bot.core.spec import Pool
+from bot.core.steps import trouble
 from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
 
 _SETTLED_S = 15.0
@@ -34,7 +35,7 @@ class Machines:
             return _tell_rancher(look, at)
         view = _view(look, at)
         if view is None:
-            return Wait("Rancher does not show the cluster")
+            return trouble.missing(look)
         known, places = _known(look), gpu_places(look.order)
         at = at.seen(view, places, len(placing.refused_here(known, places[at.place])), look.clock.now())
         failures = _with_new(known, view)
@@ -53,10 +54,7 @@ class Machines:
         at = _stands(look)
         view = _view(look, at)
         if view is None:
-            return Fail(
-                "Rancher does not show the cluster any more.",
-                "Look for it in Rancher and for its EC2 machines.",
-            )
+            return trouble.unseen(look)
         return _given_up(Sight(look, view, at, gpu_places(look.order), _with_new(_known(look), view)))
 
 
@@ -91,7 +89,7 @@ class Sight:
         ]
 
     def facts(self, at: Placing | None = None) -> Facts:
-        return {"failures": json.dumps(self.failures), "placing": (at or self.at).to_json()}
+        return {"failures": json.dumps(self.failures), "placing": (at or self.at).to_json(), "missing_at": ""}
 
     def wait(
         self, why: str, *, at: Placing | None = None, look_in: float = 5.0, anew: bool = False, tell: str = ""
