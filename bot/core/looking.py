@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bot.core import guard, lifecycle, plan
+from bot.core import guard, lifecycle, plan, stall
 from bot.core.kinds import rules_of
 from bot.core.ports import Clock, Stale, Store, Temporary, Tx, WorldError
 from bot.core.records import (
@@ -245,7 +245,9 @@ def _write_down(tx: Tx, loaded: _Loaded, seen: list[Seen], now: float) -> None:
     _post_results(tx, request, seen, now)
     failure = next((one.outcome for one in seen if isinstance(one.outcome, Fail)), None)
     if failure is not None:
-        _fail(tx, request, failure, now)
+        failed = next(one.after.kind for one in seen if isinstance(one.outcome, Fail))
+        others = stall.also(tx.steps(request.id), failed)
+        _fail(tx, request, dataclasses.replace(failure, diagnosis=(*failure.diagnosis, *others)), now)
         return
     if all(row.state == StepState.DONE for row in tx.steps(request.id)):
         _finish(tx, request, now)
@@ -303,12 +305,21 @@ def _tell(tx: Tx, request: RequestRow, one: Seen, now: float) -> None:
         what, text = "stalled", one.after.why
     else:
         return
-    _post_line(tx, request, name, what, text, now)
+    late = _late(one.after) if what == "stalled" else {}
+    _post_line(tx, request, name, what, text, now, **late)
 
 
-def _post_line(tx: Tx, request: RequestRow, step: str, what: str, text: str, now: float) -> None:
-    body = json.dumps({"step": step, "what": what, "text": text, "at": now}, ensure_ascii=False)
+def _post_line(tx: Tx, request: RequestRow, step: str, what: str, text: str, now: float, **late: object) -> None:
+    body = json.dumps({"step": step, "what": what, "text": text, "at": now, **late}, ensure_ascii=False)
     lifecycle.post(tx, request, MessageKind.LINE, now, body)
+
+
+def _late(row: StepRow) -> dict[str, object]:
+    """What a line says beside its text where the step is late."""
+    found = stall.stall(row)
+    if found is None:
+        return {}
+    return {"since": found.since, "usual_s": found.usual_s, "likely": found.likely, "action": found.action}
 
 
 def _changes(before: StepRow, after: StepRow) -> dict[str, object]:

@@ -13,12 +13,16 @@ from bot.core.ports import Tx
 from bot.core.records import ClusterState, Kind, RequestState, StepRow, StepState
 from bot.core.roster import LeadChange
 from bot.core.spec import Check, ClusterSpec, Envelope, checks_from_json, envelope_from_json, spec_from_json
+from bot.core.stall import stall
 from bot.core.verdict import Report, report_from_json
 
 
 @dataclass(frozen=True)
 class StepFacts:
-    """One step. `name` is the key of its title; `stalled` when it takes longer than it should; times world."""
+    """One step. `name` is the key of its title; times world.
+
+    `stalled` when it takes longer than it should: then `likely` is the usual cause, `action` what to do about it.
+    """
 
     name: str
     state: StepState
@@ -28,6 +32,8 @@ class StepFacts:
     progress: str
     stalled: bool
     usual_s: float
+    likely: str = ""
+    action: str = ""
 
 
 @dataclass(frozen=True)
@@ -177,7 +183,7 @@ def final_report(facts: Mapping[str, Mapping[str, str]]) -> Report | None:
 
 def _step(row: StepRow) -> StepFacts:
     name = row.kind.partition("@")[0]
-    clocks = plan.clocks(row.kind)
+    late = stall(row)
     return StepFacts(
         name=name,
         state=row.state,
@@ -185,6 +191,8 @@ def _step(row: StepRow) -> StepFacts:
         done_at=row.done_at,
         why=row.why,
         progress=row.progress,
-        stalled=row.state == StepState.RUNNING and row.observed_s > clocks.stalled_s,
-        usual_s=clocks.usual_s,
+        stalled=late is not None,
+        usual_s=plan.clocks(row.kind).usual_s,
+        likely=late.likely if late else "",
+        action=late.action if late else "",
     )

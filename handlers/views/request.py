@@ -125,6 +125,8 @@ def waiting(step: StepFacts) -> Line:
     since = line(" (since ", moment(step.started_at), ")") if step.started_at is not None else ()
     why = f": {clip(step.why, 300)}" if step.why else ""
     late = f" This step usually takes {duration(step.usual_s)}; it is late." if step.stalled else ""
+    if step.likely:
+        late += f" Likely: {step.likely}. {step.action}."
     return line(bold(step_title(step.name)), why, *since, ".", late)
 
 

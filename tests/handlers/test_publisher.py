@@ -79,7 +79,7 @@ def outcome_of(bot: Bot) -> Event:
 def test_the_story_of_a_good_cluster(bot: Bot) -> None:
     request_id, card = approved(bot)
     bot.runs(request_id, StepState.DONE, StepState.DONE, StepState.RUNNING)
-    running = bot.shown("Building, step 3 of 13")
+    running = bot.shown("Building, step 3 of 14")
     (plan,) = (b for b in running.blocks if b["type"] == "plan")
     assert plan["block_id"] == f"plan-{request_id}" and plan["tasks"][2]["status"] == "in_progress"
     assert "machines are starting" in all_text(running) and "Usually takes about 19 min" in all_text(running)
@@ -226,7 +226,7 @@ def test_progress_waits_but_a_state_does_not(bot: Bot, by_hand: Publisher) -> No
     by_hand.look()
     bot.runs(request.id, StepState.RUNNING)
     by_hand.look()
-    bot.shown("step 1 of 13")
+    bot.shown("step 1 of 14")
     since = bot.now
     bot.runs(request.id, StepState.DONE, StepState.RUNNING)  # mere progress: not within three seconds
     by_hand.look()
