@@ -1,11 +1,21 @@
-"""A request as it is written down first, and the id it gets."""
+"""Who asks, the request as it is written down first, and the id it gets."""
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 
 from bot.core import plan
 from bot.core.records import ClusterRow, Kind, RequestRow, RequestState
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Who asks, and where. `key` identifies the gesture: the same one delivered twice is one request."""
+
+    user: str
+    channel: str
+    key: str
 
 
 def request_id_for(key: str) -> str:

@@ -5,10 +5,11 @@ Buttons carry the cluster's id and the trouble's, `k-….t-…` or `k-….`: a n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from bot.core import lifecycle, troubles
+from bot.core.asking import Ask
 from bot.core.changes import Change, Replace
 from bot.core.conflict import Conflict
 from bot.core.kinds.replace import to_replace
@@ -17,15 +18,6 @@ from bot.core.ports import Clock, Store
 from bot.core.records import ClusterRow, ClusterState
 from bot.core.spec import Team
 from bot.core.story import Story
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Who asks, and where. `key` identifies the gesture: the same one delivered twice is one request."""
-
-    user: str
-    channel: str
-    key: str
 
 
 class Requests(Protocol):

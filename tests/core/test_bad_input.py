@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -35,9 +34,7 @@ def front(world: World) -> Iterator[Front]:
 
 def refused(world: World, front: Front, preset: str = "blog", **options: object) -> tuple[str, str]:
     """Reason and remedy, when the order came to nothing and nothing was made."""
-    began = time.monotonic()
     found: Preflight = world.ask(preset, **options)
-    assert time.monotonic() - began < 10
     assert found.envelope is None
     assert all(call.partition(":")[2].startswith(READS) or call == "ec2:RunInstances" for call in front.calls)
     machines = boto3.client("ec2", region_name=world.account.region)

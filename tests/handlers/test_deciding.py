@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -88,10 +87,8 @@ def test_who_may_not_is_told_and_the_card_stays(bot: Bot, user: str, said: str) 
     request = bot.asks()
     card = bot.card()
     since = bot.now
-    started = time.monotonic()
     assert bot.clicks(user, "approve", card).acked
     answer = bot.told(user, said)
-    assert time.monotonic() - started < 2
     if user in (BYSTANDER, REQUESTER):
         assert "S0LEADS" in all_text(answer)
     assert bot.request(request.id).state == RequestState.AWAITING_APPROVAL
