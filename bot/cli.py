@@ -347,9 +347,9 @@ def example_config() -> None:
 
 
 def _print_check(check: Check) -> None:
-    word = {"ok": "ok", "no": "NO", "unknown": "could not check"}[check.state]
+    word = "ok, but" if check.warns else {"ok": "ok", "no": "NO", "unknown": "could not check"}[check.state]
     click.echo(f"{word:>15}  {check.name}: {check.detail.removeprefix(f'{word}: ')}", err=True)
-    if check.state != "ok" and check.remedy:
+    if check.remedy:
         click.echo(f"{'':>15}  → {check.remedy}", err=True)
 
 

@@ -47,8 +47,9 @@ class Questions:
         gpu = preset.gpu_pool
         names = tuple(dict.fromkeys(pool.instance_type for pool in preset.pools))
         every = tuple(dict.fromkeys((*names, *gpu.alternatives)))
-        spot = [code for pool in preset.pools if pool.spot and (code := spot_code(pool.instance_type))]
-        codes = dict.fromkeys((*(family.code for family in (*map(family_of, names), *GPU_FAMILIES)), *spot))
+        spot = {code for pool in preset.pools if pool.spot and (code := spot_code(pool.instance_type))}
+        spot |= {code for name in gpu.alternatives if gpu.spot and (code := spot_code(name))}
+        codes = dict.fromkeys((*(family.code for family in (*map(family_of, every), *GPU_FAMILIES)), *spot))
         self.identity = ask(cloud.identity)
         self.region = ask(cloud.region_status)
         self.credential = ask(lambda: rancher.has_credential(target.cloud_credential))

@@ -475,12 +475,17 @@ def _without_silence(plain: dict[str, Any], silent: dict[str, Any]) -> dict[str,
 
 @dataclass(frozen=True)
 class Check:
-    """One preflight check: `state` is ok, no or unknown ("could not check")."""
+    """One preflight check: `state` is ok, no or unknown ("could not check"). An ok with a remedy is a warning."""
 
     name: str
     state: str
     detail: str
     remedy: str = ""
+
+    @property
+    def warns(self) -> bool:
+        """Whether all is well, but not with everything."""
+        return self.state == "ok" and bool(self.remedy)
 
 
 @dataclass(frozen=True)

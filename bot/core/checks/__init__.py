@@ -5,7 +5,18 @@ A check reads answers; one that did not come raises where it is read, and `judge
 
 from __future__ import annotations
 
-from bot.core.checks import account, belongings, capacity, machines, money, network, quota, software, together
+from bot.core.checks import (
+    account,
+    alternatives,
+    belongings,
+    capacity,
+    machines,
+    money,
+    network,
+    quota,
+    software,
+    together,
+)
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import NO, Judge, judged
 from bot.core.families import family_of, spot_code
@@ -45,6 +56,7 @@ def _about_machines(facts: Facts) -> dict[str, Judge]:
         "GPU": machines.whole_gpus,
         "GPU count": machines.gpu_count,
         **quotas,
+        "alternatives": alternatives.alternatives,
         "machine image": software.image,
         "probe image": together.probe_image,
         "network": together.network,
