@@ -257,6 +257,11 @@ class Catalogue:
     enable: EnablePolicy = EnablePolicy()
     network: Network = DIRECT
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Where clusters are or may be suggested, sorted."""
+        return tuple(sorted({one for target in self.targets.values() for one in (target.region, *target.regions)}))
+
     def team_of(self, user: str, channel: str) -> Team:
         """The team a person asks for: the one that lists them, else the one that owns the channel, else `default`."""
         for team in self.teams.values():

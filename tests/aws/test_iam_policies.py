@@ -15,6 +15,8 @@ import pytest
 from bot.aws.cloud import Ec2Cloud
 from bot.aws.sweep import Sweep
 from bot.core.cloud import Trial
+from bot.core.orphans import Thing
+from bot.core.ports import WorldError
 from bot.core.spec import LABEL_MANAGED
 from bot.sandbox.aws import AwsStandIn
 from bot.sandbox.aws.front import Front
@@ -106,12 +108,22 @@ def test_the_bots_policy_only_reads():
 
 def test_the_sweep_ends_what_carries_our_tag_and_nothing_else(account, front):
     ours = machine(account, **{LABEL_MANAGED: "true"})
+    sweep = Sweep(account.region)
     front.calls.clear()
-    Sweep(account.region).terminate(ours)
-    assert made(front) == {"ec2:TerminateInstances"} == set(actions(policy("sweep")))
+    sweep.end(Thing("machine", ours))
+    for kind, identity in (
+        ("volume", "vol-0"),
+        ("interface", "eni-0"),
+        ("address", "eipalloc-0"),
+        ("spot request", "sir-0"),
+    ):
+        with contextlib.suppress(WorldError):  # that there is no such thing is no matter: the call was made
+            sweep.end(Thing(kind, identity))
+    assert made(front) == set(actions(policy("sweep")))
     (statement,) = policy("sweep")
     assert statement["Condition"] == {"StringEquals": {f"aws:ResourceTag/{LABEL_MANAGED}": "true"}}
-    assert statement["Resource"].endswith(":instance/*")
+    kinds = {arn.rpartition(":")[2] for arn in statement["Resource"]}
+    assert kinds == {"elastic-ip/*", "instance/*", "network-interface/*", "spot-instances-request/*", "volume/*"}
 
 
 def test_ranchers_policy_is_enough_for_its_driver(account, front):
