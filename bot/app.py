@@ -22,6 +22,7 @@ from slack_bolt import App
 
 from bot import doctor, settings, verify
 from bot.aws.cloud import Ec2Cloud
+from bot.aws.sweep import Sweep
 from bot.core import story
 from bot.core.clock import FileClock, WallClock
 from bot.core.desk import Desk
@@ -40,6 +41,7 @@ from bot.core.roster import Rosters
 from bot.core.spec import Check, ClusterSpec, Draft, Envelope, Preflight, check_draft
 from bot.core.steps.base import Outside
 from bot.core.story import Story
+from bot.core.sweeping import Sweeping
 from bot.core.verdict import VERIFIED, Report
 from bot.kube.adapter import KubeCluster, KubeconfigCluster
 from bot.rancher.adapter import RancherAdapter
@@ -220,6 +222,15 @@ def run_bot(settings: Settings) -> None:
         inbox=inbox,
         desk=desk,
         insight=Insight(desk=desk, clock=clock, outside=outsides.of),
+        sweeping=Sweeping(
+            desk=desk,
+            store=store,
+            clock=clock,
+            directory=directory,
+            regions=settings.catalogue.regions,
+            sweeper=functools.cache(Sweep),
+            cloud=outsides.cloud,
+        ),
         directory=directory,
         answerer=Answerer(clients.answering, clock),
         clock=clock,

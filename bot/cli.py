@@ -274,10 +274,12 @@ def cost(*, name: str) -> None:
 
 
 @main.command()
-@click.option("--terminate", multiple=True, metavar="ID", help="End this machine, if it is one of them; asks first.")
+@click.option(
+    "--terminate", multiple=True, metavar="ID", help="End this one, if nothing speaks against it; asks first."
+)
 @click.option("--yes", is_flag=True, help="With --terminate: do not ask.")
 def orphans(*, terminate: tuple[str, ...], yes: bool) -> None:
-    """List what is left in AWS of clusters that are gone. Ends nothing unless told to, machine by machine.
+    """List what is left in AWS of clusters that are gone. Ends nothing unless told to, one by one.
 
     \b
     Examples:
@@ -296,6 +298,7 @@ def orphans(*, terminate: tuple[str, ...], yes: bool) -> None:
             thing = orphan.thing
             click.echo(
                 f"{region}  {thing.kind:14} {thing.id}  {thing.cluster or thing.name}  {thing.detail}  {orphan.why}"
+                + (f"; by hand: {orphan.kept}" if orphan.kept else "")
             )
     if not any(found.values()):
         click.echo(f"Nothing is left in {', '.join(found)}.")
@@ -347,9 +350,9 @@ def example_config() -> None:
 
 
 def _print_check(check: Check) -> None:
-    word = {"ok": "ok", "no": "NO", "unknown": "could not check"}[check.state]
+    word = "ok, but" if check.warns else {"ok": "ok", "no": "NO", "unknown": "could not check"}[check.state]
     click.echo(f"{word:>15}  {check.name}: {check.detail.removeprefix(f'{word}: ')}", err=True)
-    if check.state != "ok" and check.remedy:
+    if check.remedy:
         click.echo(f"{'':>15}  → {check.remedy}", err=True)
 
 

@@ -1,4 +1,5 @@
 """Answers to one person: through the response_url while it lives, else as an ephemeral message; in threads, in them.
+What is for everybody is posted in the channel.
 
 Where there is no channel (the Home tab), and in direct messages, the answer is a direct message.
 """
@@ -46,7 +47,7 @@ class Answerer:
         """'' when it was said, else Slack's word for why not."""
         if not inbound.channel:
             return self._directly(inbound, rendered.text, blocks)
-        if (visible and inbound.thread_ts) or (inbound.channel.startswith("D") and not inbound.response_url):
+        if visible or (inbound.channel.startswith("D") and not inbound.response_url):
             return self._post(inbound.channel, inbound.thread_ts, rendered.text, blocks)
         young = self._clock.real() - received_real < RESPONSE_URL_S
         if inbound.response_url and young:

@@ -28,8 +28,11 @@ PLAIN = (
     Gesture.ACCEPT,
     Gesture.REPLACE,
     Gesture.IGNORE,
+    Gesture.END_ORPHANS,
 )
 """Buttons that are a gesture by themselves; their `action_id` is its name."""
+_IN_ITS_THREAD = (Gesture.APPROVE, Gesture.END_ORPHANS)
+"""Those that are answered in the thread of their message, where it is in one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Approvals:
             _channel(body),
             name=str(action["value"]),
             response_url=str(body.get("response_url", "")),
-            thread_ts=_thread(body) if action["action_id"] == Gesture.APPROVE else "",
+            thread_ts=_thread(body) if action["action_id"] in _IN_ITS_THREAD else "",
         )
         self._inbox.put(_key(body, action), inbound)
         ack()

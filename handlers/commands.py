@@ -64,7 +64,7 @@ class Commands:
                 self._take(ack, typed, Inbound(Gesture.DRY_RUN, typed.user, typed.channel, draft=draft_of(rest)))
             else:
                 self._create(ack, client, respond, typed, draft_of(rest))
-        elif words.verb in ("", "help", "list"):
+        elif words.verb in ("", "help", "list", "orphans"):
             self._take(ack, typed, Inbound(Gesture(words.verb or "help"), typed.user, typed.channel))
         elif words.verb == "cost":
             name = words.rest[0] if words.rest else ""

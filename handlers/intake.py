@@ -17,6 +17,7 @@ from bot.core.policy import Denied, allowed, who_can
 from bot.core.ports import Clock, Store, WorldError
 from bot.core.records import InboundRow
 from bot.core.spec import Draft, Invalid, Team, name_problem
+from bot.core.sweeping import Listing, Sweeping
 from handlers.answering import Answerer
 from handlers.directory import SlackDirectory
 from handlers.forms import FormFiller, presets_for
@@ -29,6 +30,7 @@ from handlers.views.export import export_page
 from handlers.views.help import Rights, help_page
 from handlers.views.history import history
 from handlers.views.listing import listing
+from handlers.views.orphans import orphans_page, swept_page
 from handlers.views.page import Page
 from handlers.views.preview import preview
 from handlers.views.status import status
@@ -47,13 +49,13 @@ KEEP_S = 24 * 3600.0
 """Real seconds for which a key is remembered against repeats."""
 
 
-SLOW = frozenset({Gesture.PREVIEW, Gesture.DRY_RUN})
+SLOW = frozenset({Gesture.PREVIEW, Gesture.DRY_RUN, Gesture.ORPHANS, Gesture.END_ORPHANS})
 """What asks AWS and Rancher, for seconds: it has threads of its own, so that clicks never wait for it."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What to say to one person; `visible` to everybody in the thread."""
+    """What to say to one person; `visible` to everybody in the thread, or the channel where there is none."""
 
     page: Page
     visible: bool = False
@@ -69,6 +71,7 @@ class Intake:
         inbox: Inbox,
         desk: Desk,
         insight: Insight,
+        sweeping: Sweeping,
         directory: SlackDirectory,
         answerer: Answerer,
         clock: Clock,
@@ -79,7 +82,7 @@ class Intake:
         write_down: Callable[[Made], str] = lambda _: "",
     ) -> None:
         self._store, self._inbox, self._desk, self._directory = store, inbox, desk, directory
-        self._insight = insight
+        self._insight, self._sweeping = insight, sweeping
         self._answerer, self._clock, self._channels = answerer, clock, channels
         self._windows, self._homes = windows, homes
         self._filler = FormFiller(desk, windows)
@@ -221,6 +224,8 @@ class Intake:
             Gesture.HISTORY: self._history,
             Gesture.STOP_CREATES: self._switch,
             Gesture.ALLOW_CREATES: self._switch,
+            Gesture.ORPHANS: self._orphans,
+            Gesture.END_ORPHANS: self._end_orphans,
             Gesture.APPROVE: self._decide,
             Gesture.DENY: self._decide,
             Gesture.UNKNOWN: lambda _, inbound: Reply(answers.unknown(inbound.name)),
@@ -307,6 +312,18 @@ class Intake:
     def _switch(self, ask: Ask, inbound: Inbound) -> Reply:
         stop = inbound.gesture == Gesture.STOP_CREATES
         return Reply(moves.switched(self._desk.stop_creates(ask, inbound.name, stop=stop)))
+
+    def _orphans(self, ask: Ask, inbound: Inbound) -> Reply:
+        return Reply(orphans_page(self._sweeping.listing(ask)), visible=bool(inbound.thread_ts))
+
+    def _end_orphans(self, ask: Ask, inbound: Inbound) -> Reply:
+        """What was ended is told to everybody: so the bot must be able to speak there before it ends anything."""
+        if not ask.channel.startswith("D") and not self._directory.is_in(ask.channel):
+            return Reply(answers.not_invited(ask.channel))
+        told = self._sweeping.press(ask, inbound.name)
+        if isinstance(told, Listing):
+            return Reply(orphans_page(told), visible=bool(inbound.thread_ts))
+        return Reply(swept_page(told), visible=True)
 
     def _noted(self, page: Page) -> Page:
         """With a note while new creates are stopped."""

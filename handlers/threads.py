@@ -57,7 +57,7 @@ def _inbound(words: Words, event: dict[str, Any]) -> Inbound:
     if verb in ABOUT_ONE:
         name = rest[0] if rest else ""
         return Inbound(Gesture(verb), user, channel, name=name, words=rest[1:], thread_ts=thread)
-    if verb in ("help", "list", "cost"):
+    if verb in ("help", "list", "cost", "orphans"):
         return Inbound(Gesture(verb), user, channel, name=rest[0] if rest else "", thread_ts=thread)
     if verb in CHANGES:
         return Inbound(Gesture(verb), user, channel, words=rest, thread_ts=thread)

@@ -195,7 +195,7 @@ def test_a_cluster_that_is_not_there_cannot_be_exported(stage: Stage, tmp_path: 
 def test_only_orphans_are_ended(stage: Stage, tmp_path: Path) -> None:
     env = stage.environment | {"DATABASE_URL": f"sqlite:///{tmp_path}/gpu-cluster.db"}
     heard = last_words("orphans", "--terminate", "i-0123456789abcdef0", "--yes", env=env)
-    assert "no machine of a cluster that is gone. Nothing was ended." in heard
+    assert "nothing of a cluster that is gone. Nothing was ended." in heard
 
 
 # --- help -------------------------------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from boto3.session import Session
 from botocore.config import Config
@@ -36,8 +38,22 @@ class Clients:
             self.sts = session.client("sts", config=config)
             self.quotas = session.client("service-quotas", config=config)
             self.pricing = session.client("pricing", config=_config(_PRICE_LIST_HOME))
+            self._session, self._making = session, Lock()
             self.somewhere = self.ec2 if _known(session, region) else session.client("ec2", config=_config(_HOME))
         self.region = region
+
+    # Few targets name a profile or a key, and IAM's model is a large one: these two are made when they are needed.
+    # Making a client is not thread safe, using it is.
+
+    @cached_property
+    def iam(self) -> Any:
+        with self._making, translated("iam"):
+            return self._session.client("iam", config=_config(self.region))
+
+    @cached_property
+    def kms(self) -> Any:
+        with self._making, translated("kms"):
+            return self._session.client("kms", config=_config(self.region))
 
 
 def _known(session: Session, region: str) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Lock
 
-from bot.aws import capacity, images, kinds, network, prices, quotas
+from bot.aws import belongings, capacity, images, kinds, network, prices, quotas
 from bot.aws.clients import Clients, where
 from bot.aws.errors import translated
 from bot.core.cloud import (
+    DiskKey,
     Identity,
     Instance,
+    InstanceProfile,
     InstanceType,
     MachineImage,
     Quota,
@@ -117,6 +119,14 @@ class Ec2Cloud:
 
     def security_group(self, vpc: str, name: str) -> SecurityGroup | None:
         return network.security_group(self._clients, vpc, name)
+
+    # --- what else a target names ------------------------------------------------------------------------
+
+    def instance_profile(self, name: str) -> InstanceProfile:
+        return belongings.instance_profile(self._clients, name)
+
+    def disk_key(self, arn: str) -> DiskKey:
+        return belongings.disk_key(self._clients, arn)
 
     # --- money --------------------------------------------------------------------------------------------
 

@@ -74,6 +74,8 @@ _SERVER = frozenset(
 )
 _CORRECT = {
     "InvalidAMIID": "Correct ami in the preset or target; an AMI belongs to one region.",
+    "NoSuchEntity": "Correct instance_profile in the target, or make that profile with a role in it.",
+    "NotFoundException": "Correct kms_key in the target: the ARN of a key, or of an alias, of this region.",
     "InvalidVpcID": "Correct vpc in the target.",
 }
 _ACTION = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)")

@@ -135,6 +135,26 @@ class Reservation:
     open: bool
 
 
+@dataclass(frozen=True)
+class InstanceProfile:
+    """An IAM instance profile, and the names of its roles: IAM allows one, and none is of no use."""
+
+    arn: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DiskKey:
+    """A KMS key in KMS's words: `state` Enabled, Disabled, PendingDeletion, …; `spec` SYMMETRIC_DEFAULT, …; `usage`
+    ENCRYPT_DECRYPT, …. `arn` is that of the key itself, also where an alias was asked for."""
+
+    arn: str
+    account: str
+    state: str
+    spec: str
+    usage: str
+
+
 class Cloud(Protocol):
     """EC2 and its friends in one region, read only. `Permanent` when it is not there, `Refused` when denied."""
 
@@ -165,6 +185,12 @@ class Cloud(Protocol):
     def security_group(self, vpc: str, name: str) -> SecurityGroup | None: ...
     def image(self, reference: str) -> MachineImage:
         """By AMI id, or by SSM parameter name (starts with /)."""
+
+    def instance_profile(self, name: str) -> InstanceProfile:
+        """The IAM instance profile of that name."""
+
+    def disk_key(self, arn: str) -> DiskKey:
+        """The KMS key of that ARN, which may be an alias's."""
 
     def instances(self, tag: str, value: str) -> tuple[Instance, ...]:
         """Instances with that tag that are not terminated."""

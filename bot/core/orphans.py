@@ -18,10 +18,20 @@ GONE, NEVER_OURS = "its cluster is gone", "no cluster of this bot"
 # Rancher names a machine cluster-pool-hash-random, and the driver its key pair after it with five letters more.
 _KEY_PAIR = "{cluster}-(cp|wk|gpu)-[a-z0-9-]+"
 
+# Why some kinds are for the AWS console, whoever asks.
+_BY_HAND = {
+    "key pair": "it carries no tag, and a name proves little; it costs nothing",
+    "load balancer": "what runs in a cluster made it, not this bot",
+}
+
 
 @dataclass(frozen=True)
 class Thing:
-    """Something in AWS. `cluster` by our tag, `owner` Rancher's id of it (c-m-…) by Kubernetes' tag, '' without one."""
+    """Something in AWS. `cluster` by our tag, `owner` Rancher's id of it (c-m-…) by Kubernetes' tag, '' without one.
+
+    `ours`: it carries our tag `gpu-cluster/managed` = true. `type` is the EC2 type of a machine, `gib` the size of a
+    volume; `since` when it was made (Unix seconds), None where AWS does not tell.
+    """
 
     kind: str
     id: str
@@ -29,6 +39,10 @@ class Thing:
     cluster: str = ""
     owner: str = ""
     detail: str = ""
+    ours: bool = False
+    type: str = ""
+    gib: int = 0
+    since: float | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,15 @@ class Orphan:
 
     thing: Thing
     why: str
+
+    @property
+    def kept(self) -> str:
+        """Why only a person with the AWS console may end it, '' where the bot may on a person's word."""
+        if self.why != GONE:
+            return "it may be another bot's"
+        if self.thing.kind in _BY_HAND:
+            return _BY_HAND[self.thing.kind]
+        return "" if self.thing.ours else "it has Kubernetes' tag only: people's data may be on it"
 
 
 def orphans(tx: Tx, things: Iterable[Thing], now: float) -> list[Orphan]:

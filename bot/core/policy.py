@@ -35,6 +35,7 @@ class Verb(StrEnum):
     HISTORY = "history"
     STOP_CREATES = "stop-creates"
     ALLOW_CREATES = "allow-creates"
+    ORPHANS = "orphans"
     APPROVE = "approve"
     DENY = "deny"
     HELP = "help"
@@ -76,6 +77,7 @@ _ALLOWED: dict[Verb, frozenset[Role]] = {
     Verb.HISTORY: _EVERYBODY,
     Verb.STOP_CREATES: frozenset({_L}),
     Verb.ALLOW_CREATES: frozenset({_L}),
+    Verb.ORPHANS: frozenset({_L}),
     Verb.APPROVE: frozenset({_L}),
     Verb.DENY: frozenset({_L}),
     Verb.HELP: _EVERYBODY,
@@ -174,10 +176,10 @@ def who_can(team: Team) -> tuple[str, ...]:
 def require(verb: Verb, person: Person, team: Team, cluster: ClusterRow | None, directory: Directory) -> None:
     """Raises `Denied` when none of the person's roles may do this. The group is asked only where it matters.
 
-    An approval spends money: whoever has just left the group does not give it.
+    An approval spends money, and a sweep ends machines: whoever has just left the group does neither.
     """
     roles = _own_roles(person, team, cluster)
-    fresh = verb in (Verb.APPROVE, Verb.ACCEPT)
+    fresh = verb in (Verb.APPROVE, Verb.ACCEPT, Verb.ORPHANS)
     if permitted(verb, roles) or permitted(verb, roles_of(person, team, cluster, directory, fresh=fresh)):
         return
     if Role.OUTSIDER in roles:
@@ -186,6 +188,6 @@ def require(verb: Verb, person: Person, team: Team, cluster: ClusterRow | None, 
         raise Denied(verb, f"Only a lead of team {team.name} can decide this.", who_can(team))
     if verb in (Verb.SHARE, Verb.UNSHARE) and cluster is not None:
         raise Denied(verb, "Only who asked for the cluster and leads can do that.", (cluster.owner, *who_can(team)))
-    if verb in (Verb.STOP_CREATES, Verb.ALLOW_CREATES):
+    if verb in (Verb.STOP_CREATES, Verb.ALLOW_CREATES, Verb.ORPHANS):
         raise Denied(verb, f"Only a lead can do that, such as those of team {team.name}.", who_can(team))
     raise Denied(verb, f"Only members and leads of team {team.name} can do that.", who_can(team))

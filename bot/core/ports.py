@@ -358,6 +358,14 @@ class ChartOrder:
     values: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class StoredSecret:
+    """A Kubernetes Secret, without what is in it: its type, and the names of its keys."""
+
+    type: str
+    keys: tuple[str, ...]
+
+
 class Rancher(Protocol):
     """Rancher's management API, and the catalog API of downstream clusters. Every method may raise `WorldError`s."""
 
@@ -370,6 +378,9 @@ class Rancher(Protocol):
 
     def has_credential(self, credential: str) -> bool:
         """Whether the cloud credential (cattle-global-data:cc-…) exists and is visible to us."""
+
+    def secret(self, name: str) -> StoredSecret | None:
+        """A Secret of fleet-default; None when it is not there, `Refused` when we may not see."""
 
     def ensure_machine_config(self, envelope: Envelope, pool: Pool, request_id: str) -> None:
         """Create the pool's Amazonec2Config or find it there; raises `Foreign` when it is another's."""

@@ -50,7 +50,7 @@ def preflight(
     if preset is None or target is None:
         gone = f"preset {spec.preset}" if preset is None else f"target {spec.target}"
         return Preflight((Check("configuration", NO, f"There is no {gone} any more.", "Put it back, or ask anew."),))
-    questions = Questions(spec, preset, target, cloud, rancher, ignore_request)
+    questions = Questions(spec, preset, target, cloud, rancher, ignore_request, catalogue.network)
     facts = questions.facts(catalogue.policy.max_gpus, seconds, committed)
     facts = replace(facts, probe_image=catalogue.probe_image, network=catalogue.network)
     checks = all_checks(facts)

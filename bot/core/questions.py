@@ -9,14 +9,16 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
+from bot.core.checks.belongings import region_of
 from bot.core.checks.facts import Answer, Facts, Money
 from bot.core.checks.quota import used_of
-from bot.core.cloud import Cloud, Instance, InstanceType, MachineImage, SecurityGroup, Trial
+from bot.core.cloud import Cloud, DiskKey, Instance, InstanceProfile, InstanceType, MachineImage, SecurityGroup, Trial
 from bot.core.families import GPU_FAMILIES, family_of, spot_code
 from bot.core.ledger import Committed
-from bot.core.ports import Permanent, Rancher, Temporary, WorldError
+from bot.core.ports import Permanent, Rancher, StoredSecret, Temporary, WorldError
 from bot.core.spec import LABEL_CLUSTER, LABEL_REQUEST, ClusterSpec, PoolSpec, Preset, Target
 from bot.core.suggest import WITHDRAWN, Offer, nearest
+from bot.core.wiring import DIRECT, Network
 
 T = TypeVar("T")
 
@@ -31,15 +33,23 @@ class Questions:
     """Asked as soon as it is made; some questions wait for the answer of another."""
 
     def __init__(
-        self, spec: ClusterSpec, preset: Preset, target: Target, cloud: Cloud, rancher: Rancher, ignore_request: str
+        self,
+        spec: ClusterSpec,
+        preset: Preset,
+        target: Target,
+        cloud: Cloud,
+        rancher: Rancher,
+        ignore_request: str,
+        network: Network = DIRECT,
     ) -> None:
         self._spec, self._preset, self._target = spec, preset, target
         self._cloud, self._ignored = cloud, ignore_request
         gpu = preset.gpu_pool
         names = tuple(dict.fromkeys(pool.instance_type for pool in preset.pools))
         every = tuple(dict.fromkeys((*names, *gpu.alternatives)))
-        spot = [code for pool in preset.pools if pool.spot and (code := spot_code(pool.instance_type))]
-        codes = dict.fromkeys((*(family.code for family in (*map(family_of, names), *GPU_FAMILIES)), *spot))
+        spot = {code for pool in preset.pools if pool.spot and (code := spot_code(pool.instance_type))}
+        spot |= {code for name in gpu.alternatives if gpu.spot and (code := spot_code(name))}
+        codes = dict.fromkeys((*(family.code for family in (*map(family_of, every), *GPU_FAMILIES)), *spot))
         self.identity = ask(cloud.identity)
         self.region = ask(cloud.region_status)
         self.credential = ask(lambda: rancher.has_credential(target.cloud_credential))
@@ -60,6 +70,9 @@ class Questions:
         self.disk = ask(cloud.disk_price)
         self.routes = ask(lambda: cloud.routes(self._vpc()))
         self.security_group = ask(self._security_group)
+        self.instance_profile = ask(self._instance_profile)
+        self.disk_key = ask(self._disk_key)
+        self.registry_secret = ask(lambda: self._secret(rancher, network.registry_secret))
         self.trial = ask(self._try)
         self.offers = ask(self._offers)
 
@@ -96,6 +109,9 @@ class Questions:
             quotas={code: answer(quota) for code, quota in self.quotas.items()},
             in_use=answer(self.in_use),
             trial=answer(self.trial),
+            instance_profile=answer(self.instance_profile),
+            disk_key=answer(self.disk_key),
+            registry_secret=answer(self.registry_secret),
             reservations=answer(self.reservations),
             scores=answer(self.scores),
             images={name: answer(image) for name, image in self.images.items()},
@@ -131,6 +147,19 @@ class Questions:
         if not self._target.security_group:
             return None
         return self._cloud.security_group(self._vpc(), self._target.security_group)
+
+    def _instance_profile(self) -> InstanceProfile | None:
+        name = self._target.instance_profile
+        return self._cloud.instance_profile(name) if name else None
+
+    def _disk_key(self) -> DiskKey | None:
+        """Asked of its own region only: another's is a mistake already."""
+        arn = self._target.kms_key
+        return self._cloud.disk_key(arn) if arn and region_of(arn) == self._target.region else None
+
+    @staticmethod
+    def _secret(rancher: Rancher, name: str) -> StoredSecret | None:
+        return rancher.secret(name) if name else None
 
     def _left_overs(self) -> tuple[Instance, ...]:
         found = self._cloud.instances(LABEL_CLUSTER, self._spec.name)

@@ -257,6 +257,11 @@ class Catalogue:
     enable: EnablePolicy = EnablePolicy()
     network: Network = DIRECT
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Where clusters are or may be suggested, sorted."""
+        return tuple(sorted({one for target in self.targets.values() for one in (target.region, *target.regions)}))
+
     def team_of(self, user: str, channel: str) -> Team:
         """The team a person asks for: the one that lists them, else the one that owns the channel, else `default`."""
         for team in self.teams.values():
@@ -475,12 +480,17 @@ def _without_silence(plain: dict[str, Any], silent: dict[str, Any]) -> dict[str,
 
 @dataclass(frozen=True)
 class Check:
-    """One preflight check: `state` is ok, no or unknown ("could not check")."""
+    """One preflight check: `state` is ok, no or unknown ("could not check"). An ok with a remedy is a warning."""
 
     name: str
     state: str
     detail: str
     remedy: str = ""
+
+    @property
+    def warns(self) -> bool:
+        """Whether all is well, but not with everything."""
+        return self.state == "ok" and bool(self.remedy)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ from bot.core.ports import (
     Foreign,
     Permanent,
     RancherAbout,
+    Refused,
     Release,
     RepoView,
+    StoredSecret,
     Temporary,
 )
 from bot.core.spec import (
@@ -39,6 +41,7 @@ from bot.rancher.sizing import Patch
 _MACHINE_CONFIGS = "/v1/rke-machine-config.cattle.io.amazonec2configs"
 _PROXY_CONFIGS = "/v1/management.cattle.io.clusterproxyconfigs"
 _BINDINGS = "/v3/clusterroletemplatebindings"
+_SECRETS = "/v1/secrets"
 _PATCH_TRIES = 4
 _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-([\w.-]+))?\+(?:rke2r|k3s)(\d+)")
 DELETE_MACHINE = "cluster.x-k8s.io/delete-machine"
@@ -94,6 +97,17 @@ class RancherAdapter:
         """A credential that we may not see is as good as none: 403 and 404 are both False."""
         answer = self._client.ask("GET", f"/v3/cloudcredentials/{credential}", accept=(403, 404))
         return answer.error is None
+
+    def secret(self, name: str) -> StoredSecret | None:
+        """What a Secret holds stays where it is: only the names of its keys are kept."""
+        answer = self._client.ask("GET", f"{_SECRETS}/{NAMESPACE}/{name}", accept=(404,))
+        if answer.error is None:
+            found = answer.json()
+            # Steve renames what it has a field of its own for (rancher/steve: README.md).
+            return StoredSecret(str(found.get("_type") or ""), tuple(sorted(found.get("data") or {})))
+        if "schema" in answer.error.message:  # whoever may see no Secret at all has no such type
+            raise Refused(f"Rancher shows the bot no Secrets of {NAMESPACE}.", "Look yourself, or let its user see it.")
+        return None
 
     # --- create or get -----------------------------------------------------------------------------------------
 

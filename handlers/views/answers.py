@@ -39,6 +39,7 @@ COMMANDS = (
     "history",
     "stop-creates",
     "allow-creates",
+    "orphans",
     "help",
 )
 

@@ -35,6 +35,7 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster keep NAME", "a failed cluster is not deleted by itself yet"),
     ("/gpu-cluster history NAME", "who did what, and when"),
     ("/gpu-cluster stop-creates", "for leads: no new clusters until allow-creates"),
+    ("/gpu-cluster orphans", "for leads: what is left in AWS of clusters that are gone, with a button to end it"),
     ("/gpu-cluster delete NAME", "give it back; a lead confirms"),
     ("@gpu-cluster status", "in a cluster's thread, where slash commands do not exist; in direct messages without @"),
 )

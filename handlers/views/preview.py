@@ -46,7 +46,8 @@ def parts(shown: Preview, policy: Policy) -> tuple[Part, ...]:
     pairs.append(("Who decides", approvals(shown, policy)))
     against = [check for check in found.checks if check.state == "no"]
     unsure = [check for check in found.checks if check.state == "unknown" and check.name not in _QUIET]
-    lines = [check_line(check) for check in (*against, *unsure)]
+    but = [check for check in found.checks if check.warns]
+    lines = [check_line(check) for check in (*against, *but, *unsure)]
     if shown.name_in_use:
         lines.insert(0, line(bold("no"), f" · name: {shown.name_in_use}"))
     return (Fields(tuple(pairs)), Bullets(tuple(lines)) if lines else Para((line("Every check is passed."),)))

@@ -207,9 +207,10 @@ def _existing(envelope: Envelope, there: Existing) -> list[tuple[str, Line]]:
 
 
 def check_line(check: Check) -> Line:
-    """One check with its answer, and what to do where that is a no."""
-    remedy = f" {check.remedy}" if check.remedy and check.state == "no" else ""
-    return line(bold(_CHECK_WORDS.get(check.state, check.state)), f" · {check.name}: {check.detail}{remedy}")
+    """One check with its answer, and what to do where that is a no, or a yes with a but."""
+    remedy = f" {check.remedy}" if check.remedy and (check.warns or check.state == "no") else ""
+    word = "ok, but" if check.warns else _CHECK_WORDS.get(check.state, check.state)
+    return line(bold(word), f" · {check.name}: {check.detail}{remedy}")
 
 
 def checked(story: Story) -> list[Part]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import boto3
 import pytest
 
@@ -56,8 +58,13 @@ def test_machines_volumes_interfaces_and_load_balancers_of_ours_and_no_others(ac
     assert not {made[1], volumes[1]} & set(found)
     (machine,) = (thing for thing in Sweep(account.region).things() if thing.id == made[0])
     assert (machine.cluster, machine.name, machine.detail) == ("old", "old-gpu-1", "t3.large")
-    Sweep(account.region).terminate(made[0])
+    assert (machine.ours, machine.type) == (True, "t3.large")
+    assert machine.since == pytest.approx(time.time(), abs=600)
+    Sweep(account.region).end(machine)
     assert made[0] not in kinds(account)
+    assert Sweep(account.region).find(machine) is None, "what is ending is gone"
+    (disk,) = (thing for thing in Sweep(account.region).things() if thing.id == volumes[0])
+    assert (disk.ours, disk.gib) == (False, 8)
 
 
 def test_addresses_and_spot_requests_of_ours_that_are_left(account, ec2):
@@ -79,6 +86,46 @@ def test_addresses_and_spot_requests_of_ours_that_are_left(account, ec2):
     found = kinds(account)
     assert (found[free], found[spot[0]]) == ("address", "spot request")
     assert not {theirs, held, spot[1]} & set(found)
+
+
+def test_each_kind_that_may_be_ended_is_found_by_its_id_and_ended(account, ec2):
+    ours = tags(**{LABEL_MANAGED: "true", LABEL_CLUSTER: "old"})
+    zone = "us-east-1a"
+    volume = ec2.create_volume(Size=9, AvailabilityZone=zone)["VolumeId"]
+    eni = ec2.create_network_interface(SubnetId=account.subnets[0])["NetworkInterface"]["NetworkInterfaceId"]
+    address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    specification = {"ImageId": "ami-0a2404d64c7e80003", "InstanceType": "t3.large"}
+    asked = ec2.request_spot_instances(InstanceCount=1, LaunchSpecification=specification)["SpotInstanceRequests"]
+    spot = asked[0]["SpotInstanceRequestId"]
+    ec2.create_tags(Resources=[volume, eni, address, spot], Tags=ours)
+    sweep = Sweep(account.region)
+    mine = {thing.id: thing for thing in sweep.things() if thing.id in {volume, eni, address, spot}}
+    assert {thing.kind for thing in mine.values()} == {"volume", "interface", "address", "spot request"}
+    for thing in mine.values():
+        assert sweep.find(thing) == thing
+        assert thing.ours
+        sweep.end(thing)
+        assert sweep.find(thing) is None
+    assert sweep.find(Thing("key pair", "key-1")) is None
+    with pytest.raises(ValueError, match="never ended"):
+        sweep.end(Thing("key pair", "key-1"))
+
+
+@pytest.mark.parametrize(
+    ("thing", "kept"),
+    [
+        (Thing("machine", "i-1", cluster="old", ours=True), ""),
+        (Thing("volume", "vol-1", owner="c-m-old", ours=True), ""),
+        (Thing("volume", "vol-2", owner="c-m-old"), "people's data"),
+        (Thing("key pair", "key-1", name="old-gpu-x7k2p-abcde"), "no tag"),
+        (Thing("load balancer", "arn", owner="c-m-old", ours=True), "what runs in a cluster made it"),
+        (Thing("machine", "i-4", cluster="never", ours=True), "another bot's"),
+    ],
+)
+def test_what_a_person_must_end_by_hand(store, thing, kept):
+    with store.reading() as tx:
+        (orphan,) = orphans(tx, [thing], NOW)
+    assert orphan.kept == "" if not kept else kept in orphan.kept
 
 
 def row(name: str, state: ClusterState, gone_at: float | None = None, management_id: str = "") -> ClusterRow:

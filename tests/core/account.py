@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bot.core.ports import StoredSecret
 from bot.core.preflight import preflight
 from bot.core.questions import UBUNTU
 from bot.core.spec import Catalogue, ClusterSpec, Image, Policy, PoolSpec, Preflight, Preset, Target, Team
+from bot.core.wiring import DIRECT, Network
 from bot.sandbox.aws import AwsStandIn
 
 
 @dataclass
 class Rancher:
-    """The three questions that preflight asks of Rancher."""
+    """The questions that preflight asks of Rancher."""
 
     versions: tuple[str, ...] = ("v1.34.1+rke2r1", "v1.35.8+rke2r1")
     credentials: tuple[str, ...] = ("cattle-global-data:cc-1",)
+    secrets: dict[str, StoredSecret] = field(default_factory=dict)
     trouble: Exception | None = None
 
     def kubernetes_versions(self, distribution: str = "rke2") -> tuple[str, ...]:
@@ -27,6 +30,9 @@ class Rancher:
 
     def has_credential(self, credential: str) -> bool:
         return self._answer(credential in self.credentials)
+
+    def secret(self, name: str) -> StoredSecret | None:
+        return self._answer(self.secrets.get(name))
 
     def _answer(self, value: Any) -> Any:
         if self.trouble is not None:
@@ -53,6 +59,7 @@ class World:
     cloud: Any
     rancher: Any = field(default_factory=Rancher)
     target: dict[str, Any] = field(default_factory=dict)
+    network: Network = DIRECT
 
     def ask(self, preset: str = "blog", gpus: int = 1, **options: Any) -> Preflight:
         target = Target(
@@ -69,7 +76,8 @@ class World:
             targets={"default": replace(target, **self.target)},
             presets=PRESETS,
             policy=Policy(),
-            probe_image=Image("python@sha256:0"),
+            probe_image=Image("python@sha256:0", pull_secrets=self.network.pull_secrets),
+            network=self.network,
         )
         spec = ClusterSpec("train", preset, gpus, 8, "to learn", "default", "default")
         return preflight(spec, catalogue, cloud=self.cloud, rancher=self.rancher, **options)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
 
-from bot.core.cloud import Opening, Quota, Reservation, Routes, SecurityGroup, Trial
+from bot.core.cloud import DiskKey, InstanceProfile, Opening, Quota, Reservation, Routes, SecurityGroup, Trial
 from bot.core.operator_values import CHART, NAMESPACE, RELEASE, REPO_NAME, REPO_URL
 from bot.core.policy import Person
 from bot.core.ports import (
@@ -39,6 +39,7 @@ from bot.core.ports import (
     RancherAbout,
     Release,
     RepoView,
+    StoredSecret,
     Subnet,
     Token,
     WorldError,
@@ -216,6 +217,14 @@ class FakeCloud(Scripted):
         self._ask()
         return 0.0
 
+    def instance_profile(self, name: str) -> InstanceProfile:
+        self._ask()
+        return InstanceProfile(f"arn:aws:iam::123456789012:instance-profile/{name}", ("nodes",))
+
+    def disk_key(self, arn: str) -> DiskKey:
+        self._ask()
+        return DiskKey(arn, "123456789012", "Enabled", "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+
     def instances(self, tag: str, value: str) -> tuple[Instance, ...]:
         """`left` carry the tag of the cluster, and of the request `owner`."""
         self._ask()
@@ -284,6 +293,10 @@ class FakeRancher(Scripted):
     def has_credential(self, credential: str) -> bool:
         self._ask()
         return credential == CREDENTIAL
+
+    def secret(self, name: str) -> StoredSecret | None:
+        self._ask()
+        return StoredSecret("rke.cattle.io/auth-config", ("password", "username"))
 
     def ensure_machine_config(self, envelope: Envelope, pool: Pool, request_id: str) -> None:
         self._ask()

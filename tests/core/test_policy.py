@@ -38,6 +38,7 @@ TABLE = {
     Verb.HISTORY: EVERYBODY,
     Verb.STOP_CREATES: {Role.LEAD},
     Verb.ALLOW_CREATES: {Role.LEAD},
+    Verb.ORPHANS: {Role.LEAD},
     Verb.APPROVE: {Role.LEAD},
     Verb.DENY: {Role.LEAD},
     Verb.HELP: EVERYBODY,

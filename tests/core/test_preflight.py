@@ -14,6 +14,7 @@ from bot.aws.cloud import Ec2Cloud
 from bot.core.ports import Temporary
 from bot.core.questions import UBUNTU
 from bot.core.spec import Check, Preflight, Taint
+from bot.core.wiring import Network
 from bot.sandbox.aws import AwsStandIn
 from tests.core.account import Rancher, World
 
@@ -254,3 +255,37 @@ def test_everything_is_asked_at_once(world):
 
     world.cloud = Together(world.cloud)
     assert world.ask().envelope is not None
+
+
+def test_what_the_target_names_beside_machines_is_looked_up(world):
+    world.target = {"instance_profile": "nobody", "kms_key": "arn:aws:kms:us-east-1:123456789012:key/0"}
+    world.network = Network(registry_secret="mirror-login", pull_secrets=("mirror",))
+    found = world.ask()
+    assert found.envelope is None
+    wrong = {name: states(found)[name] for name in ("instance profile", "disk key", "registry login", "pull secrets")}
+    assert wrong == dict.fromkeys(("instance profile", "disk key", "registry login"), "no") | {
+        "pull secrets": "unknown"
+    }
+    assert all(named(found, name).remedy for name in wrong)
+
+
+def test_a_key_of_another_region_is_not_asked_for(world):
+    world.target = {"kms_key": "arn:aws:kms:eu-west-1:123456789012:key/0"}
+    world.account.front.calls.clear()
+    assert named(world.ask(), "disk key").state == "no"
+    assert world.account.front.calls["kms:DescribeKey"] == 0
+
+
+def test_what_the_bot_may_not_look_up_could_not_be_checked(world):
+    world.target = {"instance_profile": "nodes", "kms_key": "arn:aws:kms:us-east-1:123456789012:key/0"}
+    rules = world.account.front.rules
+    world.account.front.refuse("iam:*", "AccessDenied", "no", status=403)
+    world.account.front.refuse("kms:*", "AccessDeniedException", "no")
+    try:
+        found = world.ask()
+    finally:
+        rules.clear()
+    assert {states(found)[name] for name in ("instance profile", "disk key")} == {"unknown"}
+    assert "iam:GetInstanceProfile" in named(found, "instance profile").remedy
+    assert "kms:DescribeKey" in named(found, "disk key").remedy
+    assert found.envelope is not None

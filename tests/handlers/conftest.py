@@ -14,6 +14,7 @@ from bot.core.ports import Temporary
 from bot.core.preview import Previews
 from bot.core.roster import Rosters
 from bot.core.steps.base import Outside
+from bot.core.sweeping import Sweeping
 from bot.sandbox.slack import ThreadedSlack, Workspace
 from bot.store import SqliteStore
 from handlers.answering import Answerer
@@ -25,7 +26,7 @@ from handlers.intake import Intake
 from handlers.publisher import Publisher
 from handlers.slack import build_app, close_app, connect_socket, identify
 from handlers.windows import Windows
-from tests.handlers.harness import Bot, Looks, MovableClock, catalogue
+from tests.handlers.harness import Bot, Looks, MovableClock, Sweeps, catalogue
 
 
 def no_world(target: str) -> Outside:
@@ -70,7 +71,7 @@ def bot(
     directory = SlackDirectory(clients.asking, installation.team_id, clock, Rosters(store, clock).noticed)
     approvals = str(settings.pop("approvals_channel", ""))
     channels: tuple[str, ...] = tuple(settings.pop("channels", ()))  # type: ignore[arg-type]
-    looks = Looks()
+    looks, sweeps = Looks(), Sweeps()
     desk = Desk(
         store=store,
         clock=clock,
@@ -89,6 +90,15 @@ def bot(
         inbox=inbox,
         desk=desk,
         insight=Insight(desk=desk, clock=clock, outside=no_world),
+        sweeping=Sweeping(
+            desk=desk,
+            store=store,
+            clock=clock,
+            directory=directory,
+            regions=("eu-west-1",),
+            sweeper=lambda _: sweeps,
+            cloud=lambda _: sweeps,
+        ),
         directory=directory,
         answerer=Answerer(clients.answering, clock),
         clock=clock,
@@ -104,7 +114,19 @@ def bot(
     publisher.start()
     intake.start()
     yield Bot(
-        slack, store, clock, desk, inbox, intake, publisher, directory, clients, tmp_path / "bot.db", homes, looks
+        slack,
+        store,
+        clock,
+        desk,
+        inbox,
+        intake,
+        publisher,
+        directory,
+        clients,
+        tmp_path / "bot.db",
+        homes,
+        looks,
+        sweeps,
     )
     # slack_sdk's client takes seconds to close; the next test need not wait for that.
     slack.do(slack.workspace.socket_mode.drop())

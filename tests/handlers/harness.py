@@ -12,6 +12,8 @@ from pathlib import Path
 from bot.core import lifecycle
 from bot.core.desk import Ask, Desk
 from bot.core.ledger import Committed
+from bot.core.orphans import Thing
+from bot.core.ports import WorldError
 from bot.core.records import MessageRow, RequestRow, RequestState, StepRow, StepState
 from bot.core.spec import (
     Catalogue,
@@ -130,6 +132,34 @@ class Looks:
 
 
 @dataclass
+class Sweeps:
+    """One region of AWS as far as the sweep sees it, and its prices; ended things are gone from `left`."""
+
+    left: list[Thing] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    refuses: WorldError | None = None
+    region: str = "eu-west-1"
+
+    def things(self) -> tuple[Thing, ...]:
+        return tuple(self.left)
+
+    def find(self, thing: Thing) -> Thing | None:
+        return next((one for one in self.left if one.id == thing.id), None)
+
+    def end(self, thing: Thing) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.left.remove(thing)
+        self.ended.append(thing.id)
+
+    def on_demand_price(self, name: str) -> float:
+        return 0.5
+
+    def disk_price(self) -> float:
+        return 0.073
+
+
+@dataclass
 class Bot:
     """Everything of the bot that speaks to Slack, and the engine's part played by hand."""
 
@@ -145,6 +175,7 @@ class Bot:
     path: Path
     homes: Homes
     looks: Looks
+    sweeps: Sweeps
 
     @property
     def workspace(self) -> Workspace:

@@ -11,7 +11,7 @@ import yaml
 from scripted import Asked, Hands, Reply, Scripted
 
 from bot.core.places import gpu_places
-from bot.core.ports import ChartOrder, Permanent, Temporary
+from bot.core.ports import ChartOrder, Permanent, Refused, StoredSecret, Temporary
 from bot.core.spec import Envelope, GpuExpectation, Place, Pool, Taint
 from bot.rancher import RancherAdapter, bodies
 from bot.rancher.cloud_init import USERDATA
@@ -333,6 +333,29 @@ def test_a_credential_we_may_not_see_is_none(server: Scripted, rancher: RancherA
     assert not rancher.has_credential("cattle-global-data:cc-1")
     with pytest.raises(Temporary):
         rancher.has_credential("cattle-global-data:cc-1")
+
+
+def test_a_secret_is_known_by_its_type_and_the_names_of_its_keys(server: Scripted, rancher: RancherAdapter) -> None:
+    held = {
+        "id": "fleet-default/login",
+        "type": "secret",
+        "_type": "rke.cattle.io/auth-config",
+        "data": {"b": "Yg==", "a": "YQ=="},
+    }
+    server.on(
+        "GET /v1/secrets/fleet-default/login", Reply(200, held), Reply(404, {"message": 'secrets "login" not found'})
+    )
+    assert rancher.secret("login") == StoredSecret("rke.cattle.io/auth-config", ("a", "b"))
+    assert rancher.secret("login") is None
+
+
+@pytest.mark.parametrize(
+    "answer", [Reply(403, {"message": "no"}), Reply(404, {"message": "schema [secrets] not found"})]
+)
+def test_a_secret_that_is_hidden_is_not_missing(server: Scripted, rancher: RancherAdapter, answer: Reply) -> None:
+    server.on("GET /v1/secrets/fleet-default/login", answer)
+    with pytest.raises(Refused):
+        rancher.secret("login")
 
 
 def test_a_pool_nobody_knows(server: Scripted, rancher: RancherAdapter) -> None:

@@ -169,6 +169,10 @@ class Scene:
 
     def instances(self) -> list[str]:
         """The states of all instances that were ever started in the account."""
+        return sorted(state for _, state in self.machines())
+
+    def machines(self) -> list[tuple[str, str]]:
+        """Type and state of all of them."""
         env = self.stage.environment
         ec2 = boto3.client(
             "ec2",
@@ -181,7 +185,7 @@ class Scene:
             found = ec2.describe_instances()["Reservations"]
         finally:
             ec2.close()
-        return sorted(i["State"]["Name"] for reservation in found for i in reservation["Instances"])
+        return [(i["InstanceType"], i["State"]["Name"]) for one in found for i in one["Instances"]]
 
     async def _until(self, find: Callable[[], T | None], complaint: str, within: float = 20) -> T:
         try:

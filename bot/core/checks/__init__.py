@@ -5,14 +5,29 @@ A check reads answers; one that did not come raises where it is read, and `judge
 
 from __future__ import annotations
 
-from bot.core.checks import account, capacity, machines, money, network, quota, software, together
+from bot.core.checks import (
+    account,
+    alternatives,
+    belongings,
+    capacity,
+    machines,
+    money,
+    network,
+    quota,
+    software,
+    together,
+)
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import NO, Judge, judged
 from bot.core.families import family_of, spot_code
 from bot.core.ports import Refused
 from bot.core.spec import Check
 
-_RANCHER: dict[str, Judge] = {"cloud credential": account.credential, "Kubernetes version": account.kubernetes}
+_RANCHER: dict[str, Judge] = {
+    "cloud credential": account.credential,
+    "Kubernetes version": account.kubernetes,
+    "registry login": belongings.registry_login,
+}
 
 
 def all_checks(facts: Facts) -> tuple[Check, ...]:
@@ -41,6 +56,7 @@ def _about_machines(facts: Facts) -> dict[str, Judge]:
         "GPU": machines.whole_gpus,
         "GPU count": machines.gpu_count,
         **quotas,
+        "alternatives": alternatives.alternatives,
         "machine image": software.image,
         "probe image": together.probe_image,
         "network": together.network,
@@ -49,6 +65,9 @@ def _about_machines(facts: Facts) -> dict[str, Judge]:
         "zone and subnet": network.place,
         "way out": network.way_out,
         "security group": network.security_group,
+        "instance profile": belongings.instance_profile,
+        "disk key": belongings.disk_key,
+        "pull secrets": belongings.pull_secrets,
         "permission": account.permission,
         "capacity": capacity.capacity,
         "price": money.price,

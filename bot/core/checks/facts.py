@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
 from bot.core.cloud import (
+    DiskKey,
     Identity,
     Instance,
+    InstanceProfile,
     InstanceType,
     MachineImage,
     Quota,
@@ -20,7 +22,7 @@ from bot.core.cloud import (
 )
 from bot.core.families import Family, family_of, spot_code
 from bot.core.ledger import Committed
-from bot.core.ports import Permanent, WorldError
+from bot.core.ports import Permanent, StoredSecret, WorldError
 from bot.core.spec import ClusterSpec, Image, PoolSpec, Preset, Target
 from bot.core.suggest import Offer
 from bot.core.wiring import DIRECT, Network
@@ -58,7 +60,8 @@ class Facts:
     not among them has `image`.
 
     `offers` are asked for only where one must be suggested; `trial` is None where nothing could be tried;
-    `committed` is what the team has spent and promised this month, None where nobody counts.
+    `instance_profile`, `disk_key` and `registry_secret` are None where none is named. `committed` is what the team has
+    spent and promised this month, None where nobody counts.
     """
 
     spec: ClusterSpec
@@ -88,6 +91,9 @@ class Facts:
     images: Mapping[str, Answer[MachineImage]] = field(default_factory=dict)
     probe_image: Image = PROBE_IMAGE
     network: Network = DIRECT
+    instance_profile: Answer[InstanceProfile | None] = field(default_factory=Answer)
+    disk_key: Answer[DiskKey | None] = field(default_factory=Answer)
+    registry_secret: Answer[StoredSecret | None] = field(default_factory=Answer)
 
     @property
     def type_names(self) -> tuple[str, ...]:

@@ -43,8 +43,7 @@ def spot_quota(code: str) -> Callable[[Facts], Finding | None]:
             return ok(said)
         return no(
             f"The spot quota is too small: {said}. New accounts have 0 for GPU machines.",
-            f"aws service-quotas request-service-quota-increase --region {facts.target.region} --service-code ec2 "
-            f"--quota-code {code} --desired-value {needed}; or take spot out of preset {facts.preset.name}",
+            f"{increase(facts.target.region, code, needed)}; or take spot out of preset {facts.preset.name}",
         )
 
     return check
@@ -55,15 +54,20 @@ def used_of(family: Family, in_use: dict[str, int]) -> int:
     return sum(vcpus for name, vcpus in in_use.items() if family.holds(name))
 
 
+def increase(region: str, code: str, wanted: float) -> str:
+    """The command that asks AWS for a larger quota, in vCPUs."""
+    return (
+        f"aws service-quotas request-service-quota-increase --region {region} --service-code ec2 "
+        f"--quota-code {code} --desired-value {wanted:g}"
+    )
+
+
 def _remedy(family: Family, wanted: int, facts: Facts) -> str:
     pending = facts.quotas[family.code].get().pending
     if pending is not None and pending >= wanted:
         raise_it = "Wait for the increase that has been asked for."
     else:
-        raise_it = (
-            f"aws service-quotas request-service-quota-increase --region {facts.target.region} --service-code ec2 "
-            f"--quota-code {family.code} --desired-value {wanted}"
-        )
+        raise_it = increase(facts.target.region, family.code, wanted)
     if not family.holds(facts.preset.gpu_pool.instance_type):
         return raise_it
     try:
