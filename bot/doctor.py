@@ -11,7 +11,8 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from bot.core.ports import Cloud, Rancher, Store, WorldError
 from bot.core.spec import Check, Target
 from bot.core.steps.access import FALLBACK_ROLE, SHIPPED_ROLE
-from bot.settings import Environment
+from bot.core.token_watch import AHEAD_S
+from bot.settings import Environment, how_to_mend
 
 _SLACK_REMEDY = {
     "invalid_auth": "Copy the token again: api.slack.com/apps, your app, “OAuth & Permissions” (xoxb-) or "
@@ -49,7 +50,7 @@ def rancher_checks(environment: Environment, make: Callable[[], Rancher], target
         remedy = "Set RANCHER_URL to https://your-rancher and RANCHER_TOKEN to an unscoped API key of the bot's user."
         yield Check("Rancher", "no", f"{missing} is not set", remedy)
         return
-    about = _asked("Rancher", lambda: _about(make()))
+    about = _asked("Rancher", lambda: _about(make(), how_to_mend("RANCHER_TOKEN")))
     yield about
     if about.state != "ok":
         return
@@ -124,13 +125,16 @@ def _app_token(environment: Environment) -> str:
     return "Socket Mode: Slack gives a connection"
 
 
-def _about(rancher: Rancher) -> str:
+def _about(rancher: Rancher, mend: str) -> str:
     about = rancher.about()
     if about.token_expires_at is None:
         return f"{about.version} as {about.user_id}; the token does not expire"
-    days = (about.token_expires_at - time.time()) / 86400
-    if days <= 0:
-        raise _No("the token has expired", "Make a new API key in Rancher and set RANCHER_TOKEN.")
+    seconds = about.token_expires_at - time.time()
+    days = seconds / 86400
+    if seconds <= AHEAD_S:
+        when = "has expired" if seconds <= 0 else f"expires in {days:.0f} days"
+        remedy = f"Make a new one as its user in Rancher (Account & API Keys; no cluster scope), and {mend}."
+        raise _No(f"{about.version} as {about.user_id}; the token {when}", remedy)
     return f"{about.version} as {about.user_id}; the token expires in {days:.0f} days"
 
 

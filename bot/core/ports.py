@@ -65,6 +65,10 @@ class Refused(Permanent):
     """Our own credentials may not do this; `remedy` says who can change that."""
 
 
+class TokenRefused(Temporary):
+    """Rancher does not take the bot's own token: nothing can be observed until somebody gives it another one."""
+
+
 class Foreign(Permanent):
     """An object of our name exists and is not ours (no label of this request)."""
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from bot.core.bot_token import BotToken
 from bot.core.ports import (
     AppView,
     Busy,
@@ -47,21 +48,22 @@ DELETE_MACHINE = "cluster.x-k8s.io/delete-machine"
 class RancherAdapter:
     """One Rancher. Safe to share between threads.
 
-    `token` may be a function, which is read again when Rancher answers 401. `ca_bundle` is the path of a PEM file for
-    a Rancher with a private CA. `snapshot_s`: how old a shared snapshot may be, in world seconds.
+    `token` may be a function, which is read again when Rancher answers 401, or a `BotToken`. `ca_bundle` is the path of
+    a PEM file for a Rancher with a private CA. `snapshot_s`: how old a shared snapshot may be, in world seconds.
     Every method raises `Temporary`, `Permanent`, `Refused` or `Foreign` of the core, and nothing else.
     """
 
     def __init__(
         self,
         url: str,
-        token: str | Callable[[], str],
+        token: str | Callable[[], str] | BotToken,
         *,
         ca_bundle: str | None = None,
         clock: Clock,
         snapshot_s: float = 4.0,
     ) -> None:
-        self._client = RancherClient(url, token, ca_bundle=ca_bundle)
+        self._token = BotToken.of(token, clock)
+        self._client = RancherClient(url, self._token, ca_bundle=ca_bundle)
         self._reader = SnapshotReader(self._client, clock, snapshot_s)
         self._catalog = Catalog(self._client, clock)
 
@@ -330,7 +332,7 @@ class RancherAdapter:
 
     def _token_expires_at(self) -> float | None:
         """Legacy tokens live in /v3, those called ext/… in their own API group (Rancher 2.12+)."""
-        name = self._client.token_name()
+        name = self._token.name
         if name.startswith("ext/"):
             path = f"/v1/ext.cattle.io.tokens/{name.removeprefix('ext/')}"
         else:

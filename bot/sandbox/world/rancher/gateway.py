@@ -17,6 +17,7 @@ from bot.sandbox.world.rancher.capi import as_v1beta1
 from bot.sandbox.world.rancher.management import Management
 from bot.sandbox.world.rancher.norman import Norman, norman_error
 from bot.sandbox.world.rancher.steve import Steve, template
+from bot.sandbox.world.rancher.tokens import Tokens
 
 _DOWNSTREAM = re.compile(r"^/k8s/clusters/(?P<mid>[^/]+)(?P<rest>/.*)?$")
 _RELEASES = re.compile(r"^/v1-(?P<distro>rke2|k3s)-release/releases$")
@@ -32,12 +33,13 @@ _NO_IMPERSONATION = "unable to create impersonator account: error setting up imp
 
 
 class Gateway:
-    """Answers everything below Rancher's URL; ``token`` is the only one of its own that it accepts."""
+    """Answers everything below Rancher's URL, to who brings one of ``tokens``; ``token`` is the first."""
 
     def __init__(self, management: Management, token: str) -> None:
         self._management = management
-        self._token = token
-        self.norman = Norman(management, "/v3", token)
+        self.tokens = Tokens(lambda: management.engine.now)
+        self.tokens.issue(token)
+        self.norman = Norman(management, "/v3", self.tokens)
         self._release = management.release
         shown = as_v1beta1 if self._release.capi == "v1beta1" else lambda _, obj: obj
         self._steve = Steve(management, "/v1", lambda *_: None, sql_cache=self._release.sql_cache, shown=shown)
@@ -66,8 +68,9 @@ class Gateway:
 
     def _known(self, authorization: str) -> bool:
         """Whether the token is ours; one of the ext API is none before there was that API."""
-        readable = self._release.ext_tokens or not self._token.startswith("ext/")
-        return readable and authorization == f"Bearer {self._token}"
+        token = authorization.removeprefix("Bearer ")
+        readable = self._release.ext_tokens or not token.startswith("ext/")
+        return readable and authorization != token and self.tokens.valid(token)
 
     def template(self, path: str) -> tuple[bool, str]:
         """Whether the path leads to a downstream cluster, and the path with its names left out."""
