@@ -393,8 +393,15 @@ def _examined(loaded: Settings) -> Iterator[Check]:
     outsides = Outsides(loaded, WallClock())
     yield doctor.store_check(lambda: open_store(loaded.database_url))
     yield from doctor.slack_checks(environment, loaded.config.slack.workspace)
-    yield from doctor.rancher_checks(environment, lambda: outsides.rancher, targets)
+    yield from doctor.rancher_checks(environment, lambda: outsides.rancher, targets, _own_cluster(loaded))
     yield from doctor.aws_checks(lambda target: outsides.cloud(target.region), targets)
+
+
+def _own_cluster(loaded: Settings) -> str:
+    """Rancher's id of a cluster that the bot has made, '' where the store knows none, or cannot be read."""
+    with contextlib.suppress(ValueError, WorldError), open_store(loaded.database_url).reading() as tx:
+        return next((row.management_id for row in tx.clusters() if row.ready_at and row.management_id), "")
+    return ""
 
 
 # --- the sandbox ----------------------------------------------------------------------------------------------

@@ -43,8 +43,11 @@ def slack_checks(environment: Environment, workspace: str) -> Iterator[Check]:
         yield _asked("Slack connection", lambda: _slack(lambda: _app_token(environment)))
 
 
-def rancher_checks(environment: Environment, make: Callable[[], Rancher], targets: list[Target]) -> Iterator[Check]:
-    """Rancher answers, takes the token, and shows each target's cloud credential."""
+def rancher_checks(
+    environment: Environment, make: Callable[[], Rancher], targets: list[Target], own: str = ""
+) -> Iterator[Check]:
+    """Rancher answers, takes the token, shows each target's cloud credential, and lets the bot do what it needs.
+    `own`: Rancher's id of a cluster of the bot's, '' where there is none."""
     if not environment.rancher_url or not environment.rancher_token:
         missing = "RANCHER_URL" if not environment.rancher_url else "RANCHER_TOKEN"
         remedy = "Set RANCHER_URL to https://your-rancher and RANCHER_TOKEN to an unscoped API key of the bot's user."
@@ -57,6 +60,7 @@ def rancher_checks(environment: Environment, make: Callable[[], Rancher], target
     for target in targets:
         yield _asked(f"Cloud credential of {target.name}", lambda target=target: _credential(make(), target))  # type: ignore[misc]
     yield _asked("Role for people", lambda: _role(make()))
+    yield from rights_checks(make(), own)
 
 
 def aws_checks(make: Callable[[Target], Cloud], targets: list[Target]) -> Iterator[Check]:
@@ -136,6 +140,28 @@ def _about(rancher: Rancher, mend: str) -> str:
         remedy = f"Make a new one as its user in Rancher (Account & API Keys; no cluster scope), and {mend}."
         raise _No(f"{about.version} as {about.user_id}; the token {when}", remedy)
     return f"{about.version} as {about.user_id}; the token expires in {days:.0f} days"
+
+
+def rights_checks(rancher: Rancher, own: str) -> Iterator[Check]:
+    """One line for each that is not there, or not known; one for all others."""
+    try:
+        views = rancher.rights(own)
+    except WorldError as error:
+        yield Check("Rights in Rancher", "unknown", error.reason, error.remedy)
+        return
+    there = [view for view in views if view.state == "ok"]
+    if there:
+        which = "; ".join(f"{view.what}: {', '.join(view.verbs)}" for view in there)
+        later = "" if own else "; those in clusters come with the first"
+        yield Check("Rights in Rancher", "ok", which + later)
+    for view in views:
+        verbs = ", ".join(view.missing or view.verbs)
+        if view.state == "no":
+            why = f"the bot may not {verbs} {f'{view.what} {view.why}'.strip()}; it needs that {view.purpose}"
+            remedy = f"An admin of Rancher grants {verbs} on {view.what}: manifests/rancher/bot-role.yaml."
+            yield Check("Right in Rancher", "no", why, remedy)
+        elif view.state == "unknown":
+            yield Check("Right in Rancher", "unknown", f"{verbs} {view.what}, {view.purpose}: {view.why}")
 
 
 def _role(rancher: Rancher) -> str:

@@ -18,6 +18,7 @@ from bot.core.ports import (
     RancherAbout,
     Release,
     RepoView,
+    RightView,
     Temporary,
 )
 from bot.core.spec import (
@@ -30,7 +31,7 @@ from bot.core.spec import (
     Pool,
 )
 from bot.core.wiring import DIRECT, Network
-from bot.rancher import bodies, sizing, views
+from bot.rancher import bodies, rights, sizing, views
 from bot.rancher.bodies import NAMESPACE
 from bot.rancher.catalog import Catalog
 from bot.rancher.client import JSON_PATCH, MERGE_PATCH, Json, RancherClient
@@ -79,6 +80,9 @@ class RancherAdapter:
         users = self._client.get("/v3/users", {"me": "true"}).get("data") or []
         me = next((str(user["id"]) for user in users if user.get("me")), "")
         return RancherAbout(version, me, self._token_expires_at())
+
+    def rights(self, management_id: str) -> tuple[RightView, ...]:
+        return rights.look(self._client, management_id)
 
     def kubernetes_versions(self, distribution: Distribution = "rke2") -> tuple[str, ...]:
         """Versions with both server and agent arguments, oldest first (rancher/shepherd: kubernetesversions)."""
@@ -213,11 +217,17 @@ class RancherAdapter:
 
     def mark_machine(self, machine: str) -> None:
         """When its pool shrinks, this machine goes first (Cluster API: DeleteMachineAnnotation)."""
+        there = self._client.find(_machine_path(machine))
+        if there is None or (there["metadata"].get("annotations") or {}).get(DELETE_MACHINE):
+            return
         patch = {"metadata": {"annotations": {DELETE_MACHINE: "yes"}}}
         self._client.ask("PATCH", _machine_path(machine), body=patch, content_type=MERGE_PATCH, accept=(404,))
 
     def remove_machine(self, machine: str) -> None:
         """Have it removed; Rancher makes another, as its pool keeps its size."""
+        there = self._client.find(_machine_path(machine))
+        if there is None or views.deleting(there):
+            return
         self._client.ask("DELETE", _machine_path(machine), accept=(404,))
 
     def _patch_pool(self, name: str, pool: str, wanted: Json) -> None:
@@ -254,8 +264,12 @@ class RancherAdapter:
         the way of the next one of that name."""
         for config in list(self._client.list(f"{_MACHINE_CONFIGS}/{NAMESPACE}")):
             ours = views.label(config, LABEL_CLUSTER) == cluster and views.label(config, LABEL_REQUEST) in request_ids
-            if ours and not views.deleting(config) and not config["metadata"].get("ownerReferences"):
-                self._client.ask("DELETE", f"{_MACHINE_CONFIGS}/{NAMESPACE}/{views.name_of(config)}", accept=(404,))
+            path = f"{_MACHINE_CONFIGS}/{NAMESPACE}/{views.name_of(config)}"
+            # The list may be older than a cluster of that name that somebody has made meanwhile.
+            now = self._client.find(path) if ours else None
+            same = now is not None and views.label(now, LABEL_REQUEST) == views.label(config, LABEL_REQUEST)
+            if now and same and not views.deleting(now) and not now["metadata"].get("ownerReferences"):
+                self._client.ask("DELETE", path, accept=(404,))
 
     def management_cluster_gone(self, management_id: str) -> bool:
         """Asked once the provisioning cluster is 404. Its creator loses all rights with it, so 403 counts as gone."""
@@ -285,10 +299,10 @@ class RancherAdapter:
 
     def unbind(self, management_id: str, person: str) -> None:
         there = self._client.get(_BINDINGS, {"clusterId": management_id}).get("data") or []
-        for binding in there:
-            labels = binding.get("labels") or {}
-            if labels.get(LABEL_MANAGED) == "true" and person in ("", labels.get(LABEL_PERSON)):
-                self._client.ask("DELETE", f"{_BINDINGS}/{binding['id']}", accept=(404,))
+        for listed in there:
+            path = f"{_BINDINGS}/{listed['id']}"
+            if _is_of(listed, person) and _is_of(self._client.find(path) or {}, person):
+                self._client.ask("DELETE", path, accept=(404,))
 
     def let_tokens_through(self, management_id: str, *, may_change: bool) -> None:
         """Rancher's *JWT Authentication*, off until somebody switches it on (Rancher 2.9+; rancher/rancher:
@@ -344,6 +358,12 @@ class RancherAdapter:
         text = token.get("expiresAt") or (token.get("status") or {}).get("expiresAt") or ""
         # Go writes the year 1 for a time that is not set.
         return None if not text or text.startswith("0001-") else datetime.fromisoformat(text).timestamp()
+
+
+def _is_of(binding: Json, person: str) -> bool:
+    """Whether the bot has made it, for that person; '' for anybody."""
+    labels = binding.get("labels") or {}
+    return labels.get(LABEL_MANAGED) == "true" and person in ("", labels.get(LABEL_PERSON))
 
 
 def _machine_path(name: str) -> str:

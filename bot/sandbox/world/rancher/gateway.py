@@ -14,8 +14,9 @@ from bot.sandbox.world.kube.kinds import CLUSTER_PROXY_CONFIG, DOWNSTREAM
 from bot.sandbox.world.kube.objects import ApiError, Obj
 from bot.sandbox.world.kube.rbac import authorize
 from bot.sandbox.world.rancher.capi import as_v1beta1
-from bot.sandbox.world.rancher.management import Management
+from bot.sandbox.world.rancher.management import USER, Management
 from bot.sandbox.world.rancher.norman import Norman, norman_error
+from bot.sandbox.world.rancher.rights import Rights
 from bot.sandbox.world.rancher.steve import Steve, template
 from bot.sandbox.world.rancher.tokens import Tokens
 
@@ -42,7 +43,15 @@ class Gateway:
         self.norman = Norman(management, "/v3", self.tokens)
         self._release = management.release
         shown = as_v1beta1 if self._release.capi == "v1beta1" else lambda _, obj: obj
-        self._steve = Steve(management, "/v1", lambda *_: None, sql_cache=self._release.sql_cache, shown=shown)
+        self.rights = Rights(lambda: management.clusters, USER)
+        self._steve = Steve(
+            management,
+            "/v1",
+            lambda *_: None,
+            sql_cache=self._release.sql_cache,
+            shown=shown,
+            rights=self.rights,
+        )
         self._local = KubeApi(management)
 
     def handle(self, call: Call, authorization: str) -> Reply | Watch | Exec:
@@ -53,7 +62,7 @@ class Gateway:
         if found := _DOWNSTREAM.match(path):
             return self._downstream(replace(call, path=found["rest"] or "/"), found["mid"])
         if path.startswith("/v3/"):
-            return self.norman.handle(replace(call, path=path.removeprefix("/v3/")))
+            return self._norman(replace(call, path=path.removeprefix("/v3/")))
         if self._release.ext_tokens and (found := _EXT_TOKEN.match(path)):
             return self.norman.ext_token(call, found["name"])
         if path.startswith("/v1/"):
@@ -65,6 +74,13 @@ class Gateway:
         if path == "/ping":
             return Reply(200, "pong", "text/plain")
         return Reply(404, "404 page not found\n", "text/plain")
+
+    def _norman(self, call: Call) -> Reply:
+        try:
+            self.rights.norman(call)
+        except ApiError as error:
+            return Reply(error.code, norman_error(error.code, error.reason, error.message))
+        return self.norman.handle(call)
 
     def _known(self, authorization: str) -> bool:
         """Whether the token is ours; one of the ext API is none before there was that API."""
@@ -93,7 +109,7 @@ class Gateway:
     def _downstream(self, call: Call, mid: str) -> Reply | Watch | Exec:
         steve = call.path.startswith("/v1/")
         if mid == "local":
-            return self._steve_of(self._steve, call) if steve else self._local.handle(call)
+            return self._steve_of(self._steve, call) if steve else self._of_local(call)
         cluster = self._management.clusters.get(mid)
         if cluster is None or not cluster.connected:
             return Reply(401, "", "text/plain") if steve else Reply(503, _UNREACHABLE, "text/plain")
@@ -105,6 +121,13 @@ class Gateway:
         return self._steve_of(
             Steve(cluster.downstream, base, cluster.catalog.extra, sql_cache=self._release.sql_cache), call
         )
+
+    def _of_local(self, call: Call) -> Reply | Watch | Exec:
+        """Rancher's own cluster, raw: everybody may ask what they may do."""
+        try:
+            return self.rights.review(call) or self._local.handle(call)
+        except ApiError as error:
+            return Reply(error.code, status_body(error))
 
     def _by_account(self, call: Call, token: str) -> Reply | Watch | Exec:
         """A token that is not Rancher's: good for the raw API of the one cluster that has issued it, where JWT
