@@ -24,6 +24,7 @@ from bot import doctor, settings, verify
 from bot.aws.cloud import Ec2Cloud
 from bot.aws.sweep import Sweep
 from bot.core import story
+from bot.core.bot_token import BotToken
 from bot.core.clock import FileClock, WallClock
 from bot.core.desk import Desk
 from bot.core.diagnosis import codes_in
@@ -33,7 +34,7 @@ from bot.core.extras import extras_of
 from bot.core.insight import Insight
 from bot.core.ledger import Committed
 from bot.core.looking import Surroundings
-from bot.core.ports import Clock, Cluster, Permanent, Rancher, Store, Temporary, WorldError
+from bot.core.ports import Clock, Cluster, Permanent, Rancher, Store, Temporary, TokenRefused, WorldError
 from bot.core.preflight import preflight
 from bot.core.preview import Previews
 from bot.core.records import Kind, RequestState
@@ -42,12 +43,13 @@ from bot.core.spec import Check, ClusterSpec, Draft, Envelope, Preflight, check_
 from bot.core.steps.base import Outside
 from bot.core.story import Story
 from bot.core.sweeping import Sweeping
+from bot.core.token_watch import TokenWatch, operators
 from bot.core.verdict import VERIFIED, Report
 from bot.kube.adapter import KubeCluster, KubeconfigCluster
 from bot.rancher.adapter import RancherAdapter
 from bot.rancher.export import gitops
 from bot.rancher.terraform import terraform
-from bot.settings import Environment, Settings
+from bot.settings import Environment, Settings, how_to_mend, secret
 from bot.store import open_store
 from handlers.answering import Answerer
 from handlers.calls import make_clients
@@ -109,9 +111,11 @@ class Outsides:
         self._environment = settings.environment
         self._targets = settings.catalogue.targets
         self._clock = clock
+        source = functools.partial(secret, "RANCHER_TOKEN")
+        self.token = BotToken(source, clock, mend=how_to_mend("RANCHER_TOKEN"))
         self.rancher = RancherAdapter(
             self._environment.rancher_url,
-            functools.partial(_secret, "RANCHER_TOKEN"),
+            self.token,
             ca_bundle=self._environment.rancher_ca_bundle or None,
             clock=clock,
         )
@@ -137,7 +141,7 @@ class Outsides:
     def _cluster(self, management_id: str) -> Cluster:
         return KubeCluster(
             self._environment.rancher_url,
-            functools.partial(_secret, "RANCHER_TOKEN"),
+            self.token,
             management_id,
             ca_bundle=self._environment.rancher_ca_bundle or None,
             clock=self._clock,
@@ -249,8 +253,16 @@ def run_bot(settings: Settings) -> None:
         signing_secret=environment.slack_signing_secret,
     )
     log.info("gpu-cluster in %s (%s); store %s", installation.team, installation.team_id, store.describe())
+    keeper = TokenWatch(
+        store=store,
+        clock=clock,
+        rancher=outsides.rancher,
+        token=outsides.token,
+        to=operators(settings.catalogue, slack.approvals_channel),
+    )
     publisher.start()
     courier.start()
+    keeper.start()
     intake.start()
     homes.start()
     _settle_memory(outsides.of, settings.catalogue.targets)
@@ -264,6 +276,7 @@ def run_bot(settings: Settings) -> None:
         close_app(bolt)
         intake.stop()
         courier.stop()
+        keeper.stop()
         homes.stop()
         publisher.stop()
 
@@ -304,9 +317,12 @@ def _way_in(bolt: App, environment: Environment) -> SocketConnection | HttpServe
 
 
 def _greet(rancher: Rancher) -> None:
-    """Log who we are to Rancher. Raises `Permanent` when it refuses us; an outage passes, and the steps wait for it."""
+    """Log who we are to Rancher. Raises `Permanent` or `TokenRefused` when it refuses us; an outage passes, and the
+    steps wait for it."""
     try:
         about = rancher.about()
+    except TokenRefused:
+        raise
     except Temporary as error:
         log.warning("%s %s", error.reason, error.remedy)
     else:
@@ -388,8 +404,15 @@ def _examined(loaded: Settings) -> Iterator[Check]:
     outsides = Outsides(loaded, WallClock())
     yield doctor.store_check(lambda: open_store(loaded.database_url))
     yield from doctor.slack_checks(environment, loaded.config.slack.workspace)
-    yield from doctor.rancher_checks(environment, lambda: outsides.rancher, targets)
+    yield from doctor.rancher_checks(environment, lambda: outsides.rancher, targets, _own_cluster(loaded))
     yield from doctor.aws_checks(lambda target: outsides.cloud(target.region), targets)
+
+
+def _own_cluster(loaded: Settings) -> str:
+    """Rancher's id of a cluster that the bot has made, '' where the store knows none, or cannot be read."""
+    with contextlib.suppress(ValueError, WorldError), open_store(loaded.database_url).reading() as tx:
+        return next((row.management_id for row in tx.clusters() if row.ready_at and row.management_id), "")
+    return ""
 
 
 # --- the sandbox ----------------------------------------------------------------------------------------------
@@ -486,7 +509,3 @@ def _on_loopback(url: str) -> bool:
         return ipaddress.ip_address(socket.gethostbyname(host)).is_loopback
     except (OSError, ValueError):
         return False
-
-
-def _secret(name: str) -> str:
-    return settings.secret(name)

@@ -11,7 +11,8 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from bot.core.ports import Cloud, Rancher, Store, WorldError
 from bot.core.spec import Check, Target
 from bot.core.steps.access import FALLBACK_ROLE, SHIPPED_ROLE
-from bot.settings import Environment
+from bot.core.token_watch import AHEAD_S
+from bot.settings import Environment, how_to_mend
 
 _SLACK_REMEDY = {
     "invalid_auth": "Copy the token again: api.slack.com/apps, your app, “OAuth & Permissions” (xoxb-) or "
@@ -42,20 +43,24 @@ def slack_checks(environment: Environment, workspace: str) -> Iterator[Check]:
         yield _asked("Slack connection", lambda: _slack(lambda: _app_token(environment)))
 
 
-def rancher_checks(environment: Environment, make: Callable[[], Rancher], targets: list[Target]) -> Iterator[Check]:
-    """Rancher answers, takes the token, and shows each target's cloud credential."""
+def rancher_checks(
+    environment: Environment, make: Callable[[], Rancher], targets: list[Target], own: str = ""
+) -> Iterator[Check]:
+    """Rancher answers, takes the token, shows each target's cloud credential, and lets the bot do what it needs.
+    `own`: Rancher's id of a cluster of the bot's, '' where there is none."""
     if not environment.rancher_url or not environment.rancher_token:
         missing = "RANCHER_URL" if not environment.rancher_url else "RANCHER_TOKEN"
         remedy = "Set RANCHER_URL to https://your-rancher and RANCHER_TOKEN to an unscoped API key of the bot's user."
         yield Check("Rancher", "no", f"{missing} is not set", remedy)
         return
-    about = _asked("Rancher", lambda: _about(make()))
+    about = _asked("Rancher", lambda: _about(make(), how_to_mend("RANCHER_TOKEN")))
     yield about
     if about.state != "ok":
         return
     for target in targets:
         yield _asked(f"Cloud credential of {target.name}", lambda target=target: _credential(make(), target))  # type: ignore[misc]
     yield _asked("Role for people", lambda: _role(make()))
+    yield from rights_checks(make(), own)
 
 
 def aws_checks(make: Callable[[Target], Cloud], targets: list[Target]) -> Iterator[Check]:
@@ -124,14 +129,39 @@ def _app_token(environment: Environment) -> str:
     return "Socket Mode: Slack gives a connection"
 
 
-def _about(rancher: Rancher) -> str:
+def _about(rancher: Rancher, mend: str) -> str:
     about = rancher.about()
     if about.token_expires_at is None:
         return f"{about.version} as {about.user_id}; the token does not expire"
-    days = (about.token_expires_at - time.time()) / 86400
-    if days <= 0:
-        raise _No("the token has expired", "Make a new API key in Rancher and set RANCHER_TOKEN.")
+    seconds = about.token_expires_at - time.time()
+    days = seconds / 86400
+    if seconds <= AHEAD_S:
+        when = "has expired" if seconds <= 0 else f"expires in {days:.0f} days"
+        remedy = f"Make a new one as its user in Rancher (Account & API Keys; no cluster scope), and {mend}."
+        raise _No(f"{about.version} as {about.user_id}; the token {when}", remedy)
     return f"{about.version} as {about.user_id}; the token expires in {days:.0f} days"
+
+
+def rights_checks(rancher: Rancher, own: str) -> Iterator[Check]:
+    """One line for each that is not there, or not known; one for all others."""
+    try:
+        views = rancher.rights(own)
+    except WorldError as error:
+        yield Check("Rights in Rancher", "unknown", error.reason, error.remedy)
+        return
+    there = [view for view in views if view.state == "ok"]
+    if there:
+        which = "; ".join(f"{view.what}: {', '.join(view.verbs)}" for view in there)
+        later = "" if own else "; those in clusters come with the first"
+        yield Check("Rights in Rancher", "ok", which + later)
+    for view in views:
+        verbs = ", ".join(view.missing or view.verbs)
+        if view.state == "no":
+            why = f"the bot may not {verbs} {f'{view.what} {view.why}'.strip()}; it needs that {view.purpose}"
+            remedy = f"An admin of Rancher grants {verbs} on {view.what}: manifests/rancher/bot-role.yaml."
+            yield Check("Right in Rancher", "no", why, remedy)
+        elif view.state == "unknown":
+            yield Check("Right in Rancher", "unknown", f"{verbs} {view.what}, {view.purpose}: {view.why}")
 
 
 def _role(rancher: Rancher) -> str:

@@ -328,6 +328,14 @@ def secret(name: str) -> str:
         raise Temporary(f"{name}_FILE: {file} cannot be read ({error}).", "See that the file is there.") from None
 
 
+def how_to_mend(name: str) -> str:
+    """How the bot gets another secret of that name, as the end of a sentence."""
+    file = os.environ.get(f"{name}_FILE")
+    if file:
+        return f"put it into {file} ({name}_FILE), without a restart"
+    return f"set {name} to it and start the bot again (with {name}_FILE no restart is needed)"
+
+
 def _environment() -> Environment:
     """From the environment; a secret's file wins over its variable."""
     problems: list[str] = []

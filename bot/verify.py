@@ -14,7 +14,8 @@ from bot.core.extras import Extra
 from bot.core.measuring import NAMESPACE, Measuring, conclude, give_up, keep
 from bot.core.ports import Clock, Cluster, Node, Permanent, Temporary, WorldError
 from bot.core.rating import Rate
-from bot.core.spec import LABEL_MANAGED, LABEL_REQUEST, GpuExpectation
+from bot.core.spec import LABEL_MANAGED, LABEL_REQUEST
+from bot.core.survey import expectation
 from bot.core.verdict import (
     DEGRADED,
     FAILED,
@@ -34,8 +35,6 @@ TIME_S = {"quick": 110.0, "standard": 115.0, "burn": 1500.0}
 """Seconds after which what has not answered is given up, by level."""
 
 _POLL_S = 2.0
-_COUNT = "nvidia.com/gpu.count"
-_TYPE = "node.kubernetes.io/instance-type"
 
 
 def measuring(image: str, pull_secrets: tuple[str, ...], level: str, extras: tuple[Extra, ...] = ()) -> Measuring:
@@ -48,16 +47,9 @@ def measuring(image: str, pull_secrets: tuple[str, ...], level: str, extras: tup
         pull_secrets=pull_secrets,
         script=(resources.files("manifests") / "verify" / "probe.py").read_text(),
         level=level,
-        expect=expected_of,
+        expect=expectation,
         extras=extras,
     )
-
-
-def expected_of(node: Node) -> GpuExpectation:
-    """What the node itself says it has: nobody was asked what it should have."""
-    labelled = node.labels.get(_COUNT, "")
-    count = max(node.gpu_capacity, int(labelled) if labelled.isdigit() else 0)
-    return GpuExpectation(node.labels.get(_TYPE, node.name), "", count, 0)
 
 
 def verify(
@@ -77,16 +69,16 @@ def verify(
     facts: dict[str, str] = {}
     for node in nodes:
         if not node.ready:
-            keep(facts, unmeasured_node(node.name, node.uid, expected_of(node), "it is not Ready", UNKNOWN))
+            keep(facts, unmeasured_node(node.name, node.uid, expectation(node), "it is not Ready", UNKNOWN))
     try:
         _watch(cluster, clock, what, nodes, facts, say, pause)
     finally:
         _tidy(cluster, what, nodes, facts)
-    return conclude(facts, nodes, sum(expected_of(node).count for node in nodes))
+    return conclude(facts, nodes, sum(expectation(node).count for node in nodes))
 
 
 def _gpu_nodes(cluster: Cluster) -> list[Node]:
-    nodes = [node for node in cluster.nodes() if expected_of(node).count]
+    nodes = [node for node in cluster.nodes() if expectation(node).count]
     if not nodes:
         raise Permanent(
             "No node of this cluster offers nvidia.com/gpu.",
@@ -108,7 +100,7 @@ def _watch(
     until, said = clock.now() + TIME_S[what.level] + sum(extra.deadline_s for extra in what.extras), ""
     while waiting := _look(cluster, clock, what, nodes, facts):
         if clock.now() > until:
-            give_up(facts, nodes, expected_of, waiting[0])
+            give_up(facts, nodes, expectation, waiting[0])
             return
         if (now := f"{len(nodes) - len(waiting)} of {len(nodes)} nodes measured; {waiting[0]}") != said:
             said = now

@@ -29,6 +29,7 @@ from handlers.sender import EDIT, POST, UPLOAD, Closed, Held, Refused, Sender
 from handlers.views.files import COMMENT, attachments
 from handlers.views.line import from_body, story_line
 from handlers.views.notices import notice
+from handlers.views.operators import operators
 from handlers.views.outcome import metadata, outcome
 from handlers.views.page import Page
 from handlers.views.reminder import reminder
@@ -52,6 +53,8 @@ MOST_DUE = 500
 
 _LOST = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 _EDITED = (MessageKind.PARENT, MessageKind.CARD)
+_PEOPLE = ("U", "W")
+"""How ids of people begin, to whom a message goes directly."""
 _HINTS = {"missing_scope": "; give the app the scope files:write (manifests/slack-app.yaml) and install it again"}
 SILENT_S, SILENT_REAL_S = 120.0, 30.0
 """A look that is overdue for so long (world and real seconds) is no news, and the message says so."""
@@ -60,11 +63,17 @@ SWEEP_EVERY_S = 5.0
 
 @dataclass(frozen=True)
 class _Due:
-    """A message to send, with the others of its request and the story it tells."""
+    """A message to send, with the others of its request and the story it tells, if it is about a request."""
 
     row: MessageRow
     siblings: tuple[MessageRow, ...]
-    story: Story
+    told: Story | None
+
+    @property
+    def story(self) -> Story:
+        if self.told is None:
+            raise ValueError(f"{self.row.id} is about no request")
+        return self.told
 
     @property
     def parent(self) -> MessageRow | None:
@@ -254,6 +263,8 @@ class Publisher:
             siblings = (*tx.messages(row.request_id), *(tx.messages(row.thread) if row.thread else ()))
         story = self._desk.story_by_id(row.request_id)
         current = next((m for m in siblings if m.id == row.id), None)
+        if current is not None and current.kind == MessageKind.OPERATORS:
+            return _Due(current, siblings, None)
         if current is None or story is None:
             return None
         due = _Due(current, siblings, story)
@@ -293,6 +304,8 @@ class Publisher:
                 return outcome(due.story, self._leads_of(due.story))
             case MessageKind.NOTICE:
                 return notice(due.row.body, due.story)
+            case MessageKind.OPERATORS:
+                return operators(due.row.body)
             case _:
                 raise ValueError(f"nobody publishes a {due.row.kind}")
 
@@ -329,7 +342,10 @@ class Publisher:
             raise Held
         due = replace(due, row=replace(due.row, sending=sending))
         try:
-            ts = self._sender.send(POST, due.row.id, _post_arguments(due), rendered)
+            arguments = _post_arguments(due)
+            if due.row.channel.startswith(_PEOPLE):
+                arguments["channel"] = self._sender.open_direct(due.row.channel)
+            ts = self._sender.send(POST, due.row.id, arguments, rendered)
         except Closed:
             self._write(due.row, sending="")
             raise

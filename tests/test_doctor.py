@@ -29,6 +29,7 @@ def test_all_is_well(stage: Stage) -> None:
         ["ok", "Rancher"],
         ["ok", "Cloud credential of default"],
         ["ok", "Role for people"],
+        ["ok", "Rights in Rancher"],
         ["ok", "AWS for default"],
     ]
     assert "2.15.0" in ended.stderr

@@ -27,8 +27,8 @@ _LOST_AFTER = 4
 def ensured(step: Step, look: Look) -> Outcome:
     """What the step found. *Not yet* and *not allowed* are answers: the world could be observed, the clock goes on.
 
-    A right that is missing, or a token that has expired, is waited for as long as the step may take: a person can
-    mend it, and the machines are there already.
+    A right that is missing is waited for as long as the step may take: a person can mend it, and the machines are
+    there already. While Rancher refuses the bot's token nothing can be observed, so no clock goes on.
     """
     try:
         if look.own.get("reopen"):

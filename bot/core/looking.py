@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bot.core import guard, lifecycle, plan, stall
 from bot.core.kinds import rules_of
-from bot.core.ports import Clock, Stale, Store, Temporary, Tx, WorldError
+from bot.core.ports import Clock, Stale, Store, Temporary, TokenRefused, Tx, WorldError
 from bot.core.records import (
     ClusterRow,
     MessageKind,
@@ -205,7 +205,8 @@ def _look(
 
 def _again(error: Temporary, errors: int) -> Wait:
     """Back off, with jitter: 2, 4, 8 … at most 30 world seconds."""
-    return Wait(error.reason, min(2.0 * 2 ** min(errors, 4), 30.0) * random.uniform(0.8, 1.2))  # noqa: S311
+    why = f"{error.reason} {error.remedy}" if isinstance(error, TokenRefused) else error.reason
+    return Wait(why, min(2.0 * 2 ** min(errors, 4), 30.0) * random.uniform(0.8, 1.2))  # noqa: S311
 
 
 def _broken(request: RequestRow, row: StepRow, error: Exception) -> Outcome:

@@ -65,6 +65,10 @@ class Refused(Permanent):
     """Our own credentials may not do this; `remedy` says who can change that."""
 
 
+class TokenRefused(Temporary):
+    """Rancher does not take the bot's own token: nothing can be observed until somebody gives it another one."""
+
+
 class Foreign(Permanent):
     """An object of our name exists and is not ours (no label of this request)."""
 
@@ -273,6 +277,19 @@ class RancherAbout:
 
 
 @dataclass(frozen=True)
+class RightView:
+    """Whether the bot may do something in Rancher. `what` is a resource, `purpose` what it is needed for; `state` is
+    ok, no or unknown, `missing` those of `verbs` that are not granted, `why` says where, or why nobody knows."""
+
+    what: str
+    verbs: tuple[str, ...]
+    purpose: str
+    state: str
+    missing: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
 class MachineView:
     """A machine as Rancher sees it. `failure` holds AWS's words where the creation failed, '' otherwise.
 
@@ -370,6 +387,10 @@ class Rancher(Protocol):
     """Rancher's management API, and the catalog API of downstream clusters. Every method may raise `WorldError`s."""
 
     def about(self) -> RancherAbout: ...
+    def rights(self, management_id: str) -> tuple[RightView, ...]:
+        """What the bot needs in Rancher, and whether it has it. `management_id`: of a cluster of its own; '' leaves out
+        what comes with one."""
+
     def kubernetes_versions(self, distribution: Distribution = "rke2") -> tuple[str, ...]:
         """Versions that this Rancher can install, oldest first; empty when it cannot tell (air gap)."""
 

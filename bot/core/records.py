@@ -84,6 +84,8 @@ class MessageKind(StrEnum):
     """The end of the request, in the thread and broadcast to the channel."""
     REMINDER = "reminder"
     """That a request still waits for a lead, in the thread of the message with the buttons."""
+    OPERATORS = "operators"
+    """What whoever runs the bot must know, about no request: `channel` is the leads', or a person."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +9,8 @@ from typing import Protocol
 import yaml
 from kubernetes import client, config
 
-from bot.core.ports import Permanent, Refused
+from bot.core.bot_token import BotToken
+from bot.core.ports import Permanent, Temporary, WorldError
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,14 @@ _KUBECONFIG = Remedies(
 
 
 class Access(Protocol):
-    """A way in. `renew` brings the configuration's credentials up to date, and says whether they changed."""
+    """A way in. `renew` brings the configuration's credentials up to date, and says whether they changed;
+    `unauthorized` is the error that a 401 in these words is."""
 
     configuration: client.Configuration
     remedies: Remedies
 
     def renew(self) -> bool: ...
+    def unauthorized(self, said: str) -> WorldError: ...
 
 
 class RancherProxy:
@@ -54,29 +56,28 @@ class RancherProxy:
 
     remedies = _RANCHER
 
-    def __init__(
-        self, rancher_url: str, token: str | Callable[[], str], management_id: str, ca_bundle: str | None
-    ) -> None:
+    def __init__(self, rancher_url: str, token: BotToken, management_id: str, ca_bundle: str | None) -> None:
         self._token = token
         self.configuration = client.Configuration(
             host=f"{rancher_url.rstrip('/')}/k8s/clusters/{management_id}",
-            api_key={"BearerToken": self._read_token()},
+            api_key={"BearerToken": token.current()},
             api_key_prefix={"BearerToken": "Bearer"},
             ssl_ca_cert=ca_bundle,
             connection_pool_maxsize=8,
         )
+        # Called by the client before every request.
+        self.configuration.refresh_api_key_hook = self._bring_up_to_date  # type: ignore[assignment]
 
     def renew(self) -> bool:
-        known, fresh = self.configuration.api_key["BearerToken"], self._read_token()
-        self.configuration.api_key["BearerToken"] = fresh
-        return bool(known != fresh)
+        return self._token.replaced(str(self.configuration.api_key["BearerToken"]))
 
-    def _read_token(self) -> str:
-        token = (self._token() if callable(self._token) else self._token).strip()
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            # Checked here because http.client would print a malformed token in its error.
-            raise Refused("RANCHER_TOKEN is not a token.", "It looks like token-xxxxx:… or ext/…:…, on one line.")
-        return token
+    def unauthorized(self, said: str) -> WorldError:
+        """Rancher gives 401 also, empty, while it does not know the cluster yet (rancher/rancher:
+        pkg/api/steve/proxy/proxy.go)."""
+        return self._token.refusal() or Temporary(said, self.remedies.unauthorized)
+
+    def _bring_up_to_date(self, configuration: client.Configuration) -> None:
+        configuration.api_key["BearerToken"] = self._token.current()
 
 
 class Kubeconfig:
@@ -99,3 +100,6 @@ class Kubeconfig:
     def renew(self) -> bool:
         """The client renews what a kubeconfig can renew (exec plugins) by itself."""
         return False
+
+    def unauthorized(self, said: str) -> WorldError:
+        return Temporary(said, self.remedies.unauthorized)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bot.core.bot_token import BotToken
 from bot.core.ports import (
     Busy,
     Clock,
@@ -55,14 +56,15 @@ class KubeCluster:
     def __init__(
         self,
         rancher_url: str,
-        token: str | Callable[[], str],
+        token: str | Callable[[], str] | BotToken,
         management_id: str,
         *,
         ca_bundle: str | None = None,
         clock: Clock,
         nodes_s: float = 2.0,
     ) -> None:
-        self._use(RancherProxy(rancher_url, token, management_id, ca_bundle), clock, nodes_s)
+        way = RancherProxy(rancher_url, BotToken.of(token, clock), management_id, ca_bundle)
+        self._use(way, clock, nodes_s)
 
     def _use(self, access: Access, clock: Clock, nodes_s: float) -> None:
         self._client = KubeClient(access)

@@ -39,12 +39,13 @@ class ApiError(Exception):
         self.reason = reason
         self.message = message
 
-    def world_error(self, remedies: Remedies) -> WorldError:
-        """The core's error. 401 is temporary: Rancher gives it, empty, while it does not know the cluster yet, and 500
-        while it makes its impersonation account there (rancher/rancher: pkg/api/steve/proxy/proxy.go)."""
+    def world_error(self, access: Access) -> WorldError:
+        """The core's error. 500 is temporary: Rancher gives it while it makes its impersonation account there
+        (rancher/rancher: pkg/api/steve/proxy/proxy.go)."""
         said = f"The cluster's API answered {self.status}: {self.message}"
+        remedies = access.remedies
         if self.status == 401:
-            return Temporary(said, remedies.unauthorized)
+            return access.unauthorized(said)
         if self.status == 403:
             return Refused(said, remedies.forbidden)
         if self.status in (408, 409, 410, 429) or self.status >= 500:
@@ -80,7 +81,7 @@ class KubeClient:
         if 200 <= status < 300:
             return text
         error = _read_error(status, text, http_reason)
-        raise error if status in expect else error.world_error(self._remedies)
+        raise error if status in expect else error.world_error(self._access)
 
     def json(self, method: Callable[..., Any], *args: Any, expect: tuple[int, ...] = (), **kwargs: Any) -> Json:
         """Like `text`, for a JSON object."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from bot.core.bot_token import BotToken
 from bot.core.ports import (
     AppView,
     Busy,
@@ -18,6 +19,7 @@ from bot.core.ports import (
     Refused,
     Release,
     RepoView,
+    RightView,
     StoredSecret,
     Temporary,
 )
@@ -31,7 +33,7 @@ from bot.core.spec import (
     Pool,
 )
 from bot.core.wiring import DIRECT, Network
-from bot.rancher import bodies, sizing, views
+from bot.rancher import bodies, rights, sizing, views
 from bot.rancher.bodies import NAMESPACE
 from bot.rancher.catalog import Catalog
 from bot.rancher.client import JSON_PATCH, MERGE_PATCH, Json, RancherClient
@@ -50,21 +52,22 @@ DELETE_MACHINE = "cluster.x-k8s.io/delete-machine"
 class RancherAdapter:
     """One Rancher. Safe to share between threads.
 
-    `token` may be a function, which is read again when Rancher answers 401. `ca_bundle` is the path of a PEM file for
-    a Rancher with a private CA. `snapshot_s`: how old a shared snapshot may be, in world seconds.
+    `token` may be a function, which is read again when Rancher answers 401, or a `BotToken`. `ca_bundle` is the path of
+    a PEM file for a Rancher with a private CA. `snapshot_s`: how old a shared snapshot may be, in world seconds.
     Every method raises `Temporary`, `Permanent`, `Refused` or `Foreign` of the core, and nothing else.
     """
 
     def __init__(
         self,
         url: str,
-        token: str | Callable[[], str],
+        token: str | Callable[[], str] | BotToken,
         *,
         ca_bundle: str | None = None,
         clock: Clock,
         snapshot_s: float = 4.0,
     ) -> None:
-        self._client = RancherClient(url, token, ca_bundle=ca_bundle)
+        self._token = BotToken.of(token, clock)
+        self._client = RancherClient(url, self._token, ca_bundle=ca_bundle)
         self._reader = SnapshotReader(self._client, clock, snapshot_s)
         self._catalog = Catalog(self._client, clock)
 
@@ -80,6 +83,9 @@ class RancherAdapter:
         users = self._client.get("/v3/users", {"me": "true"}).get("data") or []
         me = next((str(user["id"]) for user in users if user.get("me")), "")
         return RancherAbout(version, me, self._token_expires_at())
+
+    def rights(self, management_id: str) -> tuple[RightView, ...]:
+        return rights.look(self._client, management_id)
 
     def kubernetes_versions(self, distribution: Distribution = "rke2") -> tuple[str, ...]:
         """Versions with both server and agent arguments, oldest first (rancher/shepherd: kubernetesversions)."""
@@ -225,11 +231,17 @@ class RancherAdapter:
 
     def mark_machine(self, machine: str) -> None:
         """When its pool shrinks, this machine goes first (Cluster API: DeleteMachineAnnotation)."""
+        there = self._client.find(_machine_path(machine))
+        if there is None or (there["metadata"].get("annotations") or {}).get(DELETE_MACHINE):
+            return
         patch = {"metadata": {"annotations": {DELETE_MACHINE: "yes"}}}
         self._client.ask("PATCH", _machine_path(machine), body=patch, content_type=MERGE_PATCH, accept=(404,))
 
     def remove_machine(self, machine: str) -> None:
         """Have it removed; Rancher makes another, as its pool keeps its size."""
+        there = self._client.find(_machine_path(machine))
+        if there is None or views.deleting(there):
+            return
         self._client.ask("DELETE", _machine_path(machine), accept=(404,))
 
     def _patch_pool(self, name: str, pool: str, wanted: Json) -> None:
@@ -266,8 +278,12 @@ class RancherAdapter:
         the way of the next one of that name."""
         for config in list(self._client.list(f"{_MACHINE_CONFIGS}/{NAMESPACE}")):
             ours = views.label(config, LABEL_CLUSTER) == cluster and views.label(config, LABEL_REQUEST) in request_ids
-            if ours and not views.deleting(config) and not config["metadata"].get("ownerReferences"):
-                self._client.ask("DELETE", f"{_MACHINE_CONFIGS}/{NAMESPACE}/{views.name_of(config)}", accept=(404,))
+            path = f"{_MACHINE_CONFIGS}/{NAMESPACE}/{views.name_of(config)}"
+            # The list may be older than a cluster of that name that somebody has made meanwhile.
+            now = self._client.find(path) if ours else None
+            same = now is not None and views.label(now, LABEL_REQUEST) == views.label(config, LABEL_REQUEST)
+            if now and same and not views.deleting(now) and not now["metadata"].get("ownerReferences"):
+                self._client.ask("DELETE", path, accept=(404,))
 
     def management_cluster_gone(self, management_id: str) -> bool:
         """Asked once the provisioning cluster is 404. Its creator loses all rights with it, so 403 counts as gone."""
@@ -297,10 +313,10 @@ class RancherAdapter:
 
     def unbind(self, management_id: str, person: str) -> None:
         there = self._client.get(_BINDINGS, {"clusterId": management_id}).get("data") or []
-        for binding in there:
-            labels = binding.get("labels") or {}
-            if labels.get(LABEL_MANAGED) == "true" and person in ("", labels.get(LABEL_PERSON)):
-                self._client.ask("DELETE", f"{_BINDINGS}/{binding['id']}", accept=(404,))
+        for listed in there:
+            path = f"{_BINDINGS}/{listed['id']}"
+            if _is_of(listed, person) and _is_of(self._client.find(path) or {}, person):
+                self._client.ask("DELETE", path, accept=(404,))
 
     def let_tokens_through(self, management_id: str, *, may_change: bool) -> None:
         """Rancher's *JWT Authentication*, off until somebody switches it on (Rancher 2.9+; rancher/rancher:
@@ -344,7 +360,7 @@ class RancherAdapter:
 
     def _token_expires_at(self) -> float | None:
         """Legacy tokens live in /v3, those called ext/… in their own API group (Rancher 2.12+)."""
-        name = self._client.token_name()
+        name = self._token.name
         if name.startswith("ext/"):
             path = f"/v1/ext.cattle.io.tokens/{name.removeprefix('ext/')}"
         else:
@@ -356,6 +372,12 @@ class RancherAdapter:
         text = token.get("expiresAt") or (token.get("status") or {}).get("expiresAt") or ""
         # Go writes the year 1 for a time that is not set.
         return None if not text or text.startswith("0001-") else datetime.fromisoformat(text).timestamp()
+
+
+def _is_of(binding: Json, person: str) -> bool:
+    """Whether the bot has made it, for that person; '' for anybody."""
+    labels = binding.get("labels") or {}
+    return labels.get(LABEL_MANAGED) == "true" and person in ("", labels.get(LABEL_PERSON))
 
 
 def _machine_path(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
@@ -13,7 +13,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
-from bot.core.ports import Permanent, Refused, Temporary
+from bot.core.bot_token import BotToken
+from bot.core.ports import Permanent, Temporary
 from bot.rancher.errors import ApiError, read_error, transport_error, world_error
 
 Json = dict[str, Any]
@@ -43,6 +44,9 @@ _RETRIES = Retry(
     retry_after_max=2,
     raise_on_status=False,
 )
+
+_NEEDS_TOKEN = ("/v1/", "/v3/")
+"""Where an answer shows that the token was taken; others answer everybody, or ask another server."""
 
 _NOT_RANCHER = "The answer is not Rancher's: it is no JSON object."
 _ITS_ADDRESS = "RANCHER_URL must be the address of Rancher itself."
@@ -81,10 +85,9 @@ class _Bearer(requests.auth.AuthBase):
 class RancherClient:
     """Requests to one Rancher. Safe to share between threads. The token is read again after a 401, and never logged."""
 
-    def __init__(self, url: str, token: str | Callable[[], str], *, ca_bundle: str | None = None) -> None:
+    def __init__(self, url: str, token: BotToken, *, ca_bundle: str | None = None) -> None:
         self.url = url.rstrip("/")
-        self._source = token
-        self._token = ""
+        self._token = token
         self._verify: bool | str = ca_bundle or True
         self._session = requests.Session()
         self._session.headers.update(
@@ -95,10 +98,6 @@ class RancherClient:
         http = HTTPAdapter(pool_connections=1, pool_maxsize=32, max_retries=_RETRIES)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, http)
-
-    def token_name(self) -> str:
-        """The token's name, which is no secret: what stands before its colon."""
-        return (self._token or self._read_token()).partition(":")[0]
 
     def get(self, path: str, params: Mapping[str, Param] | None = None) -> Json:
         """GET of a JSON object; raises `WorldError`s."""
@@ -145,11 +144,15 @@ class RancherClient:
                 "Shorten the chart's values or the cloud-init of the preset.",
             )
         headers = {"Content-Type": content_type} if data is not None else {}
-        response = self._send(method, path, params, data, headers)
-        if response.status_code == 401 and self._token != (fresh := self._read_token()):
-            self._token = fresh
-            response = self._send(method, path, params, data, headers)
+        used = self._token.current()
+        response = self._send(method, path, params, data, headers, used)
+        if response.status_code == 401 and self._token.replaced(used):
+            used = self._token.current()
+            response = self._send(method, path, params, data, headers, used)
+        downstream = path.startswith("/k8s/clusters/")
         if 200 <= response.status_code < 300:
+            if path.startswith(_NEEDS_TOKEN) and response.text.lstrip().startswith("{"):
+                self._token.accepted(used)
             return Answer(response.status_code, response.text, None)
         error = read_error(response.status_code, response.text, response.reason)
         if response.status_code == 404 and response.text.lstrip().startswith("<"):
@@ -157,7 +160,10 @@ class RancherClient:
             raise Temporary(_NOT_RANCHER, _ITS_ADDRESS)
         if response.status_code in accept:
             return Answer(response.status_code, response.text, error)
-        raise world_error(error, downstream=path.startswith("/k8s/clusters/"))
+        if response.status_code == 401 and not downstream:
+            raise self._token.refused(used, f"it answered 401: {error.message}")
+        # Below a cluster 401 may also mean the cluster.
+        raise (self._token.refusal() if response.status_code == 401 else None) or world_error(error)
 
     def _send(
         self,
@@ -166,9 +172,8 @@ class RancherClient:
         params: Mapping[str, Param] | None,
         data: bytes | None,
         headers: dict[str, str],
+        token: str,
     ) -> requests.Response:
-        if not self._token:
-            self._token = self._read_token()
         try:
             return self._session.request(
                 method,
@@ -176,7 +181,7 @@ class RancherClient:
                 params=params,
                 data=data,
                 headers=headers,
-                auth=_Bearer(self._token),
+                auth=_Bearer(token),
                 timeout=(CONNECT_S, READ_S),
                 verify=self._verify,
                 allow_redirects=False,
@@ -187,13 +192,6 @@ class RancherClient:
             raise Permanent(
                 f"RANCHER_CA_BUNDLE cannot be read: {self._verify}", "It must be the path of a PEM file."
             ) from error
-
-    def _read_token(self) -> str:
-        token = (self._source() if callable(self._source) else self._source).strip()
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            # Checked here because http.client would print a malformed token in its error.
-            raise Refused("RANCHER_TOKEN is not a token.", "It looks like token-xxxxx:… or ext/…:…, on one line.")
-        return token
 
     def close(self) -> None:
         """Close the pooled connections."""

@@ -20,10 +20,6 @@ _MESSAGE_MAX = 600
 
 _PYTHON_OBJECT = re.compile(r"^(<[^>]*>|\w+\(.*?\)): ")  # urllib3 begins its messages with the connection's repr
 _MAY_PASS = frozenset({408, 409, 423, 425, 429})
-_RENEW = (
-    "Make a new token for the bot's user in Rancher (Account & API Keys; no cluster scope) "
-    "and put it into RANCHER_TOKEN."
-)
 _NOT_REACHED = (
     "Check RANCHER_URL, DNS and the network between the bot and Rancher; gpu-cluster doctor looks at all three."
 )
@@ -50,14 +46,12 @@ def read_error(status: int, text: str, http_reason: str) -> ApiError:
     return ApiError(status, _code(body), _short(_with_field(str(message), body)))
 
 
-def world_error(error: ApiError, *, downstream: bool) -> WorldError:
-    """The error of the core that this answer is. `downstream`: it came through the proxy of a cluster, where Rancher
-    answers 401 also for a cluster that is not there yet (rancher/rancher: pkg/api/steve/proxy/proxy.go)."""
+def world_error(error: ApiError) -> WorldError:
+    """The error of the core that this answer is. 401 is one of a cluster's proxy, where Rancher gives it also for a
+    cluster that is not there yet (rancher/rancher: pkg/api/steve/proxy/proxy.go)."""
     said = f"Rancher answered {error.status}: {error.message}"
-    if error.status == 401 and downstream:
-        return Temporary(said, "The cluster is not ready for the bot yet, or the bot's token is no longer valid.")
     if error.status == 401:
-        return Refused(said, _RENEW)
+        return Temporary(said, "The cluster is not ready for the bot yet, or the bot's token is no longer valid.")
     if error.status == 403:
         return Refused(said, "A Rancher administrator can give the bot's user the right it lacks.")
     if error.status in _MAY_PASS or error.status >= 500:

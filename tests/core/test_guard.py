@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from bot.core.ports import Refused, Temporary
+from bot.core.ports import Refused, Temporary, TokenRefused, WorldError
 from bot.core.records import ClusterState, RequestState
 from tests.core.fakes import refused, starting
 from tests.core.stage import Stage
@@ -54,13 +54,25 @@ def test_a_create_with_all_its_machines_has_nothing_to_stop(stage: Stage) -> Non
     assert stage.rancher.held == []
 
 
-def test_a_token_that_was_renewed_in_time_costs_nothing(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("trouble", "hours"),
+    [
+        (Refused("403: machines is forbidden", "An administrator can give that right."), 0.1),
+        (TokenRefused("Rancher has not accepted the bot's token since Friday.", "Put another one into its file."), 60),
+        (Temporary("Rancher cannot be reached.", ""), 24),
+    ],
+)
+def test_what_was_mended_in_time_costs_nothing(stage: Stage, trouble: WorldError, hours: float) -> None:
+    """A right that is missing, within the step's time; a token that is refused over a weekend; Rancher down for a
+    day."""
     request_id = stage.running()
     stage.look()
-    stage.outage(Refused("401: the token has expired", "Renew RANCHER_TOKEN."))
-    stage.look(10, every=20.0)
+    stage.outage(trouble)
+    stage.look(20, every=hours * 3600 / 20)
     assert stage.story(request_id).state == RequestState.RUNNING
-    assert "Renew RANCHER_TOKEN." in " ".join(stage.whys(request_id).values())
+    why = " ".join(stage.whys(request_id).values())
+    assert trouble.reason in why
+    assert (isinstance(trouble, Temporary) and not isinstance(trouble, TokenRefused)) or trouble.remedy in why
     stage.outage(None)
     assert stage.finish(request_id).cluster_state == ClusterState.READY
 

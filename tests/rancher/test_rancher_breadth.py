@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from bot.core.spec import Envelope, GpuExpectation, Pool, Taint, envelope_from_j
 from bot.core.wiring import Addon, Network
 from bot.rancher import RancherAdapter, bodies
 from bot.rancher.export import gitops, in_the_cluster, on_rancher
-from bot.rancher.terraform import Block, resources, terraform
+from bot.rancher.terraform import Block, Ref, resources, terraform
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 NETWORK = Network(
@@ -316,48 +317,11 @@ def test_secrets_are_never_exported() -> None:
     assert list(on_rancher(RICH, "r-1"))[-1]["spec"] == bodies.cluster(RICH, "r-1")["spec"]
 
 
-# What the provider takes, by resource or block: rancher/terraform-provider-rancher2, docs/resources/cluster_v2.md
-# (a7d6bfd), machine_config_v2.md (022c126), catalog_v2.md (1341a7b), app_v2.md (07a251d); arguments that the bot uses.
-_MACHINE = (
-    "ami region zone subnet_id vpc_id security_group security_group_readonly ssh_user instance_type root_size "
-    "volume_type encrypt_ebs_volume kms_key http_endpoint http_tokens iam_instance_profile private_address_only "
-    "use_private_address request_spot_instance spot_price tags userdata"
-)
-_DRAIN = (
-    "enabled force ignore_daemon_sets ignore_errors delete_empty_dir_data disable_eviction grace_period timeout "
-    "skip_wait_for_delete_timeout_seconds"
-)
-PROVIDER = {
-    "rancher2_machine_config_v2": "generate_name fleet_namespace labels annotations amazonec2_config",
-    "amazonec2_config": _MACHINE,
-    "rancher2_cluster_v2": (
-        "name fleet_namespace kubernetes_version agent_env_vars rke_config cloud_credential_secret_name "
-        "enable_network_policy annotations labels local_auth_endpoint default_cluster_role_for_project_members"
-    ),
-    "agent_env_vars": "name value",
-    "rke_config": (
-        "additional_manifest upgrade_strategy chart_values machine_global_config machine_pools "
-        "machine_selector_config registries etcd"
-    ),
-    "upgrade_strategy": (
-        "control_plane_concurrency control_plane_drain_options worker_concurrency worker_drain_options"
-    ),
-    "control_plane_drain_options": _DRAIN,
-    "worker_drain_options": _DRAIN,
-    "machine_pools": (
-        "name cloud_credential_secret_name machine_config control_plane_role etcd_role drain_before_delete paused "
-        "quantity rolling_update taints worker_role machine_labels labels annotations"
-    ),
-    "machine_config": "kind name",
-    "rolling_update": "max_unavailable max_surge",
-    "taints": "key value effect",
-    "registries": "configs mirrors",
-    "configs": "hostname auth_config_secret_name tls_secret_name ca_bundle insecure",
-    "mirrors": "hostname endpoints rewrites",
-    "etcd": "disable_snapshots snapshot_schedule_cron snapshot_retention",
-    "rancher2_catalog_v2": "cluster_id name ca_bundle url labels annotations",
-    "rancher2_app_v2": "cluster_id name namespace repo_name chart_name chart_version project_id values",
-}
+# What the provider takes, by resource or block, read from its schema; the file says of which version.
+PROVIDER: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "rancher2_provider.json").read_text())[
+    "blocks"
+]
+_TYPES = {"String": str, "Int": int, "Bool": bool, "List": list, "Map": dict}
 
 
 def _blocks(block: Block) -> Any:
@@ -375,7 +339,12 @@ def test_terraform_uses_names_that_the_provider_has(envelope: Envelope) -> None:
     for resource in resources(replace(envelope, pools=spot), "r-1"):
         for block in _blocks(resource):
             kind = block.labels[0] if block.labels else block.kind
-            assert set(block.body) <= set(PROVIDER[kind].split()), kind
+            takes = PROVIDER[kind]
+            assert set(block.body) <= set(takes), kind
+            assert {name for name, what in takes.items() if what.endswith("!")} <= set(block.body), kind
+            for name, value in block.body.items():
+                wanted = _TYPES[takes[name].rstrip("!")]
+                assert type(value) is wanted or (wanted is str and isinstance(value, Ref)), (kind, name, value)
 
 
 def test_terraform_is_hcl_that_is_balanced_and_refers_to_itself() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from scripted import Hands, Reply, Scripted
 
-from bot.core.ports import ChartOrder, Permanent, Refused, Temporary, WorldError
+from bot.core.ports import ChartOrder, Permanent, Refused, Temporary, TokenRefused, WorldError
 from bot.rancher import RancherAdapter
 from bot.rancher.errors import ApiError, read_error
 
@@ -57,7 +57,7 @@ def test_a_page_of_html_is_cut() -> None:
     [
         (302, Permanent),
         (400, Permanent),
-        (401, Refused),
+        (401, TokenRefused),
         (403, Refused),
         (405, Permanent),
         (409, Temporary),
@@ -135,7 +135,7 @@ def test_the_token_is_read_again_once_after_a_401(server: Scripted, hands: Hands
 
 def test_the_same_token_is_not_tried_twice(server: Scripted, rancher: RancherAdapter) -> None:
     server.on(f"GET {SETTING}", Reply(401, ""))
-    with pytest.raises(Refused):
+    with pytest.raises(TokenRefused):
         rancher.default_kubernetes()
     assert len(server.asked) == 1
 

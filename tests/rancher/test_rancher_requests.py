@@ -14,6 +14,7 @@ from bot.core.places import gpu_places
 from bot.core.ports import ChartOrder, Permanent, Refused, StoredSecret, Temporary
 from bot.core.spec import Envelope, GpuExpectation, Place, Pool, Taint
 from bot.rancher import RancherAdapter, bodies
+from bot.rancher.adapter import DELETE_MACHINE
 from bot.rancher.cloud_init import USERDATA
 
 CONTROL = Pool("cp", "t3.xlarge", 1, True, False, False, 60, "b", "subnet-1", "ami-1")
@@ -381,11 +382,16 @@ def test_a_machine_is_marked_to_go_first_and_one_that_is_gone_is_no_error(
     server: Scripted, rancher: RancherAdapter
 ) -> None:
     machine = "/v1/cluster.x-k8s.io.machines/fleet-default/m-1"
-    server.on(f"PATCH {machine}", Reply(200), Reply(404))
-    server.on(f"DELETE {machine}", Reply(200), Reply(404))
+    there, marked = ({"metadata": {"name": "m-1", "annotations": {DELETE_MACHINE: value}}} for value in ("", "yes"))
+    server.on(f"GET {machine}", Reply(200, there), Reply(200, marked), Reply(200, marked), Reply(404))
+    server.on(f"PATCH {machine}", Reply(200))
+    server.on(f"DELETE {machine}", Reply(404))
+    rancher.mark_machine("m-1")
+    rancher.mark_machine("m-1")
     for _ in range(2):
-        rancher.mark_machine("m-1")
         rancher.remove_machine("m-1")
+    rancher.mark_machine("m-1")
+    assert (len(server.calls(f"PATCH {machine}")), len(server.calls(f"DELETE {machine}"))) == (1, 1)
     first = server.calls(f"PATCH {machine}")[0]
     assert first.headers["Content-Type"] == "application/merge-patch+json"
     assert first.json() == {"metadata": {"annotations": {"cluster.x-k8s.io/delete-machine": "yes"}}}
@@ -406,6 +412,7 @@ def test_a_pool_gets_another_size_by_name_and_works_again(server: Scripted, ranc
 
 def test_those_that_are_to_go_are_marked_before_the_size_is_lowered(server: Scripted, rancher: RancherAdapter) -> None:
     machine = "/v1/cluster.x-k8s.io.machines/fleet-default/gpu-x"
+    server.on(f"GET {machine}", Reply(200, {"metadata": {"name": "gpu-x"}}))
     server.on(f"PATCH {machine}", Reply(200))
     server.on(f"GET {ONE}", pools("gpu", quantity=2))
     server.on(f"PATCH {ONE}", Reply(200))

@@ -13,7 +13,7 @@ from living import REQUEST, TOKEN, Living
 
 from bot.core.operator_values import operator_values
 from bot.core.places import gpu_places
-from bot.core.ports import ChartOrder, ClusterView, Foreign, JobOrder, Permanent, Refused, Temporary
+from bot.core.ports import ChartOrder, ClusterView, Foreign, JobOrder, Permanent, Temporary, TokenRefused
 from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST
 from bot.rancher import RancherAdapter
 from bot.sandbox.world.rancher.release import PLAYED
@@ -73,7 +73,7 @@ def test_about_versions_and_credentials(make_living: Callable[..., Living], vers
 
 def test_a_wrong_token_is_refused_with_a_remedy(living: Living) -> None:
     stranger = RancherAdapter(living.url, "token-bot:wrong", clock=living.hand)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(TokenRefused) as refused:
         stranger.about()
     stranger.close()
     assert "must authenticate" in refused.value.reason

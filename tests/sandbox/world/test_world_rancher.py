@@ -313,6 +313,8 @@ def test_machine_that_is_deleted_is_replaced(rig: Rig) -> None:
     (new,) = [m for m in rig.get(machines)["data"] if "-gpu-" in m["metadata"]["name"]]
     assert new["metadata"]["uid"] != old["metadata"]["uid"]
     assert new["status"]["phase"] == "Running"
+    capi = {"apiGroups": ["cluster.x-k8s.io"], "resources": ["machinedeployments"], "verbs": ["get"]}
+    rig.world.gateway.rights.role["namespacedRules"]["fleet-default"].append(capi)
     deployment = rig.get("/v1/cluster.x-k8s.io.machinedeployments/fleet-default/gpu01-gpu")
     assert (deployment["spec"]["replicas"], deployment["status"]["readyReplicas"]) == (1, 1)
 

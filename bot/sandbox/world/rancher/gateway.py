@@ -14,9 +14,11 @@ from bot.sandbox.world.kube.kinds import CLUSTER_PROXY_CONFIG, DOWNSTREAM
 from bot.sandbox.world.kube.objects import ApiError, Obj
 from bot.sandbox.world.kube.rbac import authorize
 from bot.sandbox.world.rancher.capi import as_v1beta1
-from bot.sandbox.world.rancher.management import Management
+from bot.sandbox.world.rancher.management import USER, Management
 from bot.sandbox.world.rancher.norman import Norman, norman_error
+from bot.sandbox.world.rancher.rights import Rights
 from bot.sandbox.world.rancher.steve import Steve, template
+from bot.sandbox.world.rancher.tokens import Tokens
 
 _DOWNSTREAM = re.compile(r"^/k8s/clusters/(?P<mid>[^/]+)(?P<rest>/.*)?$")
 _RELEASES = re.compile(r"^/v1-(?P<distro>rke2|k3s)-release/releases$")
@@ -32,15 +34,24 @@ _NO_IMPERSONATION = "unable to create impersonator account: error setting up imp
 
 
 class Gateway:
-    """Answers everything below Rancher's URL; ``token`` is the only one of its own that it accepts."""
+    """Answers everything below Rancher's URL, to who brings one of ``tokens``; ``token`` is the first."""
 
     def __init__(self, management: Management, token: str) -> None:
         self._management = management
-        self._token = token
-        self.norman = Norman(management, "/v3", token)
+        self.tokens = Tokens(lambda: management.engine.now)
+        self.tokens.issue(token)
+        self.norman = Norman(management, "/v3", self.tokens)
         self._release = management.release
         shown = as_v1beta1 if self._release.capi == "v1beta1" else lambda _, obj: obj
-        self._steve = Steve(management, "/v1", lambda *_: None, sql_cache=self._release.sql_cache, shown=shown)
+        self.rights = Rights(lambda: management.clusters, USER)
+        self._steve = Steve(
+            management,
+            "/v1",
+            lambda *_: None,
+            sql_cache=self._release.sql_cache,
+            shown=shown,
+            rights=self.rights,
+        )
         self._local = KubeApi(management)
 
     def handle(self, call: Call, authorization: str) -> Reply | Watch | Exec:
@@ -51,7 +62,7 @@ class Gateway:
         if found := _DOWNSTREAM.match(path):
             return self._downstream(replace(call, path=found["rest"] or "/"), found["mid"])
         if path.startswith("/v3/"):
-            return self.norman.handle(replace(call, path=path.removeprefix("/v3/")))
+            return self._norman(replace(call, path=path.removeprefix("/v3/")))
         if self._release.ext_tokens and (found := _EXT_TOKEN.match(path)):
             return self.norman.ext_token(call, found["name"])
         if path.startswith("/v1/"):
@@ -64,10 +75,18 @@ class Gateway:
             return Reply(200, "pong", "text/plain")
         return Reply(404, "404 page not found\n", "text/plain")
 
+    def _norman(self, call: Call) -> Reply:
+        try:
+            self.rights.norman(call)
+        except ApiError as error:
+            return Reply(error.code, norman_error(error.code, error.reason, error.message))
+        return self.norman.handle(call)
+
     def _known(self, authorization: str) -> bool:
         """Whether the token is ours; one of the ext API is none before there was that API."""
-        readable = self._release.ext_tokens or not self._token.startswith("ext/")
-        return readable and authorization == f"Bearer {self._token}"
+        token = authorization.removeprefix("Bearer ")
+        readable = self._release.ext_tokens or not token.startswith("ext/")
+        return readable and authorization != token and self.tokens.valid(token)
 
     def template(self, path: str) -> tuple[bool, str]:
         """Whether the path leads to a downstream cluster, and the path with its names left out."""
@@ -90,7 +109,7 @@ class Gateway:
     def _downstream(self, call: Call, mid: str) -> Reply | Watch | Exec:
         steve = call.path.startswith("/v1/")
         if mid == "local":
-            return self._steve_of(self._steve, call) if steve else self._local.handle(call)
+            return self._steve_of(self._steve, call) if steve else self._of_local(call)
         cluster = self._management.clusters.get(mid)
         if cluster is None or not cluster.connected:
             return Reply(401, "", "text/plain") if steve else Reply(503, _UNREACHABLE, "text/plain")
@@ -102,6 +121,13 @@ class Gateway:
         return self._steve_of(
             Steve(cluster.downstream, base, cluster.catalog.extra, sql_cache=self._release.sql_cache), call
         )
+
+    def _of_local(self, call: Call) -> Reply | Watch | Exec:
+        """Rancher's own cluster, raw: everybody may ask what they may do."""
+        try:
+            return self.rights.review(call) or self._local.handle(call)
+        except ApiError as error:
+            return Reply(error.code, status_body(error))
 
     def _by_account(self, call: Call, token: str) -> Reply | Watch | Exec:
         """A token that is not Rancher's: good for the raw API of the one cluster that has issued it, where JWT

@@ -14,8 +14,7 @@ from bot.sandbox.world.kube.api import Call, Reply
 from bot.sandbox.world.kube.objects import Obj
 from bot.sandbox.world.rancher.management import CREDENTIALS, USER, Management
 from bot.sandbox.world.rancher.steve import error_body
-
-_TOKEN_DAYS = 90
+from bot.sandbox.world.rancher.tokens import Tokens
 
 #: Rancher users that the people of the sandbox have, by login name.
 _USERS = {name: f"u-{name}" for name in ("requester", "lead", "second-lead", "bystander")}
@@ -37,13 +36,12 @@ def norman_error(status: int, code: str, message: str, field: str = "") -> Obj:
 
 
 class Norman:
-    """Answers the calls below ``/v3``; ``base`` is its URL, ``token`` the bot's."""
+    """Answers the calls below ``/v3``; ``base`` is its URL, ``tokens`` the keys of the bot's user."""
 
-    def __init__(self, management: Management, base: str, token: str) -> None:
+    def __init__(self, management: Management, base: str, tokens: Tokens) -> None:
         self._management = management
         self._base = base
-        self._token_name = token.split(":")[0]
-        self._issued = management.engine.now
+        self._tokens = tokens
         self._bindings: dict[str, Obj] = {}
         self.role_templates = {**_BUILT_IN, "gpu-cluster-user": "GPU Cluster User"}
         self._settings = {
@@ -119,33 +117,34 @@ class Norman:
 
     def _token(self, call: Call, ident: str) -> Reply:
         _only(call, "GET")
-        if ident != self._token_name:
+        key = self._tokens.find(ident)
+        if key is None or ident.startswith("ext/"):
             raise NormanError(404, "NotFound", "not found")
-        expires = self._issued + _TOKEN_DAYS * 86400
         body = {
             "id": ident,
             "type": "token",
             "name": ident,
             "userId": USER,
             "enabled": True,
-            "expired": self._management.engine.now > expires,
-            "expiresAt": timestamp(expires),
-            "ttl": _TOKEN_DAYS * 86400 * 1000,
+            "expired": self._management.engine.now > key.expires,
+            "expiresAt": timestamp(key.expires),
+            "ttl": round(key.expires - key.issued) * 1000,
             "current": True,
-            "created": timestamp(self._issued),
+            "created": timestamp(key.issued),
         }
         return Reply(200, body)
 
     def ext_token(self, call: Call, name: str) -> Reply:
         """A token of the ext API, which answers through Steve (rancher/rancher: pkg/apis/ext.cattle.io/v1/types.go)."""
-        if call.method != "GET" or f"ext/{name}" != self._token_name:
+        key = self._tokens.find(f"ext/{name}")
+        if call.method != "GET" or key is None:
             return Reply(404, error_body(404, "NotFound", f'tokens.ext.cattle.io "{name}" not found'))
-        expires = self._issued + _TOKEN_DAYS * 86400
-        expired = self._management.engine.now > expires
-        spec = {"userID": USER, "ttl": _TOKEN_DAYS * 86400 * 1000, "enabled": True, "description": "gpu-cluster"}
+        expired = self._management.engine.now > key.expires
+        ttl = round(key.expires - key.issued) * 1000
+        spec = {"userID": USER, "ttl": ttl, "enabled": True, "description": "gpu-cluster"}
         body: Obj = {"id": name, "type": "ext.cattle.io.token", "apiVersion": "ext.cattle.io/v1", "kind": "Token"}
-        meta = {"name": name, "creationTimestamp": timestamp(self._issued)}
-        status = {"expired": expired, "expiresAt": timestamp(expires), "current": True}
+        meta = {"name": name, "creationTimestamp": timestamp(key.issued)}
+        status = {"expired": expired, "expiresAt": timestamp(key.expires), "current": True}
         return Reply(200, {**body, "metadata": meta, "spec": spec, "status": status})
 
     def _credentials(self, call: Call, ident: str) -> Reply:

@@ -12,6 +12,7 @@ from bot.sandbox.world.kube.kinds import MACHINE, SECRET, Kind
 from bot.sandbox.world.kube.objects import ApiError, Obj, key_of
 from bot.sandbox.world.kube.patches import apply_patch
 from bot.sandbox.world.kube.selectors import at, matches_labels
+from bot.sandbox.world.rancher.rights import Rights
 from bot.sandbox.world.rancher.state import state
 
 #: Answers ``?action=`` and ``?link=`` of one object; None: there is no such thing.
@@ -20,6 +21,8 @@ Extra = Callable[[Kind, Obj, Call], Reply | None]
 #: The object in the version of its type that is served.
 Shown = Callable[[Kind, Obj], Obj]
 
+_ITEM_VERBS = {"GET": ("get",), "PUT": ("update",), "PATCH": ("update", "patch"), "DELETE": ("delete",)}
+_COLLECTION_VERBS = {"GET": ("list",), "POST": ("create",)}
 _OWN_FIELDS = ("id", "type", "links", "actions")
 _COMPUTED = ("state", "relationships", "fields")
 _INDEXED = re.compile(
@@ -53,8 +56,16 @@ class Steve:
     """
 
     def __init__(
-        self, host: ApiHost, base: str, extra: Extra, *, sql_cache: bool = True, shown: Shown = lambda _, obj: obj
+        self,
+        host: ApiHost,
+        base: str,
+        extra: Extra,
+        *,
+        sql_cache: bool = True,
+        shown: Shown = lambda _, obj: obj,
+        rights: Rights | None = None,
     ) -> None:
+        self._rights = rights
         self._host = host
         self._passes = _indexed if sql_cache else _substring
         self._shown = shown
@@ -74,6 +85,7 @@ class Steve:
         kind = _kind(self._store.kinds, parts[0])
         if kind is None or len(parts) > 3:
             raise ApiError(404, "NotFound", f"schema [{parts[0]}] not found")
+        self._authorize(call, kind, parts)
         if len(parts) == 3 or (len(parts) == 2 and not kind.namespaced):
             return self._item(call, kind, self._store.get(kind, parts[-1], parts[1] if kind.namespaced else ""))
         namespace = parts[1] if len(parts) == 2 else None
@@ -82,6 +94,19 @@ class Steve:
         if call.method == "POST":
             return self._create(call, kind, namespace)
         raise ApiError(405, "MethodNotAllowed", f"{call.method} is not allowed on {parts[0]}")
+
+    def _authorize(self, call: Call, kind: Kind, parts: list[str]) -> None:
+        """A change by PATCH needs two verbs: Steve asks for one, Kubernetes for the other."""
+        if self._rights is None:
+            return
+        item = len(parts) == 3 or (len(parts) == 2 and not kind.namespaced)
+        namespace = parts[1] if kind.namespaced and len(parts) > 1 else ""
+        if call.method == "POST" and not item and kind.namespaced and not namespace:
+            namespace = str((call.object().get("metadata") or {}).get("namespace") or "")
+        if call.method == "GET" and kind.namespaced and not namespace:
+            return  # the list holds what may be seen
+        for verb in (_ITEM_VERBS if item else _COLLECTION_VERBS).get(call.method, ()):
+            self._rights.require(verb, kind.group, kind.plural, namespace, parts[-1] if item else "")
 
     def _create(self, call: Call, kind: Kind, namespace: str | None) -> Reply:
         obj = _from_steve(kind, call.object())
@@ -127,6 +152,8 @@ class Steve:
 
     def _list(self, call: Call, kind: Kind, namespace: str | None) -> Reply:
         found = self._store.all(kind, namespace if kind.namespaced else None)
+        if self._rights is not None and kind.namespaced:
+            found = [o for o in found if self._rights.allows("list", kind.group, kind.plural, key_of(o)[0])]
         if selector := call.query.get("labelSelector"):
             found = [o for o in found if matches_labels(selector, o["metadata"].get("labels") or {})]
         if wanted := call.query.get("filter"):
