@@ -449,7 +449,10 @@ class Rancher(Protocol):
 
 @dataclass(frozen=True)
 class Node:
-    """`gpus` is what the scheduler can hand out (allocatable), `gpu_capacity` what the device plugin registered."""
+    """`gpus` is what the scheduler can hand out (allocatable), `gpu_capacity` what the device plugin registered.
+
+    `provider_id` is spec.providerID: aws:///zone/i-… where AWS's cloud provider runs, rke2://name where RKE2's does.
+    """
 
     name: str
     uid: str
@@ -458,6 +461,7 @@ class Node:
     taints: tuple[tuple[str, str, str], ...]
     gpus: int
     gpu_capacity: int
+    provider_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ cluster does not, that is the trouble, and what was known of its nodes stands.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from dataclasses import dataclass
 
 from bot.core import first_day, ledger, troubles, watch
 from bot.core.changes import Verify
+from bot.core.cloud import Announcement
 from bot.core.conflict import Conflict
 from bot.core.kinds.replace import leave
 from bot.core.kinds.verify import begin
@@ -42,10 +44,12 @@ class _Known:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the outside says. `nodes` None: the cluster itself could not be seen, and `trouble` says why."""
+    """What the outside says. `nodes` None: the cluster itself could not be seen, and `trouble` says why. `announced`
+    None: what EC2 has announced is not known."""
 
     nodes: tuple[Node, ...] | None
     trouble: Finding | None = None
+    announced: tuple[Announcement, ...] | None = None
 
 
 def visit(turn: Watch, store: Store, clock: Clock, around: Surroundings) -> tuple[float, float | None]:
@@ -58,10 +62,12 @@ def visit(turn: Watch, store: Store, clock: Clock, around: Surroundings) -> tupl
     outside = around.outside(cluster.target)
     try:
         seen = _see(outside, cluster)
+        if seen.nodes is not None:
+            seen = dataclasses.replace(seen, announced=around.announced.of(outside.cloud, clock))
     except WorldError as error:
         log.info("%s could not be looked at: %s", cluster.name, error.reason)
         return watch.next_look(now), None
-    judged = watch.judge(seen.nodes, before.rows, before.order) if seen.nodes is not None else Judged(())
+    judged = _judged(seen, before)
     at = clock.now()
     with store.transaction() as tx:
         current, still = tx.cluster(cluster.id), _known(tx, cluster)
@@ -87,6 +93,12 @@ def _known(tx: Tx, cluster: ClusterRow) -> _Known | None:
         changing=any(kind not in calm for kind in running),
         measuring=Kind.VERIFY in running,
     )
+
+
+def _judged(seen: _Seen, known: _Known) -> Judged:
+    if seen.nodes is None:
+        return Judged(())
+    return watch.judge(seen.nodes, known.rows, known.order, seen.announced or ())
 
 
 def _see(outside: Outside, cluster: ClusterRow) -> _Seen:
@@ -149,6 +161,8 @@ def _can_be_judged(row: TroubleRow, seen: _Seen) -> bool:
         return False
     if row.kind in (troubles.CLUSTER_GONE, troubles.UNREACHABLE):
         return seen.trouble is None or seen.trouble.kind == troubles.UNREACHABLE
+    if row.kind == troubles.NOTICE and seen.announced is None:
+        return False
     return seen.nodes is not None
 
 

@@ -341,6 +341,7 @@ def _node(node: Json) -> Node:
         taints=tuple((t["key"], str(t.get("value") or ""), str(t["effect"])) for t in spec.get("taints") or []),
         gpus=int((status.get("allocatable") or {}).get(GPU_RESOURCE) or 0),
         gpu_capacity=int((status.get("capacity") or {}).get(GPU_RESOURCE) or 0),
+        provider_id=str(spec.get("providerID") or ""),
     )
 
 

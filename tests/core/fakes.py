@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
 
-from bot.core.cloud import Opening, Quota, Reservation, Routes, SecurityGroup, Trial
+from bot.core.cloud import Announcement, Opening, Quota, Reservation, Routes, SecurityGroup, Trial
 from bot.core.operator_values import CHART, NAMESPACE, RELEASE, REPO_NAME, REPO_URL
 from bot.core.policy import Person
 from bot.core.ports import (
@@ -141,6 +141,9 @@ class FakeCloud(Scripted):
         self.prices: dict[str, float] = {}
         self.unpriced = False
         self.limit = 1000.0
+        self.region = "us-east-1"
+        self.announced: tuple[Announcement, ...] = ()
+        self.asked_announced = 0
 
     def identity(self) -> Identity:
         self._ask()
@@ -174,6 +177,11 @@ class FakeCloud(Scripted):
         self._ask()
         among, ssh = Opening("-1", 0, 65535, "sg-1"), Opening("tcp", 22, 22, "10.0.0.0/8")
         return SecurityGroup("sg-1", (among, ssh), (Opening("-1", 0, 65535, "0.0.0.0/0"),))
+
+    def announcements(self) -> tuple[Announcement, ...]:
+        self.asked_announced += 1
+        self._ask()
+        return self.announced
 
     def elsewhere(self, region: str) -> FakeCloud:
         return self
