@@ -601,6 +601,9 @@ class Cluster(Protocol):
     def remove_job(self, namespace: str, name: str) -> None:
         """Delete the Job, its pod and its ConfigMap; nothing happens when they are not there."""
 
+    def remove_jobs_of(self, namespace: str, requests: tuple[str, ...]) -> None:
+        """Delete all Jobs, their pods and ConfigMaps that bear the label of one of those requests."""
+
     def gpus_in_use(self) -> Mapping[str, int]:
         """GPUs that pods hold or are about to hold, by node name; nodes without any are missing."""
 

@@ -18,9 +18,11 @@ from bot.core.conflict import Conflict
 from bot.core.kinds.replace import leave
 from bot.core.kinds.verify import begin
 from bot.core.looking import Surroundings
+from bot.core.measuring import NAMESPACE
 from bot.core.ports import Clock, Cluster, Node, Refused, Store, Taken, Temporary, Tx, WorldError
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestState, TroubleRow, VerdictRow, Watch
 from bot.core.spec import UNVERIFIED_TAINT, Envelope
+from bot.core.spent import spent
 from bot.core.steps.base import Outside
 from bot.core.watch import UNREACHABLE_S, WATCH_S, Finding, Judged
 
@@ -75,9 +77,12 @@ def visit(turn: Watch, store: Store, clock: Clock, around: Surroundings) -> tupl
             return watch.next_look(now), at
         _write_down(tx, current, seen, judged, still, turn.watched_at, at)
         _measure_what_is_due(tx, current, judged, around, at)
+        jobs = spent(tx.requests_of(cluster.id), at)
         told_gone = any(t.kind == troubles.CLUSTER_GONE and t.told_at for t in tx.troubles(cluster.id))
     if judged.reopened and not before.measuring:
         _close(outside.cluster(cluster.management_id), judged.reopened)
+    if jobs and seen.nodes is not None:
+        _sweep(outside.cluster(cluster.management_id), jobs)
     return watch.next_look(at, _RARELY_S if told_gone else WATCH_S), at
 
 
@@ -196,6 +201,14 @@ def _scheduled(tx: Tx, cluster: ClusterRow, hours: int, at: float) -> bool:
     asked = [r.asked_at for r in tx.requests_of(cluster.id) if r.kind == Kind.VERIFY and '"new"' not in r.spec]
     last = max([cluster.ready_at or at, *asked])
     return hours > 0 and at - last >= hours * 3600.0
+
+
+def _sweep(kube: Cluster, requests: tuple[str, ...]) -> None:
+    """What cannot be removed now is tried at the next look."""
+    try:
+        kube.remove_jobs_of(NAMESPACE, requests)
+    except WorldError as error:
+        log.warning("the Jobs of %s could not be removed: %s", ", ".join(requests), error.reason)
 
 
 def _close(kube: Cluster, nodes: tuple[Node, ...]) -> None:

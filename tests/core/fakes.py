@@ -43,7 +43,16 @@ from bot.core.ports import (
     Token,
     WorldError,
 )
-from bot.core.spec import GPU_TAINT, LABEL_CLUSTER, LABEL_POOL, UNVERIFIED_TAINT, Distribution, Envelope, Pool
+from bot.core.spec import (
+    GPU_TAINT,
+    LABEL_CLUSTER,
+    LABEL_POOL,
+    LABEL_REQUEST,
+    UNVERIFIED_TAINT,
+    Distribution,
+    Envelope,
+    Pool,
+)
 from bot.core.wiring import DIRECT, Network
 
 MID = "c-m-abcdefgh"
@@ -590,6 +599,12 @@ class FakeKube(Scripted):
     def remove_job(self, namespace: str, name: str) -> None:
         self._ask()
         self.removed.append(name)
+
+    def remove_jobs_of(self, namespace: str, requests: tuple[str, ...]) -> None:
+        self._ask()
+        gone = [name for name, order in self.jobs.items() if order.labels[LABEL_REQUEST] in requests]
+        for name in gone:
+            del self.jobs[name]
 
     def remove_namespace(self, name: str, request_id: str) -> None:
         assert self._rancher.existing, "the namespace goes with its cluster"

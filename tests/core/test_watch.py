@@ -14,7 +14,7 @@ from bot.core.cloud import Announcement
 from bot.core.conflict import Conflict
 from bot.core.ports import JobView, Refused, Temporary
 from bot.core.records import ClusterState, Kind, MessageKind, RequestRow
-from bot.core.spec import Draft
+from bot.core.spec import LABEL_REQUEST, Draft
 from tests.core.fakes import joined, probe_log
 from tests.core.stage import DRAFT, LEAD, REQUESTER, Stage
 
@@ -283,6 +283,34 @@ def slower(at: str) -> JobView:
     for gpu in document["gpus"]:
         gpu["bandwidth_gbs"] = {**gpu["bandwidth_gbs"], "device": gpu["bandwidth_gbs"]["device"] * 0.8}
     return JobView("succeeded", "", "", f"{head}\n{json.dumps(document)}")
+
+
+def jobs_of(stage: Stage, request_id: str) -> list[str]:
+    return [name for name, order in stage.kube.jobs.items() if order.labels[LABEL_REQUEST] == request_id]
+
+
+def test_a_cancelled_verify_gives_its_gpus_back(pair: Stage) -> None:
+    for node in ("node-gpu-0", "node-gpu-1"):
+        pair.kube.results[node] = JobView("", "", "", "")
+    request_id = verify(pair)
+    pair.look(2)
+    assert len(jobs_of(pair, request_id)) == 2
+    pair.desk.cancel(pair.ask(), DRAFT.name)
+    pair.look(2, every=45)
+    assert jobs_of(pair, request_id) == []
+
+
+def test_jobs_of_a_node_that_failed_are_kept_until_all_is_measured_anew(pair: Stage) -> None:
+    pair.kube.results["node-gpu-0"] = JobView("succeeded", "", "", probe_log(ok=False, at="a"))
+    first = verify(pair)
+    pair.finish(first)
+    pair.look(20, every=45)
+    assert len(jobs_of(pair, first)) == 2, "the fake keeps those of nodes that passed"
+    second = verify(pair)
+    pair.finish(second)
+    pair.look(2, every=45)
+    assert jobs_of(pair, first) == []
+    assert jobs_of(pair, second)
 
 
 def test_verify_needs_nobody_and_ends_with_a_verdict(pair: Stage) -> None:
