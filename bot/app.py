@@ -406,6 +406,7 @@ def _examined(loaded: Settings) -> Iterator[Check]:
     yield from doctor.slack_checks(environment, loaded.config.slack.workspace)
     yield from doctor.rancher_checks(environment, lambda: outsides.rancher, targets, _own_cluster(loaded))
     yield from doctor.aws_checks(lambda target: outsides.cloud(target.region), targets)
+    yield from doctor.image_checks(loaded.catalogue.probe_image)
 
 
 def _own_cluster(loaded: Settings) -> str:

@@ -9,7 +9,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.core.ports import Cloud, Rancher, Store, WorldError
-from bot.core.spec import Check, Target
+from bot.core.spec import Check, Image, Target
 from bot.core.steps.access import FALLBACK_ROLE, SHIPPED_ROLE
 from bot.core.token_watch import AHEAD_S
 from bot.settings import Environment, how_to_mend
@@ -67,6 +67,13 @@ def aws_checks(make: Callable[[Target], Cloud], targets: list[Target]) -> Iterat
     """AWS answers, and the keys belong to the account that the target names."""
     for target in targets:
         yield _asked(f"AWS for {target.name}", lambda target=target: _identity(make(target), target))  # type: ignore[misc]
+
+
+def image_checks(image: Image) -> Iterator[Check]:
+    """Not a no: what runs beside the probe may be named by a tag, which can come to mean another image."""
+    for what, reference in (("vectorAdd", image.vector_add), ("DCGM", image.dcgm if image.dcgm_level else "")):
+        if reference and "@sha256:" not in reference:
+            yield Check(f"Image of {what}", "ok", f"{reference} is a tag, and may change: add @sha256:… to pin it")
 
 
 def store_check(make: Callable[[], Store]) -> Check:

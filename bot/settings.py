@@ -192,7 +192,7 @@ class VerifySection(_Strict):
 
     `registry` takes the place of the image's own registry (a mirror); `pull_secrets` name secrets of namespace
     gpu-cluster-verify; `level` is how long the probe looks. `vector_add` also runs NVIDIA's sample, `dcgm` DCGM's
-    diagnostics at that run level (0: not).
+    diagnostics at that run level (0: not); the doctor says which of their images is not named by digest.
     """
 
     image: Annotated[str, StringConstraints(pattern=r"^\S+@sha256:[0-9a-f]{64}$")] = (
@@ -205,7 +205,11 @@ class VerifySection(_Strict):
     vector_add: bool = False
     vector_add_image: _IMAGE = "nvcr.io/nvidia/k8s/cuda-sample:vectoradd-cuda12.5.0-ubuntu22.04"
     dcgm: Annotated[int, Field(ge=0, le=3)] = 0
-    dcgm_image: _IMAGE = "nvcr.io/nvidia/cloud-native/dcgm:4.6.0-1-ubuntu24.04"
+    # NVIDIA/gpu-operator v26.7.0: bundle/manifests/gpu-operator-certified.clusterserviceversion.yaml, dcgm-image.
+    dcgm_image: _IMAGE = (
+        "nvcr.io/nvidia/cloud-native/dcgm:4.6.0-1-ubi10"
+        "@sha256:92080d86d04c265f7fc0b8e1cd95dff94d3ab57de6a6474c3c483e4c2ada5dea"
+    )
 
     def probe_image(self, network: Network = DIRECT) -> Image:
         """The images as they are pulled: from `registry`, else from the network's mirror of their own."""

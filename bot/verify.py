@@ -133,7 +133,7 @@ def table(report: Report) -> Table:
     found = Table(title=f"{report.verdict}: {report.good} of {report.expected} GPUs verified")
     for column in ("GPU", "Model", "Verdict", "Performance"):
         found.add_column(column)
-    for column in ("Memory GB/s", "From host", "To host", "FP32 TFLOPS", "Tensor TFLOPS", "°C"):
+    for column in ("Memory GB/s", "From host", "To host", "FP32 TFLOPS", "Tensor TFLOPS", "To other GPUs", "°C"):
         found.add_column(column, justify="right")
     for _, row in sorted(_rows(report.nodes), key=lambda pair: VERDICTS.index(pair[0])):
         found.add_row(*row)
@@ -160,7 +160,23 @@ def _rows(nodes: Iterable[NodeResult]) -> list[tuple[str, tuple[str, ...]]]:
 
 def _gpu_row(gpu: GpuResult) -> tuple[str, ...]:
     warmth = "–" if gpu.temperature_c is None else str(gpu.temperature_c)
-    return (f"{gpu.node}/{gpu.index}", gpu.name, gpu.verdict, gpu.performance, *map(_number, gpu.rates), warmth)
+    return (
+        f"{gpu.node}/{gpu.index}",
+        gpu.name,
+        gpu.verdict,
+        gpu.performance,
+        *map(_number, gpu.rates),
+        _copy(gpu),
+        warmth,
+    )
+
+
+def _copy(gpu: GpuResult) -> str:
+    """The slowest of its copies to GPUs beside it, as they are numbered; beside it what a good pair shows."""
+    copy = gpu.slowest_copy
+    if copy is None:
+        return "–"
+    return f"{copy.gbs:,.4g}" + (f" ({copy.usual:,.4g})" if copy.usual else "") + f" →{copy.target}"
 
 
 def _number(rate: Rate) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from backstage import program, services
 
+from bot.core.spec import Image
+from bot.doctor import image_checks
 from bot.sandbox.stage import Stage
 
 
@@ -96,6 +99,14 @@ def test_the_file_names_other_things(stage: Stage, tmp_path: Path) -> None:
             "AWS for default: the keys belong to account 123456789012": "target.account",
         },
     )
+
+
+def test_an_image_that_is_named_by_tag_is_pointed_at() -> None:
+    pinned = Image("python@sha256:1", dcgm=f"dcgm:4@sha256:{'0' * 64}", dcgm_level=1)
+    assert list(image_checks(pinned)) == []
+    (check,) = image_checks(dataclasses.replace(pinned, vector_add="sample:1", dcgm="dcgm:4", dcgm_level=0))
+    assert (check.name, check.state) == ("Image of vectorAdd", "ok")
+    assert "sample:1 is a tag" in check.detail
 
 
 def assert_told(env: dict[str, str], told: dict[str, str]) -> None:

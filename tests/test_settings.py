@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -304,7 +305,7 @@ def test_what_is_run_beside_the_probe_is_off_unless_asked_for_and_comes_through_
     assert (plain.vector_add, plain.dcgm_level) == ("", 0)
     asked = VerifySection(registry="mirror.example/gpu", vector_add=True, dcgm=3).probe_image()
     assert asked.vector_add == "mirror.example/gpu/nvidia/k8s/cuda-sample:vectoradd-cuda12.5.0-ubuntu22.04"
-    assert asked.dcgm == "mirror.example/gpu/nvidia/cloud-native/dcgm:4.6.0-1-ubuntu24.04"
+    assert re.fullmatch(r"mirror\.example/gpu/nvidia/cloud-native/dcgm:4\.6\.0-1-ubi10@sha256:[0-9a-f]{64}", asked.dcgm)
     assert asked.dcgm_level == 3
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Lock
 
-from bot.aws import belongings, capacity, images, kinds, network, prices, quotas
+from bot.aws import announcements, belongings, capacity, images, kinds, network, prices, quotas
 from bot.aws.clients import Clients, where
 from bot.aws.errors import translated
 from bot.core.cloud import (
+    Announcement,
     DiskKey,
     Identity,
     Instance,
@@ -82,6 +83,9 @@ class Ec2Cloud:
                 for reservation in page["Reservations"]
                 for item in reservation["Instances"]
             )
+
+    def announcements(self) -> tuple[Announcement, ...]:
+        return announcements.announcements(self._clients)
 
     # --- machines -----------------------------------------------------------------------------------------
 

@@ -107,6 +107,21 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Announcement:
+    """What EC2 itself says will befall a machine, or has: a spot request's status or an event of its maintenance.
+
+    `code` in EC2's words (marked-for-termination, instance-retirement, …), `due_at` Unix seconds, None where it is not
+    said. `name` and `cluster` are the machine's tags Name and gpu-cluster/cluster, '' for what has none.
+    """
+
+    instance: str
+    name: str
+    cluster: str
+    code: str
+    due_at: float | None = None
+
+
+@dataclass(frozen=True)
 class Quota:
     """A limit in vCPUs. `pending` the value that an open request to raise it asks for, None without one."""
 
@@ -194,6 +209,9 @@ class Cloud(Protocol):
 
     def instances(self, tag: str, value: str) -> tuple[Instance, ...]:
         """Instances with that tag that are not terminated."""
+
+    def announcements(self) -> tuple[Announcement, ...]:
+        """What EC2 has announced for any machine in the region; two calls, a third only where there is something."""
 
     def quota(self, code: str) -> Quota:
         """An EC2 quota by its code (L-…)."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, Kind, VerdictRow
 from bot.core.story import final_report, step_facts
-from bot.core.verdict import DEGRADED, FAILED, VERIFIED, GpuResult, NodeResult, Report
+from bot.core.verdict import DEGRADED, FAILED, VERIFIED, GpuResult, Report
 
 BOUNDS = {"device": 0.10, "fp32": 0.10, "tensor": 0.10, "host_to_device": 0.30, "device_to_host": 0.30}
 """The share of its first day's rate that a GPU may lose before it is named.
@@ -94,16 +94,6 @@ def nodes_of(rows: Sequence[VerdictRow]) -> dict[str, VerdictRow]:
     return {row.node_uid: row for row in rows if not row.gpu_uuid and row.gone_at is None}
 
 
-def closed_whole(nodes: Iterable[NodeResult]) -> list[str]:
-    """What to say about nodes of which some GPUs are good: Kubernetes would hand out the bad ones with them."""
-    return [
-        f"{node.node}: {sum(gpu.verdict == VERIFIED for gpu in node.gpus)} of its {node.expected} GPUs passed, and it "
-        "stays closed as a whole: the device plugin hands out any of its GPUs, the bad ones, too. Replace the node"
-        for node in nodes
-        if node.verdict == DEGRADED
-    ]
-
-
 def _shared(report: Report) -> frozenset[str]:
     counted = Counter(gpu.uuid for gpu in report.gpus)
     return frozenset(uuid for uuid, times in counted.items() if times > 1)
@@ -143,4 +133,4 @@ def _keep(tx: Tx, rows: Mapping[tuple[str, str], VerdictRow], row: VerdictRow) -
         tx.change(there, node=row.node, verdict=row.verdict, at=row.at, first=row.first, gpus=row.gpus, gone_at=None)
 
 
-__all__ = ["BAD", "BOUNDS", "Drift", "closed_whole", "drifts", "known", "nodes_of", "remember"]
+__all__ = ["BAD", "BOUNDS", "Drift", "drifts", "known", "nodes_of", "remember"]

@@ -9,7 +9,8 @@ later (docs/probe.md): its line is 70 % of what the same kernel reached on a goo
 of the 86 % of cuBLAS.
 
 A model is judged only where the probe itself has been run on a good one (`reference`). For any other the fail lines of
-DCGM hold (NVIDIA/DCGM: nvvs/diag-skus.yaml.in, minimum memory bandwidth per SKU), and the rest reads *unrated*.
+DCGM hold (NVIDIA/DCGM: nvvs/diag-skus.yaml.in, minimum memory bandwidth per SKU), and the rest reads *unrated*; what is
+far below the data sheet is called *slow, by data sheet*, and fails nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ _GOOD_SHARE_OF_REFERENCE = {"tensor": 0.70}
 _LOW_BAND = {"host_to_device": 0.25, "device_to_host": 0.25}
 _USUAL_LOW_BAND = 0.10
 _BAD_SHARE_BETWEEN = 0.60
+
+_SLOW_SHARE = {"device": 0.60, "fp32": 0.40, "tensor": 0.30}
+"""Of the data sheet, for models without a reference. Low, because no good GPU may fall below: boards of 70 W (T4, L4)
+leave their boost clock under load, and the probe's tensor kernel reached 66 % of the data sheet on a good H100."""
 
 _PCIE_GBS_PER_LANE = {3: 1.0, 4: 2.0, 5: 4.0, 6: 8.0}
 """Nominal GB/s one way, by generation (PCI Express base specification: 8, 16, 32, 64 GT/s)."""
@@ -51,6 +56,8 @@ class GpuModel:
     `memory_gbs` theoretical, `floor_gbs` DCGM's minimum (None: it has none); `fp32` and `tensor` (float16, dense) in
     TFLOPS; `lanes` is the narrowest PCIe link that DCGM accepts (plugin_src/pcie/Pcie.cpp, diag-skus.yaml.in).
     `peer_gbs` is what Azure's node health checks ask of copies between two GPUs (Azure/azurehpc-health-checks: conf).
+    `tensor_by_sheet`: whether the data sheet says something about the probe's kernel. It does not from Blackwell on,
+    whose tensor cores want other instructions.
     """
 
     name: str
@@ -63,6 +70,7 @@ class GpuModel:
     lanes: int = 16
     peer_gbs: float | None = None
     reference: Reference | None = None
+    tensor_by_sheet: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,9 +85,10 @@ class Line:
 # Driver 580.159.04; tests/probe/fixtures/h100-standard.json, between GPUs h100x2-standard.json.
 _H100 = Reference(3016.0, 54.9, 54.9, 65.2, 657.0, 377.0)
 
-# H100, H200, L40S, A100 tensor: pytorch/torchtitan; A100, B200, B300: glennklockwood.com; A10G memory: Baseten.
-# The other data sheet values were not looked up again: they count only once a model has a reference. EC2 gives T4, A10G
-# and L40S fewer than 16 lanes.
+# H100, H200, L40S, A100 tensor: pytorch/torchtitan; A100 (NVIDIA's data sheet nvidia-1758950), B200, B300:
+# glennklockwood.com/garden/processors; A10G memory: Baseten; L4: fpsbench.com, hmc-tech.com; H100 PCIe: hmc-tech.com,
+# memory by NVIDIA's data sheet. V100, T4 and the rest of A10G were not looked up again: they are NVIDIA's published
+# figures as remembered, and good enough for a line at 60 % and less. EC2 gives T4, A10G and L40S fewer than 16 lanes.
 MODELS = (
     GpuModel("V100 SXM2", r"V100-SXM2", 900, 607, 15.7, 125, 3),
     GpuModel("T4", r"\bT4\b", 320, 183, 8.1, 65, 3, lanes=8),
@@ -90,9 +99,10 @@ MODELS = (
     GpuModel("L4", r"\bL4\b", 300, 198, 30.3, 121, 4),
     GpuModel("L40S", r"\bL40S\b", 864, 525, 91.6, 362, 4, lanes=8),
     GpuModel("H100 SXM", r"H100 80GB HBM3", 3350, 1905, 67, 989, 5, peer_gbs=335, reference=_H100),
+    GpuModel("H100 PCIe", r"H100 PCIe", 2000, None, 51, 756, 5),
     GpuModel("H200 SXM", r"\bH200$", 4800, 2212, 67, 989, 5, peer_gbs=335),
-    GpuModel("B200", r"\bB200\b", 8000, 4072, 75, 2250, 5),
-    GpuModel("B300", r"\bB300\b", 8000, 4623, 75, 2250, 6),
+    GpuModel("B200", r"\bB200\b", 8000, 4072, 75, 2250, 5, tensor_by_sheet=False),
+    GpuModel("B300", r"\bB300\b", 8000, 4623, 75, 2250, 6, tensor_by_sheet=False),
 )
 
 
@@ -115,6 +125,15 @@ def line(model: GpuModel, measure: str) -> Line | None:
     return Line(expected, share * whole, max((share - _LOW_BAND.get(measure, _USUAL_LOW_BAND)) * whole, floor or 0.0))
 
 
+def slow_line(model: GpuModel, measure: str) -> float | None:
+    """Below this a GPU of a model that was never measured is slow by its data sheet; None for a measured model, and
+    where the data sheet says nothing reliable (PCIe: machines give what they give)."""
+    share = _SLOW_SHARE.get(measure)
+    if share is None or model.reference is not None or (measure == "tensor" and not model.tensor_by_sheet):
+        return None
+    return share * data_sheet(model, measure)
+
+
 def line_between(model: GpuModel) -> Line | None:
     """What a copy from one GPU to another of the model should come to where they reach one another directly; None where
     none was measured."""
@@ -125,7 +144,7 @@ def line_between(model: GpuModel) -> Line | None:
 
 
 def data_sheet(model: GpuModel, measure: str) -> float:
-    """What the maker promises, in GB/s or TFLOPS: to compare with by eye, never to judge by."""
+    """What the maker promises, in GB/s or TFLOPS: no GPU fails by it."""
     return model.tensor if measure == "tensor" else _theoretical(model, measure)
 
 

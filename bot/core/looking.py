@@ -8,9 +8,10 @@ import logging
 import random
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.core import guard, lifecycle, plan, stall
+from bot.core.announced import Announced
 from bot.core.kinds import rules_of
 from bot.core.ports import Clock, Stale, Store, Temporary, TokenRefused, Tx, WorldError
 from bot.core.records import (
@@ -39,12 +40,16 @@ _NOTEWORTHY = frozenset({"control_plane", "operator", "machines", "allocatable",
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What looks need beside the store: targets' outside worlds by name, and what the configuration says."""
+    """What looks need beside the store: targets' outside worlds by name, and what the configuration says.
+
+    `announced` is what EC2 says to all of them.
+    """
 
     outside: Callable[[str], Outside]
     catalogue: Catalogue
     principals: Mapping[str, str]
     probe_script: str
+    announced: Announced = field(default_factory=Announced)
 
 
 @dataclass(frozen=True)

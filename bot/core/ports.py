@@ -485,7 +485,10 @@ class Rancher(Protocol):
 
 @dataclass(frozen=True)
 class Node:
-    """`gpus` is what the scheduler can hand out (allocatable), `gpu_capacity` what the device plugin registered."""
+    """`gpus` is what the scheduler can hand out (allocatable), `gpu_capacity` what the device plugin registered.
+
+    `provider_id` is spec.providerID: aws:///zone/i-… where AWS's cloud provider runs, rke2://name where RKE2's does.
+    """
 
     name: str
     uid: str
@@ -494,6 +497,7 @@ class Node:
     taints: tuple[tuple[str, str, str], ...]
     gpus: int
     gpu_capacity: int
+    provider_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -632,6 +636,9 @@ class Cluster(Protocol):
     def job(self, namespace: str, name: str) -> JobView | None: ...
     def remove_job(self, namespace: str, name: str) -> None:
         """Delete the Job, its pod and its ConfigMap; nothing happens when they are not there."""
+
+    def remove_jobs_of(self, namespace: str, requests: tuple[str, ...]) -> None:
+        """Delete all Jobs, their pods and ConfigMaps that bear the label of one of those requests."""
 
     def gpus_in_use(self) -> Mapping[str, int]:
         """GPUs that pods hold or are about to hold, by node name; nodes without any are missing."""

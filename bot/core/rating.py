@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core.gpu_models import MEASURES, find_model, line
+from bot.core.gpu_models import MEASURES, find_model, line, slow_line
 
 GOOD, LOW, BAD, UNRATED, NOT_MEASURED = "good", "low", "bad", "unrated", "not measured"
-WORDS = (BAD, LOW, NOT_MEASURED, UNRATED, GOOD)
+SLOW = "slow, by data sheet"
+WORDS = (BAD, SLOW, LOW, NOT_MEASURED, UNRATED, GOOD)
 """The worst first; what was not measured might be anything."""
 
 _TITLES = {
@@ -39,6 +40,9 @@ class Rate:
     @property
     def sentence(self) -> str:
         """What is wrong with it, in words."""
+        if self.word == SLOW:
+            said = f"{_TITLES[self.measure]} {self.value:,.4g} {self.unit}"
+            return f"{said}, {self.good:,.4g} or more are likely: slow by the data sheet, as no good one was measured"
         least = self.good if self.word == LOW or self.good is not None else self.bad
         return f"{_TITLES[self.measure]} {self.value:,.4g} {self.unit}, should be {least or 0:,.4g} or more"
 
@@ -54,6 +58,9 @@ def _rate(driver_name: str, measure: str, value: float | None) -> Rate:
     wanted = line(model, measure) if model else None
     if value is None:
         return Rate(measure, None, wanted.expected if wanted else None, None, None, NOT_MEASURED)
+    slowest = slow_line(model, measure) if model else None
+    if slowest is not None and value < slowest and (wanted is None or value >= wanted.bad):
+        return Rate(measure, value, None, slowest, None, SLOW)
     if wanted is None:
         return Rate(measure, value, None, None, None, UNRATED)
     if value < wanted.bad:
@@ -68,7 +75,7 @@ def _rate(driver_name: str, measure: str, value: float | None) -> Rate:
 def performance(rates: Sequence[Rate]) -> str:
     """The word for the GPU: its worst measure counts; what could not be rated does not make it better."""
     words = {rate.word for rate in rates}
-    for word in (BAD, LOW, GOOD, UNRATED):
+    for word in (BAD, SLOW, LOW, GOOD, UNRATED):
         if word in words:
             return word
     return NOT_MEASURED

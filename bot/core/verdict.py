@@ -18,7 +18,7 @@ from typing import Any
 from bot.core.extras import Remark
 from bot.core.gpu_models import Line, find_model, line_between, same_model
 from bot.core.probe_document import SCHEMA, Document, Unreadable, read_document
-from bot.core.rating import BAD, LOW, WORDS, Rate, performance, rate_all
+from bot.core.rating import BAD, LOW, SLOW, WORDS, Rate, performance, rate_all
 from bot.core.spec import GpuExpectation
 
 VERIFIED, DEGRADED, FAILED, UNKNOWN = "verified", "degraded", "failed", "unknown"
@@ -45,10 +45,22 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """A copy from one GPU to GPU `target` of its node, one way, in GB/s (decimal); `usual` of a good pair, None where
+    none was measured; `direct`: not through the host."""
+
+    target: int
+    gbs: float
+    usual: float | None = None
+    direct: bool = True
+
+
+@dataclass(frozen=True)
 class GpuResult:
     """One GPU. `memory_mib` as the driver reports it; bandwidths in GB/s (decimal), None where not measured.
 
-    `performance` is good, low, bad, unrated or not measured; `notes` are said and do not count against it.
+    `performance` is one of `rating.WORDS`; `notes` are said and do not count against it. `slowest_copy` of those to
+    the node's other GPUs, None where there is none or none came through.
     """
 
     node: str
@@ -67,6 +79,7 @@ class GpuResult:
     performance: str = ""
     rates: tuple[Rate, ...] = ()
     notes: tuple[str, ...] = ()
+    slowest_copy: Copy | None = None
 
     @property
     def badness(self) -> tuple[int, int, float]:
@@ -223,12 +236,13 @@ def _node(raw: Mapping[str, Any]) -> NodeResult:
 
 
 def _gpu(raw: Mapping[str, Any]) -> GpuResult:
-    """`rates` and `notes` are missing in what earlier releases wrote."""
+    """`rates`, `notes` and `slowest_copy` are missing in what earlier releases wrote."""
     parts = {
         "checks": tuple(CheckResult(**check) for check in raw["checks"]),
         "reasons": tuple(raw["reasons"]),
         "rates": tuple(Rate(**rate) for rate in raw.get("rates", ())),
         "notes": tuple(raw.get("notes", ())),
+        "slowest_copy": Copy(**raw["slowest_copy"]) if raw.get("slowest_copy") else None,
     }
     return GpuResult(**{**raw, **parts})
 
@@ -271,10 +285,11 @@ def _judge_gpu(node: str, document: Document, raw: Mapping[str, Any], expect: Gp
         performance=performance(rates),
         rates=rates,
         notes=(
-            *(rate.sentence for rate in rates if rate.word == LOW),
+            *(rate.sentence for rate in rates if rate.word in (LOW, SLOW)),
             *_notes(raw),
             *_peer_notes(document, int(raw.get("index") or 0)),
         ),
+        slowest_copy=_slowest_copy(document, int(raw.get("index") or 0)),
     )
 
 
@@ -291,6 +306,16 @@ def _peer_problems(document: Document) -> list[str]:
                 f"{way} runs at {peer['gbs']:,.4g} GB/s, should be {wanted.good or wanted.bad:,.4g} or more"
             )
     return problems
+
+
+def _slowest_copy(document: Document, index: int) -> Copy | None:
+    copies = []
+    for peer in document.peers:
+        if peer.get("source") == index and not peer.get("error") and peer.get("gbs") is not None:
+            wanted = _between(document, peer)
+            usual = wanted.expected if wanted is not None else None
+            copies.append(Copy(int(peer.get("target") or 0), peer["gbs"], usual, bool(peer.get("access"))))
+    return min(copies, key=lambda copy: copy.gbs, default=None)
 
 
 def _peer_notes(document: Document, index: int) -> list[str]:

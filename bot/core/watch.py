@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from bot.core import first_day, troubles
+from bot.core.cloud import Announcement
 from bot.core.ports import Node
 from bot.core.records import VerdictRow
 from bot.core.spec import LABEL_POOL, UNVERIFIED_TAINT, Envelope
@@ -34,6 +36,17 @@ NOTICES: Mapping[str, str] = {
 """Taints by which a node says that AWS is about to take it (aws/aws-node-termination-handler: pkg/node/node.go;
 k8s.io/cloud-provider: api/well_known_taints.go)."""
 
+ANNOUNCED: Mapping[str, str] = {
+    "marked-for-termination": "AWS takes this spot machine back within two minutes",
+    "marked-for-stop": "AWS stops this spot machine within two minutes",
+    "instance-reboot": "AWS will restart this machine",
+    "system-reboot": "AWS will restart this machine's host",
+    "system-maintenance": "AWS has scheduled maintenance of this machine's host",
+    "instance-retirement": "AWS retires this machine",
+    "instance-stop": "AWS will stop this machine",
+}
+"""EC2's own words for what will befall a machine; every other code says that a spot machine has been taken."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -56,8 +69,11 @@ class Judged:
     left: tuple[VerdictRow, ...] = ()
 
 
-def judge(nodes: Sequence[Node], rows: Sequence[VerdictRow], order: Envelope) -> Judged:
-    """Compare the nodes of an answer with what is known of them and with the order."""
+def judge(
+    nodes: Sequence[Node], rows: Sequence[VerdictRow], order: Envelope, announced: Sequence[Announcement] = ()
+) -> Judged:
+    """Compare the nodes of an answer with what is known of them, with the order and with what EC2 has announced."""
+    words = {a.name: a for a in announced if a.cluster == order.name and a.name}
     known = first_day.nodes_of(rows)
     gpu_nodes = [node for node in nodes if _pool(node) in {pool.name for pool in order.gpu_pools}]
     there = {node.uid for node in gpu_nodes}
@@ -66,12 +82,10 @@ def judge(nodes: Sequence[Node], rows: Sequence[VerdictRow], order: Envelope) ->
     fresh = [node for node in gpu_nodes if node.uid not in known]
     gone = vanished[: max(missing, 0)]
     findings = [
-        *(
-            Finding(troubles.MACHINE_GONE, r.node_uid, f"{r.node} is not in the cluster any more", SEEN_TWICE_S)
-            for r in gone
-        ),
+        *(Finding(troubles.MACHINE_GONE, r.node_uid, _gone(r.node, words.get(r.node)), SEEN_TWICE_S) for r in gone),
         *_plain_machines(nodes, order),
         *(found for node in nodes for found in _of_node(node, known.get(node.uid))),
+        *(_announced(node, said) for node in nodes if (said := _word_on(node, words, announced)) is not None),
         *(
             Finding(troubles.NO_GPU, n.uid, f"{n.name} has joined and shows no GPU", NO_GPU_S)
             for n in fresh
@@ -100,6 +114,23 @@ def _of_node(node: Node, row: VerdictRow | None) -> Iterable[Finding]:
     for key, _, _ in node.taints:
         if key in NOTICES:
             yield Finding(troubles.NOTICE, node.uid, f"{node.name}: {NOTICES[key]}", 0.0)
+
+
+def _word_on(node: Node, words: Mapping[str, Announcement], announced: Sequence[Announcement]) -> Announcement | None:
+    """By the machine's tags, which Rancher's driver sets; by its id where the node says that."""
+    named = next((a for a in announced if node.provider_id.endswith(f"/{a.instance}")), None)
+    return named or words.get(node.name)
+
+
+def _announced(node: Node, said: Announcement) -> Finding:
+    what = ANNOUNCED.get(said.code, "AWS has taken this spot machine back")
+    when = f", not before {datetime.fromtimestamp(said.due_at, UTC):%Y-%m-%d %H:%M} UTC" if said.due_at else ""
+    return Finding(troubles.NOTICE, node.uid, f"{node.name}: {what}{when} ({said.instance}: {said.code})", 0.0)
+
+
+def _gone(name: str, said: Announcement | None) -> str:
+    because = f": AWS has taken it ({said.code})" if said is not None else ""
+    return f"{name} is not in the cluster any more{because}"
 
 
 def _plain_machines(nodes: Sequence[Node], order: Envelope) -> Iterable[Finding]:

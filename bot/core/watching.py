@@ -7,18 +7,22 @@ cluster does not, that is the trouble, and what was known of its nodes stands.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from dataclasses import dataclass
 
 from bot.core import first_day, ledger, troubles, watch
 from bot.core.changes import Verify
+from bot.core.cloud import Announcement
 from bot.core.conflict import Conflict
 from bot.core.kinds.replace import leave
 from bot.core.kinds.verify import begin
 from bot.core.looking import Surroundings
+from bot.core.measuring import NAMESPACE
 from bot.core.ports import Clock, Cluster, Node, Refused, Store, Taken, Temporary, Tx, WorldError
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestState, TroubleRow, VerdictRow, Watch
 from bot.core.spec import UNVERIFIED_TAINT, Envelope
+from bot.core.spent import spent
 from bot.core.steps.base import Outside
 from bot.core.watch import UNREACHABLE_S, WATCH_S, Finding, Judged
 
@@ -42,10 +46,12 @@ class _Known:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the outside says. `nodes` None: the cluster itself could not be seen, and `trouble` says why."""
+    """What the outside says. `nodes` None: the cluster itself could not be seen, and `trouble` says why. `announced`
+    None: what EC2 has announced is not known."""
 
     nodes: tuple[Node, ...] | None
     trouble: Finding | None = None
+    announced: tuple[Announcement, ...] | None = None
 
 
 def visit(turn: Watch, store: Store, clock: Clock, around: Surroundings) -> tuple[float, float | None]:
@@ -58,10 +64,12 @@ def visit(turn: Watch, store: Store, clock: Clock, around: Surroundings) -> tupl
     outside = around.outside(cluster.target)
     try:
         seen = _see(outside, cluster)
+        if seen.nodes is not None:
+            seen = dataclasses.replace(seen, announced=around.announced.of(outside.cloud, clock))
     except WorldError as error:
         log.info("%s could not be looked at: %s", cluster.name, error.reason)
         return watch.next_look(now), None
-    judged = watch.judge(seen.nodes, before.rows, before.order) if seen.nodes is not None else Judged(())
+    judged = _judged(seen, before)
     at = clock.now()
     with store.transaction() as tx:
         current, still = tx.cluster(cluster.id), _known(tx, cluster)
@@ -69,9 +77,12 @@ def visit(turn: Watch, store: Store, clock: Clock, around: Surroundings) -> tupl
             return watch.next_look(now), at
         _write_down(tx, current, seen, judged, still, turn.watched_at, at)
         _measure_what_is_due(tx, current, judged, around, at)
+        jobs = spent(tx.requests_of(cluster.id), at)
         told_gone = any(t.kind == troubles.CLUSTER_GONE and t.told_at for t in tx.troubles(cluster.id))
     if judged.reopened and not before.measuring:
         _close(outside.cluster(cluster.management_id), judged.reopened)
+    if jobs and seen.nodes is not None:
+        _sweep(outside.cluster(cluster.management_id), jobs)
     return watch.next_look(at, _RARELY_S if told_gone else WATCH_S), at
 
 
@@ -87,6 +98,12 @@ def _known(tx: Tx, cluster: ClusterRow) -> _Known | None:
         changing=any(kind not in calm for kind in running),
         measuring=Kind.VERIFY in running,
     )
+
+
+def _judged(seen: _Seen, known: _Known) -> Judged:
+    if seen.nodes is None:
+        return Judged(())
+    return watch.judge(seen.nodes, known.rows, known.order, seen.announced or ())
 
 
 def _see(outside: Outside, cluster: ClusterRow) -> _Seen:
@@ -149,6 +166,8 @@ def _can_be_judged(row: TroubleRow, seen: _Seen) -> bool:
         return False
     if row.kind in (troubles.CLUSTER_GONE, troubles.UNREACHABLE):
         return seen.trouble is None or seen.trouble.kind == troubles.UNREACHABLE
+    if row.kind == troubles.NOTICE and seen.announced is None:
+        return False
     return seen.nodes is not None
 
 
@@ -182,6 +201,14 @@ def _scheduled(tx: Tx, cluster: ClusterRow, hours: int, at: float) -> bool:
     asked = [r.asked_at for r in tx.requests_of(cluster.id) if r.kind == Kind.VERIFY and '"new"' not in r.spec]
     last = max([cluster.ready_at or at, *asked])
     return hours > 0 and at - last >= hours * 3600.0
+
+
+def _sweep(kube: Cluster, requests: tuple[str, ...]) -> None:
+    """What cannot be removed now is tried at the next look."""
+    try:
+        kube.remove_jobs_of(NAMESPACE, requests)
+    except WorldError as error:
+        log.warning("the Jobs of %s could not be removed: %s", ", ".join(requests), error.reason)
 
 
 def _close(kube: Cluster, nodes: tuple[Node, ...]) -> None:

@@ -221,6 +221,12 @@ class KubeCluster:
             with suppress(ApiError):
                 self._client.json(delete, name, namespace, expect=(404,), propagation_policy="Background")
 
+    def remove_jobs_of(self, namespace: str, requests: tuple[str, ...]) -> None:
+        those = f"{LABEL_REQUEST} in ({','.join(requests)})"
+        found = list(self._client.list(self._client.batch.list_namespaced_job, namespace, label_selector=those))
+        for job in found:
+            self.remove_job(namespace, str(job["metadata"]["name"]))
+
     def gpus_in_use(self) -> Mapping[str, int]:
         held: Counter[str] = Counter()
         running = "status.phase!=Succeeded,status.phase!=Failed"
@@ -343,6 +349,7 @@ def _node(node: Json) -> Node:
         taints=tuple((t["key"], str(t.get("value") or ""), str(t["effect"])) for t in spec.get("taints") or []),
         gpus=int((status.get("allocatable") or {}).get(GPU_RESOURCE) or 0),
         gpu_capacity=int((status.get("capacity") or {}).get(GPU_RESOURCE) or 0),
+        provider_id=str(spec.get("providerID") or ""),
     )
 
 

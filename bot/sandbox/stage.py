@@ -101,6 +101,7 @@ class Stage:
         self.world = World(
             self.clock,
             ec2_endpoint=endpoint,
+            announce=self._aws.front.announced.announce,
             faults=self.plot.faults,
             version=self.plot.rancher,
             token=RANCHER_TOKEN,

@@ -7,6 +7,7 @@ from bot.core.credentials import OFF
 from bot.core.records import Kind
 from bot.core.story import Story
 from handlers.views.page import Bullets, Header, Page, Para
+from handlers.views.results import closed_whole
 from handlers.views.spans import Line, code, line, moment, who
 from handlers.views.words import count
 
@@ -67,7 +68,9 @@ def done(story: Story) -> Page:
     """What has come of it."""
     said = line(who(story.requester), f" {story.cluster}: ", *_came_true(story))
     more = Bullets(tuple(line(item) for item in story.diagnosis))
-    return Page(said, (Header(f"{story.cluster}: {story.kind} done"), Para((said,)), *((more,) if more.items else ())))
+    whole = closed_whole(story.report) if story.report is not None else ()
+    para = Para((said, *(line(text) for text in whole)))
+    return Page(said, (Header(f"{story.cluster}: {story.kind} done"), para, *((more,) if more.items else ())))
 
 
 def _came_true(story: Story) -> Line:

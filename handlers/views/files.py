@@ -30,6 +30,8 @@ _CSV_HEAD = (
     "temperature_c",
 )
 
+_COPY = ("slowest_copy_gbs", "slowest_copy_to")
+
 
 @dataclass(frozen=True)
 class Attachment:
@@ -80,11 +82,13 @@ def _csv(report: Report) -> bytes:
     measures = [rate.measure for rate in max((gpu.rates for gpu in report.gpus), key=len, default=())]
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow((*_CSV_HEAD, *(part for name in measures for part in (name, f"{name}_expected")), "reasons"))
+    writer.writerow(
+        (*_CSV_HEAD, *(part for name in measures for part in (name, f"{name}_expected")), *_COPY, "reasons")
+    )
     for gpu in worst_first(report):
         rates = {rate.measure: rate for rate in gpu.rates}
         numbers = [value for name in measures for value in _pair(rates.get(name))]
-        writer.writerow([_harmless(cell) for cell in (*_about(gpu), *numbers, "; ".join(gpu.reasons))])
+        writer.writerow([_harmless(cell) for cell in (*_about(gpu), *numbers, *_copy(gpu), "; ".join(gpu.reasons))])
     for node in report.nodes:
         if not node.gpus and node.expected:
             writer.writerow([_harmless(cell) for cell in (node.node, "", "", "", "", "", node.verdict)])
@@ -94,6 +98,10 @@ def _csv(report: Report) -> bytes:
 def _about(gpu: GpuResult) -> tuple[object, ...]:
     identity = (gpu.node, gpu.index, gpu.uuid, gpu.name, gpu.memory_mib, gpu.driver)
     return (*identity, gpu.verdict, gpu.performance, gpu.temperature_c)
+
+
+def _copy(gpu: GpuResult) -> tuple[float | None, int | None]:
+    return (None, None) if gpu.slowest_copy is None else (gpu.slowest_copy.gbs, gpu.slowest_copy.target)
 
 
 def _pair(rate: Rate | None) -> tuple[float | None, float | None]:

@@ -9,6 +9,7 @@ from bot.core.story import Access, Story
 from handlers.views import changes
 from handlers.views.page import Bullets, Button, Buttons, Code, Confirm, Fields, Header, Page, Para, Part
 from handlers.views.request import again_button, cost
+from handlers.views.results import closed_whole
 from handlers.views.retype import create_line
 from handlers.views.spans import Line, bold, code, joined, line, link, moment, who
 from handlers.views.spans import said as told
@@ -101,6 +102,7 @@ def _usable(story: Story, leads: tuple[str, ...]) -> Page:
         lines += [line(bold("Why: "), _reason(story) or told)]
         if story.remedy:
             lines.append(line(bold("What to do: "), story.remedy))
+        lines += [line(said) for said in closed_whole(report)] if report else []
         remove = code(f"/gpu-cluster delete {story.cluster}")
         if not story.enabled:
             lines.append(line("Use what passed, or give it back with ", remove, " and ask again."))

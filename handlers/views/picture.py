@@ -11,7 +11,7 @@ import io
 from PIL import Image, ImageDraw, ImageFont
 
 from bot.core.gpu_models import MEASURES, data_sheet, find_model
-from bot.core.rating import BAD, GOOD, LOW, UNRATED, Rate
+from bot.core.rating import BAD, GOOD, LOW, SLOW, UNRATED, Rate
 from bot.core.verdict import GpuResult, Report
 from handlers.views.results import worst_first
 from handlers.views.words import clean, clip
@@ -34,7 +34,7 @@ _TITLES = {
 }
 _PAPER, _INK, _FAINT, _EMPTY = "#ffffff", "#1d1c1d", "#696969", "#ececec"
 # Told apart by lightness, too, and the word stands in each bar: no one has to see red and green.
-_COLOURS = {GOOD: "#2b7a4b", LOW: "#d9a514", BAD: "#b3261e", UNRATED: "#8ea3b5"}
+_COLOURS = {GOOD: "#2b7a4b", LOW: "#d9a514", SLOW: "#d9a514", BAD: "#b3261e", UNRATED: "#8ea3b5"}
 
 
 def draw(cluster: str, report: Report) -> bytes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bot.core.story import Story
-from bot.core.verdict import VERDICTS, VERIFIED, GpuResult, NodeResult, Report
+from bot.core.verdict import DEGRADED, VERDICTS, VERIFIED, GpuResult, NodeResult, Report
 from handlers.views.page import Bullets, Header, Note, Page, Para, Part, Table
 from handlers.views.render import MOST_ROWS
 from handlers.views.spans import bold, line
 from handlers.views.words import count
 
+_MOST_NOTES = 8
 COLUMNS = (
     "GPU",
     "Model",
@@ -17,6 +18,7 @@ COLUMNS = (
     "Checks",
     "GB/s memory",
     "GB/s to/from host",
+    "GB/s to other GPUs",
     "TFLOPS float32/tensor",
     "°C",
     "Performance",
@@ -38,9 +40,15 @@ def results(story: Story) -> Page:
         parts.append(Note(line(f"The worst {MOST_ROWS} of {rows:,} rows; all are in the CSV below.")))
     if report.reasons:
         parts.append(Bullets(tuple(line(reason) for reason in report.reasons)))
+    parts += [Note(line(said)) for said in (*_notes(report), *between(report))[:_MOST_NOTES]]
     said = f"Results for {story.cluster}: {report.good} of {count(report.expected, 'GPU')} verified, {report.verdict}."
     why = f" {report.reasons[0]}." if report.reasons else ""
     return Page(line(said + why), tuple(parts))
+
+
+def _notes(report: Report) -> list[str]:
+    """What is worth a look and no fault."""
+    return [f"{gpu.node} GPU {gpu.index}: {note}" for gpu in worst_first(report) for note in gpu.notes]
 
 
 def worst_first(report: Report) -> list[GpuResult]:
@@ -74,10 +82,41 @@ def _gpu(gpu: GpuResult) -> tuple[str, ...]:
         f"{passed} of {len(gpu.checks)} passed",
         _number(gpu.device_gbs),
         host,
+        _copy(gpu),
         " / ".join(_number(rate.value) for rate in gpu.rates if rate.unit == "TFLOPS") or "–",
         "–" if gpu.temperature_c is None else str(gpu.temperature_c),
         gpu.performance or "–",
         gpu.verdict,
+    )
+
+
+def _copy(gpu: GpuResult) -> str:
+    """The slowest of its copies to other GPUs, and which that is."""
+    copy = gpu.slowest_copy
+    return "–" if copy is None else f"{_number(copy.gbs)} to GPU {copy.target}"
+
+
+def between(report: Report) -> tuple[str, ...]:
+    """The slowest copy between two GPUs of each node that has several, the slowest node first."""
+    lines = []
+    for node in report.nodes:
+        found = [(gpu.slowest_copy, gpu.index) for gpu in node.gpus if gpu.slowest_copy is not None]
+        if found:
+            copy, source = min(found, key=lambda pair: pair[0].gbs)
+            usual = f", {copy.usual:,.4g} on a good pair" if copy.usual else ""
+            way = "" if copy.direct else ", through the host"
+            said = f"{node.node}: slowest copy between GPUs {source} → {copy.target}, {copy.gbs:,.4g} GB/s{usual}{way}"
+            lines.append((copy.gbs, said))
+    return tuple(said for _, said in sorted(lines))
+
+
+def closed_whole(report: Report) -> tuple[str, ...]:
+    """Nodes of which some GPUs are good, and that stay closed."""
+    return tuple(
+        f"{node.node} stays closed as a whole, although {sum(gpu.verdict == VERIFIED for gpu in node.gpus)} of its "
+        f"{node.expected} GPUs passed: the device plugin cannot hold one GPU back. Replace the node to get all of them."
+        for node in report.nodes
+        if node.verdict == DEGRADED
     )
 
 

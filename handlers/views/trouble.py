@@ -11,7 +11,7 @@ _TITLES = {
     troubles.MACHINE_GONE: "a machine is gone",
     troubles.NOT_READY: "a node is not Ready",
     troubles.SHORT: "GPUs are missing",
-    troubles.NOTICE: "AWS takes a machine back",
+    troubles.NOTICE: "AWS has announced something for a machine",
     troubles.NO_GPU: "a new node has no GPU",
     troubles.UNCHECKED: "a node was open without having passed",
     troubles.UNREACHABLE: "the cluster does not answer",
@@ -25,7 +25,7 @@ _NEXT = {
     troubles.UNCHECKED: "It is being measured now, and opened if it passes.",
     troubles.FAILED_CHECK: "Its nodes that did not pass are closed for new work; what runs there goes on.",
     troubles.DRIFT: "It passes its checks and stays open for work.",
-    troubles.NOTICE: "Save what runs there now.",
+    troubles.NOTICE: "Save what runs there now; Replace orders another machine.",
 }
 
 

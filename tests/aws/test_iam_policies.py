@@ -72,6 +72,7 @@ def everything(account: AwsStandIn) -> None:
     assert group is not None
     cloud.instances(LABEL_MANAGED, "true"), cloud.reservations("t3.large"), cloud.placement_scores("t3.large", 1)
     cloud.on_demand_price("t3.large"), cloud.spot_prices("t3.large"), cloud.disk_price()
+    cloud.announcements()
     cloud.quota("L-1216C47A")
     account.front.refuse("servicequotas:GetServiceQuota", "NoSuchResourceException", times=1)
     cloud.quota("L-1216C47A")

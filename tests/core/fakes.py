@@ -15,7 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
 
-from bot.core.cloud import DiskKey, InstanceProfile, Opening, Quota, Reservation, Routes, SecurityGroup, Trial
+from bot.core.cloud import (
+    Announcement,
+    DiskKey,
+    InstanceProfile,
+    Opening,
+    Quota,
+    Reservation,
+    Routes,
+    SecurityGroup,
+    Trial,
+)
 from bot.core.operator_values import CHART, NAMESPACE, RELEASE, REPO_NAME, REPO_URL
 from bot.core.policy import Person
 from bot.core.ports import (
@@ -44,7 +54,16 @@ from bot.core.ports import (
     Token,
     WorldError,
 )
-from bot.core.spec import GPU_TAINT, LABEL_CLUSTER, LABEL_POOL, UNVERIFIED_TAINT, Distribution, Envelope, Pool
+from bot.core.spec import (
+    GPU_TAINT,
+    LABEL_CLUSTER,
+    LABEL_POOL,
+    LABEL_REQUEST,
+    UNVERIFIED_TAINT,
+    Distribution,
+    Envelope,
+    Pool,
+)
 from bot.core.wiring import DIRECT, Network
 
 MID = "c-m-abcdefgh"
@@ -142,6 +161,9 @@ class FakeCloud(Scripted):
         self.prices: dict[str, float] = {}
         self.unpriced = False
         self.limit = 1000.0
+        self.region = "us-east-1"
+        self.announced: tuple[Announcement, ...] = ()
+        self.asked_announced = 0
 
     def identity(self) -> Identity:
         self._ask()
@@ -175,6 +197,11 @@ class FakeCloud(Scripted):
         self._ask()
         among, ssh = Opening("-1", 0, 65535, "sg-1"), Opening("tcp", 22, 22, "10.0.0.0/8")
         return SecurityGroup("sg-1", (among, ssh), (Opening("-1", 0, 65535, "0.0.0.0/0"),))
+
+    def announcements(self) -> tuple[Announcement, ...]:
+        self.asked_announced += 1
+        self._ask()
+        return self.announced
 
     def elsewhere(self, region: str) -> FakeCloud:
         return self
@@ -597,6 +624,12 @@ class FakeKube(Scripted):
     def remove_job(self, namespace: str, name: str) -> None:
         self._ask()
         self.removed.append(name)
+
+    def remove_jobs_of(self, namespace: str, requests: tuple[str, ...]) -> None:
+        self._ask()
+        gone = [name for name, order in self.jobs.items() if order.labels[LABEL_REQUEST] in requests]
+        for name in gone:
+            del self.jobs[name]
 
     def remove_namespace(self, name: str, request_id: str) -> None:
         assert self._rancher.existing, "the namespace goes with its cluster"

@@ -334,13 +334,17 @@ def test_a_smaller_pool_loses_those_that_nobody_needs(ready: Stage) -> None:
 
 
 def test_without_capacity_the_pool_goes_back_and_the_cluster_stays_as_it_was(ready: Stage) -> None:
+    """After as many refusals for each new machine as the policy says: one, here."""
+    rules = dataclasses.replace(ready.catalogue.policy, tries_per_place=1)
+    ready.catalogue = dataclasses.replace(ready.catalogue, policy=rules)
+    ready.engine = ready.new_engine()
     words = "InsufficientInstanceCapacity: no capacity"
     ready.rancher.newcomers = lambda pool, n: dataclasses.replace(
         refused(pool, n, words), name=f"{pool}-{n}", uid=f"u{n}"
     )
-    told = ready.finish(scaled(ready, 4))
+    told = ready.finish(scaled(ready, 4), within_s=600.0)
     assert told.state == RequestState.FAILED
-    assert "refused to start" in told.reason
+    assert "refused to start a g4dn.xlarge 3 times" in told.reason
     assert "back at 1; the cluster is as it was" in told.remedy
     assert ready.rancher.scaled[-1] == ("gpu", 1, ("gpu-1", "gpu-2", "gpu-3"))
     assert [m.name for m in ready.rancher.machines if m.pool == "gpu"] == ["gpu-0"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.gpu_models import MODELS, find_model, line
+from bot.core.gpu_models import MEASURES, MODELS, find_model, line, slow_line
 from bot.core.spec import GpuExpectation
 from bot.core.verdict import (
     DEGRADED,
@@ -253,6 +253,7 @@ NAMES = {
     "L4": ("NVIDIA L4", 240.0),
     "L40S": ("NVIDIA L40S", 700.0),
     "H100 SXM": ("NVIDIA H100 80GB HBM3", 3016.0),
+    "H100 PCIe": ("NVIDIA H100 PCIe", 1700.0),
     "H200 SXM": ("NVIDIA H200", 4200.0),
     "B200": ("NVIDIA B200", 6900.0),
     "B300": ("NVIDIA B300 SXM6 AC", 6900.0),
@@ -261,8 +262,10 @@ NAMES = {
 
 def of_model(name: str, device: float) -> Document:
     document = change("bandwidth_gbs/device", device)(real())
-    if name != "NVIDIA H100 80GB HBM3":
-        document = change("tflops/tensor", 20.0)(change("bandwidth_gbs/host_to_device", 5.5)(document))
+    model = find_model(name)
+    if model is not None and model.reference is None:  # as a board that leaves its boost clock, in a narrow slot
+        document = change("tflops/fp32", 0.5 * model.fp32)(change("tflops/tensor", 0.4 * model.tensor)(document))
+        document = change("bandwidth_gbs/host_to_device", 5.5)(document)
     return change("name", name)(document)
 
 
@@ -282,9 +285,40 @@ def test_dcgm_s_floor_fails_every_model(model: Any) -> None:
     assert result.gpus[0].performance == "bad"
 
 
-@pytest.mark.parametrize(
-    "name", ["NVIDIA H100 PCIe", "NVIDIA H100 NVL", "NVIDIA H200 NVL", "NVIDIA RTX PRO 6000", "Quadro"]
-)
+UNMEASURED = [model for model in MODELS if model.reference is None]
+
+
+@pytest.mark.parametrize("model", UNMEASURED, ids=lambda model: model.name)
+@pytest.mark.parametrize(("path", "share"), [("tflops/fp32", 0.39), ("tflops/tensor", 0.29)])
+def test_far_below_the_data_sheet_is_slow_and_fails_nothing(model: Any, path: str, share: float) -> None:
+    name, device = NAMES[model.name]
+    measure = path.partition("/")[2]
+    whole = model.fp32 if measure == "fp32" else model.tensor
+    result = judged(change(path, share * whole)(of_model(name, device)), GpuExpectation("any", "", 1, 0))
+    assert result.verdict == VERIFIED
+    if slow_line(model, measure) is None:
+        assert (model.name[0], measure, result.gpus[0].performance) == ("B", "tensor", "unrated")
+        return
+    assert result.gpus[0].performance == "slow, by data sheet"
+    (note,) = result.gpus[0].notes
+    assert "slow by the data sheet" in note
+
+
+def test_memory_below_the_data_sheet_is_slow_above_dcgm_s_floor_and_bad_below() -> None:
+    (h200,) = (model for model in MODELS if model.name == "H200 SXM")
+    words = [
+        judged(of_model("NVIDIA H200", gbs), GpuExpectation("any", "", 1, 0)).gpus[0].performance
+        for gbs in (0.61 * h200.memory_gbs, 0.59 * h200.memory_gbs, 2211.0)
+    ]
+    assert words == ["unrated", "slow, by data sheet", "bad"]
+
+
+def test_a_measured_model_keeps_its_own_lines() -> None:
+    (h100,) = (model for model in MODELS if model.reference)
+    assert all(slow_line(h100, measure) is None for measure in MEASURES)
+
+
+@pytest.mark.parametrize("name", ["NVIDIA H100 NVL", "NVIDIA H200 NVL", "NVIDIA RTX PRO 6000", "Quadro"])
 def test_a_model_that_the_table_lacks_is_judged_by_nobody_s_guess(name: str) -> None:
     assert find_model(name) is None
     result = judged(of_model(name, 1.0), GpuExpectation("any", "", 1, 0))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from bot.core.announced import Announced
 from bot.core.changes import Scale, Verify
+from bot.core.cloud import Announcement
 from bot.core.conflict import Conflict
-from bot.core.ports import JobView, Temporary
+from bot.core.ports import JobView, Refused, Temporary
 from bot.core.records import ClusterState, Kind, MessageKind, RequestRow
-from bot.core.spec import Draft
+from bot.core.spec import LABEL_REQUEST, Draft
 from tests.core.fakes import joined, probe_log
 from tests.core.stage import DRAFT, LEAD, REQUESTER, Stage
 
@@ -110,6 +113,69 @@ def test_a_notice_of_aws_is_told_at_the_next_look(pair: Stage) -> None:
     pair.kube.changes["node-gpu-0"] = {"taints": (*taints, notice)}
     assert until_told(pair, 60) <= 60
     assert kinds(pair) == ["notice"]
+
+
+SPOT = Announcement("i-1", "node-gpu-0", "train-a", "marked-for-termination")
+
+
+def test_what_ec2_announces_is_told_at_the_next_look_and_over_when_it_is(pair: Stage) -> None:
+    pair.cloud.announced = (SPOT,)
+    assert until_told(pair, 60) <= 60
+    assert kinds(pair) == ["notice"]
+    assert "node-gpu-0: AWS takes this spot machine back within two minutes" in notices(pair)[0]["detail"]
+    pair.cloud.announced = ()
+    pair.look(4, every=45)
+    assert kinds(pair) == ["notice", "over notice"]
+
+
+def test_an_event_says_when_and_finds_the_node_of_an_existing_cluster_by_its_id(pair: Stage) -> None:
+    node = next(n for n in pair.kube.nodes() if n.name == "node-gpu-1")
+    pair.kube.changes["node-gpu-1"] = {"provider_id": "aws:///us-east-1a/i-2"}
+    pair.cloud.announced = (
+        Announcement("i-2", "worker-7", "", "instance-retirement", 1_800_000_000.0),
+        Announcement("i-3", "node-gpu-0", "another-cluster", "marked-for-termination"),
+    )
+    until_told(pair, 60)
+    pair.look(4, every=45)
+    (told,) = notices(pair)
+    assert told["detail"].startswith(f"{node.name}: AWS retires this machine, not before 2027-01-15")
+
+
+def test_a_machine_that_aws_took_is_told_so(pair: Stage) -> None:
+    pair.cloud.announced = (dataclasses.replace(SPOT, name="node-gpu-1", code="instance-terminated-no-capacity"),)
+    without_gpu_machine(pair)
+    until_told(pair, 120)
+    assert kinds(pair) == ["machine-gone"]
+    assert "AWS has taken it (instance-terminated-no-capacity)" in notices(pair)[0]["detail"]
+
+
+def test_ec2_is_asked_once_a_look_and_silence_ends_no_notice(pair: Stage) -> None:
+    pair.cloud.announced = (SPOT,)
+    until_told(pair, 60)
+    asked, began = pair.cloud.asked_announced, pair.clock.now()
+    pair.cloud.trouble = Temporary("AWS cannot be reached")
+    pair.look(120, every=5)
+    assert kinds(pair) == ["notice"]
+    assert pair.cloud.asked_announced - asked <= (pair.clock.now() - began) / 30
+
+
+def test_without_the_right_to_ask_the_rest_is_watched(pair: Stage) -> None:
+    pair.cloud.trouble = Refused("AWS answered ec2:DescribeInstanceStatus with UnauthorizedOperation")
+    pair.kube.changes["node-gpu-1"] = {"gpus": 0}
+    until_told(pair, 180)
+    assert kinds(pair) == ["short"]
+
+
+def test_all_clusters_of_a_region_share_one_question(stage: Stage) -> None:
+    shared, cloud = Announced(), stage.cloud
+    cloud.announced = (SPOT,)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: shared.of(cloud, stage.clock), range(8)))
+    assert answers == [(SPOT,)] * 8
+    assert cloud.asked_announced == 1
+    stage.clock.forward(45)
+    shared.of(cloud, stage.clock)
+    assert cloud.asked_announced == 2
 
 
 def test_no_answer_for_an_hour_is_one_trouble_and_never_gone_nodes(pair: Stage) -> None:
@@ -217,6 +283,34 @@ def slower(at: str) -> JobView:
     for gpu in document["gpus"]:
         gpu["bandwidth_gbs"] = {**gpu["bandwidth_gbs"], "device": gpu["bandwidth_gbs"]["device"] * 0.8}
     return JobView("succeeded", "", "", f"{head}\n{json.dumps(document)}")
+
+
+def jobs_of(stage: Stage, request_id: str) -> list[str]:
+    return [name for name, order in stage.kube.jobs.items() if order.labels[LABEL_REQUEST] == request_id]
+
+
+def test_a_cancelled_verify_gives_its_gpus_back(pair: Stage) -> None:
+    for node in ("node-gpu-0", "node-gpu-1"):
+        pair.kube.results[node] = JobView("", "", "", "")
+    request_id = verify(pair)
+    pair.look(2)
+    assert len(jobs_of(pair, request_id)) == 2
+    pair.desk.cancel(pair.ask(), DRAFT.name)
+    pair.look(2, every=45)
+    assert jobs_of(pair, request_id) == []
+
+
+def test_jobs_of_a_node_that_failed_are_kept_until_all_is_measured_anew(pair: Stage) -> None:
+    pair.kube.results["node-gpu-0"] = JobView("succeeded", "", "", probe_log(ok=False, at="a"))
+    first = verify(pair)
+    pair.finish(first)
+    pair.look(20, every=45)
+    assert len(jobs_of(pair, first)) == 2, "the fake keeps those of nodes that passed"
+    second = verify(pair)
+    pair.finish(second)
+    pair.look(2, every=45)
+    assert jobs_of(pair, first) == []
+    assert jobs_of(pair, second)
 
 
 def test_verify_needs_nobody_and_ends_with_a_verdict(pair: Stage) -> None:

@@ -232,6 +232,14 @@ def test_a_job_goes_with_its_pod_and_its_script(server: Scripted, kube: KubeClus
     assert len(server.calls(f"DELETE {CONFIG_MAPS}/verify-1")) == 1, "404 is no error"
 
 
+def test_jobs_of_requests_go_by_their_label(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"GET {JOBS}", Reply(200, {"items": [{"metadata": {"name": "verify-1"}}], "metadata": {}}))
+    kube.remove_jobs_of("ns", ("r-1", "r-2"))
+    (asked,) = server.calls(f"GET {JOBS}")
+    assert asked.query["labelSelector"] == "gpu-cluster/request in (r-1,r-2)"
+    assert len(server.calls(f"DELETE {JOBS}/verify-1")) == len(server.calls(f"DELETE {CONFIG_MAPS}/verify-1")) == 1
+
+
 def test_only_the_namespace_of_this_request_is_removed(server: Scripted, kube: KubeCluster) -> None:
     server.on(f"DELETE {NAMESPACES}/ns", Reply(200, {}))
     kube.remove_namespace("ns", "r-1")

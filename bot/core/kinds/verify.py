@@ -57,7 +57,7 @@ class VerifyRules(Plain):
             troubles.begin_and_tell(tx, cluster, troubles.DRIFT, gpu, what, at)
         _end_what_is_over(tx, cluster, report, slower, at)
         settle(tx, request, worse=bool(worse), at=at)
-        if reasons := [*report.reasons, *slower.values(), *first_day.closed_whole(report.nodes)]:
+        if reasons := [*report.reasons, *slower.values()]:
             tx.change(request, reason=reasons[0], diagnosis=json.dumps(reasons, ensure_ascii=False))
 
     def speaks(self, tx: Tx, request: RequestRow) -> bool:

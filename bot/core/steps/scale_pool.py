@@ -15,8 +15,6 @@ from bot.core.ports import ClusterView, MachineView
 from bot.core.spec import UNVERIFIED_TAINT, Pool
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 
-ENOUGH_FAILURES = 3
-
 
 class ScalePool:
     """Facts: `before` the machines and `nodes` the GPU nodes at the start; `leaving` those chosen to go; `failures`."""
@@ -95,12 +93,15 @@ def _awaited(look: Look, view: ClusterView, pool: Pool) -> Outcome:
         return Done({"removed": ", ".join(sorted(leaving))})
     failures = _remembered(look, machines)
     facts = {"failures": json.dumps(failures)}
-    if len(failures) >= ENOUGH_FAILURES:
+    # As when a cluster is made: so many refusals in a row for each machine that is missing.
+    more = pool.count - len(json.loads(look.own["before"]))
+    most = look.catalogue.policy.tries_per_place * max(more, 1)
+    if len(failures) >= most:
         return Wait(f"EC2 does not start machines for pool {pool.name}", 0.0, {**facts, "undo": "yes"})
     joined = sum(bool(machine.node) for machine in machines)
     if joined >= pool.count and len(machines) <= pool.count:
         return Done(facts)
-    said = f"EC2 refused {len(failures)} of at most {ENOUGH_FAILURES} tries" if failures else "waiting for EC2"
+    said = f"EC2 refused {len(failures)} of at most {most} tries" if failures else "waiting for EC2"
     return Wait(f"{said} for pool {pool.name}", 5.0, facts, f"{joined} of {pool.count} {pool.name} machines joined")
 
 

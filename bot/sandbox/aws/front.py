@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from threading import Lock
 from typing import Any
 
+from bot.sandbox.aws.announced import Announced
 from bot.sandbox.aws.capacity import Capacity
 from bot.sandbox.aws.pricing import Prices
 from bot.sandbox.aws.quotas import Quotas
@@ -54,6 +55,7 @@ class Front:
 
     def __init__(self, behind: Wsgi, regions: frozenset[str]) -> None:
         self.quotas, self.prices, self.capacity = Quotas(), Prices(), Capacity()
+        self.announced = Announced()
         self.calls: Counter[str] = Counter()
         self.rules: list[Rule] = []
         self._behind, self._regions = behind, regions
@@ -87,4 +89,4 @@ class Front:
             return error_reply(call, "AuthFailure", _NO_REGION, 401)
         if call.service == "servicequotas":
             return self.quotas.answer(call)
-        return self.prices.answer(call) or self.capacity.answer(call)
+        return self.prices.answer(call) or self.capacity.answer(call) or self.announced.answer(call)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 from bot.sandbox.world.clock import WorldClock
@@ -33,8 +33,9 @@ _OUTAGE = (60.0, 90.0)  # world seconds after the first cluster was asked for
 class World:
     """A simulated Rancher and its clusters.
 
-    ``ec2_endpoint`` is the URL of an EC2 stand-in in which instances really start and end. ``faults`` are names
-    of :data:`~bot.sandbox.world.faults.FAULTS`;
+    ``ec2_endpoint`` is the URL of an EC2 stand-in in which instances really start and end; ``announce`` makes it say
+    something of one (instance, EC2's code, region). ``faults`` are names of
+    :data:`~bot.sandbox.world.faults.FAULTS`;
     ``existing`` are clusters that are there from the start. With a manual clock nothing happens but in :meth:`advance`,
     which then also waits for EC2.
 
@@ -47,6 +48,7 @@ class World:
         clock: WorldClock,
         *,
         ec2_endpoint: str,
+        announce: Callable[[str, str, str], None] = lambda *_: None,
         faults: Iterable[str] = (),
         version: str = "2.15",
         seed: int = 0,
@@ -60,7 +62,8 @@ class World:
         self.journal = Journal()
         self.engine = Engine(clock.now(), blocking=clock.manual)
         self.calls: Counter[tuple[bool, str]] = Counter()
-        self._ec2 = Ec2(ec2_endpoint, scarcity=Scarcity(self.faults, seed, lambda: self.engine.now))
+        scarcity = Scarcity(self.faults, seed, lambda: self.engine.now)
+        self._ec2 = Ec2(ec2_endpoint, scarcity=scarcity, announce=announce)
         self.management = Management(
             self.engine,
             self.journal,

@@ -30,10 +30,18 @@ class LaunchError(Exception):
 
 
 class Ec2:
-    """Launches and terminates instances, where ``scarcity`` lets them start."""
+    """Launches and terminates instances, where ``scarcity`` lets them start; ``announce`` as in :class:`World`."""
 
-    def __init__(self, endpoint: str, *, scarcity: Scarcity | None = None, workers: int = 4) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        scarcity: Scarcity | None = None,
+        announce: Callable[[str, str, str], None] = lambda *_: None,
+        workers: int = 4,
+    ) -> None:
         self._endpoint = endpoint
+        self.announce = announce
         self._scarcity = scarcity or Scarcity()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="ec2")
         self._lock = threading.Lock()

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 _IN_DRIVER = "Error creating machine: Error in driver during machine creation: "
 
 
-_LATER = frozenset({"node-dies-later", "gpu-fails-later", "spot-notice"})
+#: What EC2 announces, in its own words (AWS: Spot Instance request status; scheduled events).
+_ANNOUNCED = {"spot-notice": "marked-for-termination", "retirement": "instance-retirement"}
+_LATER = frozenset({"node-dies-later", "gpu-fails-later", "spot-taint", *_ANNOUNCED})
 _IN_USE_S = 120.0
 #: What AWS's node termination handler puts on a node (aws/aws-node-termination-handler: pkg/node/node.go).
-_SPOT_NOTICE = {"key": "aws-node-termination-handler/spot-itn", "value": "", "effect": "NoSchedule"}
+_SPOT_TAINT = {"key": "aws-node-termination-handler/spot-itn", "value": "", "effect": "NoSchedule"}
 
 
 class Machine:
@@ -123,8 +125,11 @@ class Machine:
             return
         if "node-dies-later" in cluster.faults:
             store.edit(NODE, self.name, "", lambda found: set_ready(found, ready=False, at=cluster.engine.now))
-        if "spot-notice" in cluster.faults:
-            store.edit(NODE, self.name, "", lambda found: found["spec"]["taints"].append(dict(_SPOT_NOTICE)))
+        for fault, code in _ANNOUNCED.items():
+            if fault in cluster.faults:
+                cluster.ec2.announce(self._known().instance_id, code, self._known().region)
+        if "spot-taint" in cluster.faults:
+            store.edit(NODE, self.name, "", lambda n: n["spec"].setdefault("taints", []).append(dict(_SPOT_TAINT)))
         if "gpu-fails-later" in cluster.faults:
             *good, bad = self._known().gpus
             self.hardware = replace(self._known(), gpus=(*good, replace(bad, faulty=True)))
