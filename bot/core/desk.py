@@ -19,7 +19,6 @@ from bot.core.exporting import Made, made
 from bot.core.kinds import rules_of
 from bot.core.ledger import Account, Committed
 from bot.core.measuring import documents
-from bot.core.places import must_stand_in_one_place
 from bot.core.policy import Denied, Directory, Verb, lead_of, require, roles_of, who_can
 from bot.core.ports import Clock, Store, Taken, Tx
 from bot.core.preview import Preview, Previews
@@ -393,8 +392,6 @@ class Desk:
             switches.must_be_allowed(tx)
             if (refusal := lifecycle.not_what_was_approved(tx, create)) is not None:
                 raise Conflict(refusal, f"Delete it (/gpu-cluster delete {name}), and have a new one approved.")
-            facts = story.step_facts(tx, create.id).get("machines", {})
-            must_stand_in_one_place(name, facts, "retry")
             lifecycle.retry(tx, create, ask.user, now)
             told = self._tell(tx, create.id)
         self._wake()
