@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bot.core import ledger
+from bot.core.places import gpu_places
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, Kind
-from bot.core.spec import Envelope, envelope_from_json
+from bot.core.spec import Envelope, Pool, envelope_from_json
+from bot.core.standing import standing
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,21 @@ class Made:
 
 
 def made(tx: Tx, cluster: ClusterRow) -> Made | None:
-    """Of the request that made it; None while nothing has been resolved."""
-    creates = [r for r in tx.requests_of(cluster.id) if r.kind == Kind.CREATE and r.envelope]
-    return Made(envelope_from_json(creates[-1].envelope), creates[-1].id) if creates else None
+    """Of the request that made it; None while nothing has been resolved. The pools are those that there are by now."""
+    requests = tx.requests_of(cluster.id)
+    create = next((r for r in reversed(requests) if r.kind == Kind.CREATE and r.envelope), None)
+    if create is None:
+        return None
+    envelope = ledger.envelope_of(requests) or envelope_from_json(create.envelope)
+    return Made(_as_it_stands(envelope, standing(tx, requests, envelope.sized_pool.name)), create.id)
+
+
+def _as_it_stands(envelope: Envelope, sizes: Mapping[str, int]) -> Envelope:
+    """With a pool for each place in which GPU machines stand; the ordered one is there even where it is empty."""
+    ordered, *siblings = (dataclasses.replace(p, count=sizes.get(p.name, 0)) for p in gpu_places(envelope))
+    if not sizes:
+        return envelope
+    pools: list[Pool] = []
+    for pool in envelope.pools:
+        pools += [ordered, *(p for p in siblings if p.count)] if pool.name == ordered.name else [pool]
+    return dataclasses.replace(envelope, pools=tuple(pools))

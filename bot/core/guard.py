@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Callable
 
-from bot.core import plan
+from bot.core import placing, plan
 from bot.core.denial import denied_by
 from bot.core.places import gpu_places, to_keep
 from bot.core.ports import Busy, Permanent, Refused, Temporary, WorldError
@@ -55,10 +55,15 @@ def ensured(step: Step, look: Look) -> Outcome:
 
 
 def _reopened(look: Look) -> Wait:
-    """The failure that came before this retry has stopped the pools that were short: they go on."""
+    """The failure that came before this retry has stopped the pools that were short: they go on, where the step
+    `machines` had them last. Where it is that step that failed, it finds out for itself where GPU machines stand."""
     if look.envelope is not None and "written_real" in look.facts.get("cluster_object", {}):
-        for pool in look.order.pools:
-            look.outside.rancher.scale_pool(look.order.name, pool.name, pool.count)
+        sizes = {pool.name: pool.count for pool in look.order.pools if pool != look.order.sized_pool}
+        if not look.row.kind.startswith("machines@"):
+            ordered = look.order.sized_pool
+            placed = look.facts.get("machines", {}).get("placing")
+            sizes |= placing.from_json(placed).sizes if placed else {ordered.name: ordered.count}
+        look.size_pools(sizes)
     return Wait("trying again", 1.0, {"reopen": ""})
 
 

@@ -2,22 +2,24 @@
 
 A cluster costs from the moment Rancher is told to make it until it is gone: waiting, failed and parked time
 included. AWS's own bill lags by a day; this one is there at once, and at most too high: it counts every machine of
-the order for the whole time, without traffic, public addresses and taxes. Only GPU machines that an order still waits
-for (`--wait`) are left out.
+the order for the whole time, GPU machines at the price of the place where they stand, without traffic, public
+addresses and taxes. Only GPU machines that an order still waits for (`--wait`) are left out.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bot.core import placing
+from bot.core.places import saving
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState, StepRow
 from bot.core.spec import Envelope, Team, envelope_from_json
+from bot.core.standing import left_by, standing
 from bot.core.verdict import report_from_json
 
 _PROMISED = (RequestState.APPROVED, RequestState.RUNNING)
@@ -206,12 +208,13 @@ def _life(tx: Tx, cluster: ClusterRow, now: float, *, without: str = "") -> Iter
     removal = [r.approved_at for r in requests if r.kind == Kind.DELETE and r.approved_at is not None]
     ended = cluster.gone_at if cluster.gone_at is not None else now
     began = next((step.started_at for step in steps if step.kind.startswith("cluster_object@")), None)
-    rates = _rates(create, requests, began)
+    rates = _rates(tx, create, requests, began)
     last = envelope_of(requests) or envelope_from_json(create.envelope)
+    saved = saving(last, standing(tx, requests, _first(last)))
     kept = cluster.state == ClusterState.FAILED and cluster.kept_until is not None
     yield _Life(
         rates=rates,
-        to_come=_dearer(last.max_price_per_hour, rates[-1].all),
+        to_come=_dearer(_less(last.max_price_per_hour, saved), rates[-1].all),
         promised_hours=last.hours,
         promised=_still_promised(cluster, create) or kept,
         began=began,
@@ -225,26 +228,40 @@ def _life(tx: Tx, cluster: ClusterRow, now: float, *, without: str = "") -> Iter
     )
 
 
-def _rates(create: RequestRow, requests: Iterable[RequestRow], began: float | None) -> tuple[_Rate, ...]:
-    """More costs more from the approval on, less costs less once it is done; what failed was taken back at its end."""
+def _rates(tx: Tx, create: RequestRow, requests: Iterable[RequestRow], began: float | None) -> tuple[_Rate, ...]:
+    """More costs more from the approval on, less costs less once it is done; what failed was taken back at its end.
+
+    GPU machines cost what they cost where they stand; those that are still being made, what they may cost at most.
+    """
     order = envelope_from_json(create.envelope)
-    rates = [_Rate(began or 0.0, order.max_price_per_hour, order.gpu_price_per_hour)]
+    stood = left_by(tx, create, _first(order)) or {}
+    rates = [_rate(began or 0.0, order, stood)]
     for change in requests:
         if change.kind in (Kind.CREATE, *_AS_IT_IS) or not change.envelope or change.approved_at is None:
             continue
         wanted, was = envelope_from_json(change.envelope), rates[-1]
-        rates.append(
-            _Rate(
-                change.approved_at,
-                _dearer(was.all, wanted.max_price_per_hour),
-                _dearer(was.gpu, wanted.gpu_price_per_hour),
-            )
-        )
+        most = _rate(change.approved_at, wanted, stood)
+        rates.append(_Rate(most.since, _dearer(was.all, most.all), _dearer(was.gpu, most.gpu)))
         if change.finished_at is not None and change.state == RequestState.DONE:
-            rates.append(_Rate(change.finished_at, wanted.max_price_per_hour, wanted.gpu_price_per_hour))
+            stood = left_by(tx, change, _first(wanted)) or stood
+            rates.append(_rate(change.finished_at, wanted, stood))
         elif change.finished_at is not None and change.state == RequestState.FAILED:
             rates.append(dataclasses.replace(was, since=change.finished_at))
     return tuple(rates)
+
+
+def _rate(since: float, order: Envelope, stood: Mapping[str, int]) -> _Rate:
+    saved = saving(order, stood)
+    return _Rate(since, _less(order.max_price_per_hour, saved), _less(order.gpu_price_per_hour, saved))
+
+
+def _first(order: Envelope) -> str:
+    """The pool whose machines may stand in several places; '' in a cluster that was there before us."""
+    return order.sized_pool.name if order.pools else ""
+
+
+def _less(price: float | None, saved: float) -> float | None:
+    return None if price is None else price - saved
 
 
 def _dearer(one: float | None, other: float | None) -> float | None:

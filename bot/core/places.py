@@ -8,10 +8,8 @@ ordered pool, by which everything later finds their nodes.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping
 
-from bot.core.conflict import Conflict
 from bot.core.ports import ClusterView, MachineView
 from bot.core.spec import LABEL_POOL, LABEL_TYPE, Envelope, Place, Pool
 
@@ -19,24 +17,56 @@ from bot.core.spec import LABEL_POOL, LABEL_TYPE, Envelope, Place, Pool
 def gpu_places(envelope: Envelope) -> tuple[Pool, ...]:
     """The GPU pool as ordered, then its siblings; each with the whole order's count."""
     ordered = envelope.sized_pool
-    own = Place(ordered.instance_type, ordered.zone, ordered.subnet)
-    others = (place for place in envelope.places if place != own)
+    others = (place for place in envelope.places if not place.same_as(ordered))
     return (ordered, *(_sibling(ordered, place, number) for number, place in enumerate(others, start=2)))
 
 
-def moved(machines_facts: Mapping[str, str]) -> bool:
-    """Whether the step `machines` has gone beyond the first place: then GPU machines may stand in several pools."""
-    return int(json.loads(machines_facts.get("placing", "{}")).get("place", 0)) > 0
+def homes(envelope: Envelope, pool: Pool) -> tuple[Pool, ...]:
+    """The pools in which machines of an ordered pool may stand: its places for the one that the order sizes, else
+    itself alone."""
+    return gpu_places(envelope) if pool.gpu and pool.expect is None else (pool,)
 
 
-def must_stand_in_one_place(name: str, machines_facts: Mapping[str, str], what: str) -> None:
-    """Raises `Conflict` where only the first GPU pool would be looked at, and more might be bought than is approved."""
-    if moved(machines_facts):
-        raise Conflict(
-            f"The GPU machines of “{name}” stand in other places than the first, because AWS had none there; "
-            f"{what} looks at the first pool only.",
-            f"Ask for another cluster, or delete it (/gpu-cluster delete {name}) and ask again.",
-        )
+def home_of(envelope: Envelope, name: str) -> Pool | None:
+    """The ordered pool that a machine of the pool `name` belongs to; None where nobody has approved such a pool."""
+    return next((pool for pool in envelope.pools if any(home.name == name for home in homes(envelope, pool))), None)
+
+
+def to_try(envelope: Envelope, pool: Pool, view: ClusterView) -> tuple[Pool, ...]:
+    """Where more machines of an ordered pool are asked for, in this order.
+
+    First where some stand, the last such place before the others: those before it had refused. Then the other places,
+    unless all machines must be in one zone (`together`).
+    """
+    places = homes(envelope, pool)
+    standing = [place for place in reversed(places) if view.pool(place.name)] or [places[0]]
+    ordered = (*standing, *(place for place in places if place not in standing))
+    return ordered[:1] if envelope.together else ordered
+
+
+def sizes(view: ClusterView, pools: Iterable[Pool]) -> dict[str, int]:
+    """How many machines each of these pools has, without those that are going."""
+    return {pool.name: sum(not going(machine) for machine in view.pool(pool.name)) for pool in pools}
+
+
+def going(machine: MachineView) -> bool:
+    """Whether it is being removed, and its pool counts it no more."""
+    return machine.phase in ("Deleting", "Deleted")
+
+
+def saving(envelope: Envelope, standing: Mapping[str, int]) -> float:
+    """US dollars an hour by which GPU machines in these places are cheaper than in the dearest one, which is what was
+    approved. Nothing where a price is not known."""
+    if not standing:
+        return 0.0
+    prices = {
+        pool.name: place.price_per_hour
+        for pool in gpu_places(envelope)
+        for place in envelope.places
+        if place.same_as(pool)
+    }
+    dearest = max((price for price in prices.values() if price is not None), default=0.0)
+    return sum(count * (dearest - price) for name, count in standing.items() if (price := prices.get(name)) is not None)
 
 
 def _sibling(ordered: Pool, place: Place, number: int) -> Pool:

@@ -19,6 +19,9 @@ from bot.core.spec import Policy, Pool
 TRYING, LEAVING, HOLDING = "trying", "leaving", "holding"
 """A place is being tried; its pool has been lowered to what is there; every place has refused and the wait goes on."""
 
+SETTLED_S = 15.0
+"""World seconds that Rancher has for passing a new size on: before, an empty pool may just be between two tries."""
+
 _BACK_OFF_S = (300.0, 3600.0)
 """World seconds before the first new round, and the longest: it doubles in between."""
 
@@ -56,9 +59,14 @@ class Placing:
         new = {"phase": phase, "sizes": {**self.sizes, **sizes}, "asked": False, "since": now, **changes}
         return dataclasses.replace(self, **new)  # type: ignore[arg-type]
 
-    def try_place(self, index: int, pool: Pool, count: int, now: float) -> Placing:
-        """The next place's turn, for as many machines as are missing."""
-        return self.intend(TRYING, {pool.name: count}, now, place=index, forgiven=0, started=0)
+    def try_place(self, index: int, pool: Pool, missing: int, now: float) -> Placing:
+        """The next place's turn, for as many machines as are missing, beside those that stand there."""
+        there = self.sizes.get(pool.name, 0)
+        return self.intend(TRYING, {pool.name: there + missing}, now, place=index, forgiven=0, started=there)
+
+    def told(self, now: float, real: float) -> Placing:
+        """Rancher has the sizes."""
+        return dataclasses.replace(self, asked=True, asked_at=now, written=real)
 
     def hold(self, now: float, until: float) -> Placing:
         """Every place has refused: try again later, with jitter, at the latest when the wait is over."""
@@ -81,6 +89,11 @@ class Placing:
 def begin(ordered: Pool, now: float) -> Placing:
     """As the cluster was ordered: everything in the first place."""
     return Placing({ordered.name: ordered.count}, now, idle=((now, now),), idling=True)
+
+
+def again(standing: Mapping[str, int], first: Pool, missing: int, now: float) -> Placing:
+    """A new round from the first place on, beside what stands already."""
+    return Placing(standing, now, idle=((now, now),), idling=True).try_place(0, first, missing, now)
 
 
 def from_json(text: str) -> Placing:
@@ -116,6 +129,12 @@ def exhausted(at: Placing, pool: Pool, refusals: int, policy: Policy, now: float
     missing = max(at.sizes.get(pool.name, pool.count) - at.started, 1)
     late = now - at.since > policy.place_minutes * 60
     return in_a_row >= policy.tries_per_place * missing or (in_a_row > 0 and late)
+
+
+def patience_s(policy: Policy) -> float:
+    """World seconds to add to the clock of a step that tries places: its usual one is meant for a quarter of an hour
+    in each."""
+    return max(policy.place_minutes - 15, 0) * 60.0
 
 
 def may_come_back(words: Mapping[str, str]) -> bool:

@@ -416,25 +416,22 @@ class Rancher(Protocol):
         """
 
     def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:
-        """Give GPU pools their `count`, all in one change; those that the cluster lacks are added, with a machine
-        config of their own first. Raises `Permanent` where the GPU pools would come to more than the order."""
+        """Give pools their `count` and let them work where they were held, all in one change; places that the cluster
+        lacks are added, with a machine config of their own first, of the request that made the cluster.
+
+        Raises `Permanent` where a pool would come to more machines than the envelope has, in all its places, or where
+        the cluster has no such pool.
+        """
 
     def trim_pools(self, name: str, most: Mapping[str, int]) -> tuple[str, ...]:
         """Lower each pool of the cluster to at most what `most` says, those that it does not name to 0; raise none.
         Rancher makes refused machines anew for ever: this is what stops it. Returns what was too large, in words."""
-
-    def resize_pool(self, name: str, pool: str, size: int) -> None:
-        """Set the pool's size, and let Rancher work on it where it was held."""
 
     def mark_machine(self, machine: str) -> None:
         """When its pool shrinks, this machine goes first; nothing happens when it is gone."""
 
     def remove_machine(self, machine: str) -> None:
         """Have it removed; Rancher makes another, as its pool keeps its size. Nothing happens when it is gone."""
-
-    def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
-        """Give a pool so many machines, and let it work again where it was held. `first`: the names of those machines
-        that go first where it gets smaller; else Rancher takes the oldest. Raises `Permanent` without such a pool."""
 
     def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
         """Ask for its removal; nothing happens when it is gone or already going.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from bot.core.checks import all_checks
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import NO
-from bot.core.checks.money import bid, gpu_price_per_hour, known_price
+from bot.core.checks.money import bid, gpu_price_per_hour, known_machine_price, known_price
 from bot.core.checks.network import best_subnets, vpc_of
 from bot.core.ledger import Committed
 from bot.core.ports import Cloud, Rancher, WorldError
@@ -106,7 +106,7 @@ def _places(facts: Facts) -> tuple[Place, ...]:
     """Types in the preset's order, each in every zone that has it, best zone first."""
     region = facts.target.region
     return tuple(
-        Place(name, subnet.zone.removeprefix(region), subnet.id)
+        Place(name, subnet.zone.removeprefix(region), subnet.id, known_machine_price(facts, name))
         for name in facts.gpu_types()
         for subnet in best_subnets(facts)
         if subnet.zone in facts.zones[name].get()

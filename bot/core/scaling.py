@@ -27,7 +27,7 @@ def resized(envelope: Envelope, pool: Pool, machines: int, price: float | None =
     return dataclasses.replace(
         envelope,
         pools=changed,
-        gpus=envelope.gpus + more * envelope.gpu.count if pool.gpu else envelope.gpus,
+        gpus=envelope.gpus + more * envelope.expectation(pool.name).count if pool.gpu else envelope.gpus,
         max_price_per_hour=None if hourly is None or each is None else hourly + more * each,
         gpu_price_per_hour=gpu if gpu is None or not pool.gpu else gpu + more * (each if each is not None else 0.0),
     )

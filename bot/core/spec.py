@@ -345,11 +345,19 @@ class Pool:
 
 @dataclass(frozen=True)
 class Place:
-    """Where GPU machines may be: a type, a zone (the letter only) and the subnet there."""
+    """Where GPU machines may be: a type, a zone (the letter only) and the subnet there.
+
+    `price_per_hour` of one machine there without its disk, in US dollars; None where it is not known.
+    """
 
     instance_type: str
     zone: str
     subnet: str
+    price_per_hour: float | None = None
+
+    def same_as(self, pool: Pool) -> bool:
+        """Whether the pool's machines stand there."""
+        return (self.instance_type, self.zone, self.subnet) == (pool.instance_type, pool.zone, pool.subnet)
 
 
 @dataclass(frozen=True)
@@ -451,6 +459,7 @@ class Envelope:
         """
         plain = _without_silence(dataclasses.asdict(self), _SINCE)
         plain["pools"] = [_without_silence(pool, _SINCE_POOL) for pool in plain["pools"]]
+        plain["places"] = [_without_silence(place, _SINCE_PLACE) for place in plain["places"]]
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -472,6 +481,7 @@ _SINCE = {
 """Fields of an envelope that the first release did not have, with what they were then."""
 
 _SINCE_POOL = {"spot_price": "", "expect": None}
+_SINCE_PLACE = {"price_per_hour": None}
 
 
 def _without_silence(plain: dict[str, Any], silent: dict[str, Any]) -> dict[str, Any]:

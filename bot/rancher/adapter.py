@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from bot.core.bot_token import BotToken
+from bot.core.places import gpu_places
 from bot.core.ports import (
     AppView,
     Busy,
@@ -162,13 +163,14 @@ class RancherAdapter:
         return snapshot.view_of(answer.json())
 
     def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:
-        """Give GPU pools their `count`, all in one change; those that the cluster lacks are added."""
+        """Give pools their `count` and let them work, all in one change; places that the cluster lacks are added."""
         made: set[str] = set()
+        places = {place.name for place in gpu_places(envelope)}
 
         def patch(there: list[Json]) -> Patch:
             known = {p["name"] for p in there}
             for pool in pools:
-                if pool.name not in known | made and pool.count:
+                if pool.name in places - known - made and pool.count:
                     self.ensure_machine_config(envelope, pool, request_id)
                     made.add(pool.name)
             return sizing.sized(envelope, there, pools)
@@ -214,21 +216,6 @@ class RancherAdapter:
             said = answer.error.message
         raise Temporary(f"Rancher does not take a change of the pools of cluster {name}: {said}")
 
-    def resize_pool(self, name: str, pool: str, size: int) -> None:
-        """Set the pool's size, and let Rancher work on it where it was held.
-
-        Raises `Permanent` where the cluster has no such pool.
-        """
-        self._patch_pool(name, pool, {"quantity": size, "paused": False})
-
-    def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
-        """Another size for the pool, and no pause. Rancher takes the oldest machines unless others are marked
-        (cluster-api: machineset_delete_policy.go), so those are marked before. Nothing happens when it is so already.
-        """
-        for machine in first:
-            self.mark_machine(machine)
-        self.resize_pool(name, pool, count)
-
     def mark_machine(self, machine: str) -> None:
         """When its pool shrinks, this machine goes first (Cluster API: DeleteMachineAnnotation)."""
         there = self._client.find(_machine_path(machine))
@@ -243,20 +230,6 @@ class RancherAdapter:
         if there is None or views.deleting(there):
             return
         self._client.ask("DELETE", _machine_path(machine), accept=(404,))
-
-    def _patch_pool(self, name: str, pool: str, wanted: Json) -> None:
-        """Set fields of one pool, found by its name."""
-
-        def patch(pools: list[Json]) -> Patch:
-            index = next((i for i, p in enumerate(pools) if p["name"] == pool), None)
-            if index is None:
-                raise Permanent(f"The cluster {name} has no machine pool {pool}.", "It was changed in Rancher.")
-            now = {"quantity": 1, "paused": False} | {k: v for k, v in pools[index].items() if v is not None}
-            if all(now[key] == value for key, value in wanted.items()):
-                return []
-            return bodies.pool_patch(index, pool, wanted)
-
-        self._patch_pools(name, patch)
 
     def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
         """Ask for its removal, and where it was never made, remove the machine configs that were made for it."""

@@ -189,13 +189,6 @@ _UPGRADE_STRATEGY = {
 }
 
 
-def pool_patch(index: int, pool: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    """JSON patch that sets fields of a machine pool; it fails when the pool at `index` has become another."""
-    where = f"/spec/rkeConfig/machinePools/{index}"
-    changes = [{"op": "add", "path": f"{where}/{key}", "value": value} for key, value in wanted.items()]
-    return [{"op": "test", "path": f"{where}/name", "value": pool}, *changes]
-
-
 def cluster_repo(name: str, url: str, request_id: str, ca: str = "") -> dict[str, Any]:
     """A ClusterRepo; `ca` is the base64 of a PEM bundle."""
     return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bot.core.places import gpu_places
+from bot.core.places import gpu_places, homes
 from bot.core.ports import Permanent
 from bot.core.spec import Envelope, Pool
 from bot.rancher.bodies import machine_pool
@@ -37,27 +37,48 @@ def above(pools: list[Json], most: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def sized(envelope: Envelope, there: list[Json], pools: tuple[Pool, ...]) -> Patch:
-    """GPU pools with their `count`; those that are missing are added at the end, unless they would be empty.
+    """These pools with their `count`, released where they were held. A place that is missing is added at the end,
+    unless it would be empty.
 
-    Raises `Permanent` when all GPU pools together would want more machines than were ordered.
+    Raises `Permanent` where an ordered pool would come to more machines than were approved, in all its places, and
+    where a pool is missing that is no place.
     """
     counts = {pool.name: pool.count for pool in pools}
-    places = {place.name for place in gpu_places(envelope)}
-    wanted = {p["name"]: size(p) for p in there if p["name"] in places} | counts
-    ordered = envelope.sized_pool.count
-    if sum(wanted.values()) > ordered:
-        raise Permanent(
-            f"The GPU pools of {envelope.name} would come to {sum(wanted.values())} machines; {ordered} are approved.",
-            "Somebody has changed the pools in Rancher: set their sizes back, or delete the cluster and ask again.",
-        )
+    _must_be_approved(envelope, there, counts)
     index = {p["name"]: i for i, p in enumerate(there)}
     patch: Patch = []
     for pool in pools:
         if pool.name in index:
-            place = index[pool.name]
-            patch += _resized(place, there[place], pool.count) if size(there[place]) != pool.count else []
+            patch += _changed(index[pool.name], there[index[pool.name]], pool.count)
+        elif not any(place.name == pool.name for place in gpu_places(envelope)):
+            raise Permanent(
+                f"The cluster {envelope.name} has no machine pool {pool.name}.", "It was changed in Rancher."
+            )
         elif pool.count:
             patch.append({"op": "add", "path": f"{_POOLS}/-", "value": machine_pool(envelope, pool)})
+    return patch
+
+
+def _must_be_approved(envelope: Envelope, there: list[Json], counts: Mapping[str, int]) -> None:
+    for ordered in envelope.pools:
+        names = {home.name for home in homes(envelope, ordered)}
+        if not names & set(counts):
+            continue
+        wanted = {p["name"]: size(p) for p in there if p["name"] in names}
+        wanted |= {name: count for name, count in counts.items() if name in names}
+        if sum(wanted.values()) > ordered.count:
+            raise Permanent(
+                f"Pool {ordered.name} of {envelope.name} would come to {sum(wanted.values())} machines; "
+                f"{ordered.count} are approved.",
+                "Somebody has changed the pools in Rancher: set their sizes back, or delete the cluster and ask again.",
+            )
+
+
+def _changed(index: int, pool: Json, count: int) -> Patch:
+    """Nothing where it has that size and works."""
+    patch = _resized(index, pool, count) if size(pool) != count or pool.get("paused") else []
+    if pool.get("paused"):
+        patch.append({"op": "add", "path": f"{_POOLS}/{index}/paused", "value": False})
     return patch
 
 

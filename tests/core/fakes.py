@@ -27,6 +27,7 @@ from bot.core.cloud import (
     Trial,
 )
 from bot.core.operator_values import CHART, NAMESPACE, RELEASE, REPO_NAME, REPO_URL
+from bot.core.places import homes
 from bot.core.policy import Person
 from bot.core.ports import (
     AppView,
@@ -283,12 +284,10 @@ class FakeRancher(Scripted):
         self.release: AppView | None = None
         self.sizes: dict[str, int] = {}
         self.held: list[tuple[str, bool]] = []
-        self.resized: list[tuple[str, int]] = []
         self.marked: list[str] = []
         self.gone: list[str] = []
-        self.refusal = ""
+        self.makes = True
         self.born = 0
-        self.scaled: list[tuple[str, int, tuple[str, ...]]] = []
         self.newcomers: Callable[[str, int], MachineView] | None = None
         self.sized: list[dict[str, int]] = []
         self.crash_after_sizing = False
@@ -372,21 +371,38 @@ class FakeRancher(Scripted):
         return dataclasses.replace(view, **self.says)  # type: ignore[arg-type]
 
     def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:
-        """As the real one: all or nothing, never more than was ordered. A test makes the machines."""
+        """As the real one: all or nothing, never more than is approved. Where it `makes` machines, they join now."""
         self._ask()
-        ordered = envelope.sized_pool
+        wanted = {pool.name: pool.count for pool in pools if pool.count or pool.name in self.sizes}
+        for ordered in envelope.pools:
+            names = {home.name for home in homes(envelope, ordered)}
+            total = sum(size for name, size in (self.sizes | wanted).items() if name in names)
+            assert not names & set(wanted) or total <= ordered.count, f"more than approved: {wanted}"
         for pool in pools:
             if pool.name not in self.sizes and pool.count:
+                assert request_id == self.label, "a sibling's machine config is of the request that made the cluster"
                 self.configs[pool.name] = request_id
                 self.made[f"config {pool.name}"] += 1
-        wanted = {n: size for n, size in self.sizes.items() if n.startswith(ordered.name)}
-        wanted |= {pool.name: pool.count for pool in pools if pool.count or pool.name in self.sizes}
-        assert sum(wanted.values()) <= ordered.count, f"more than approved: {wanted}"
         self._change(wanted)
         self.sized.append(wanted)
+        if self.makes:
+            for name, size in wanted.items():
+                self._fill(name, size)
         if self.crash_after_sizing:
             self.crash_after_sizing = False
             raise KilledHere
+
+    def _fill(self, pool: str, size: int) -> None:
+        """New machines join, unless `newcomers` says what becomes of them; the marked go first, then the oldest."""
+        own = [m for m in self.machines if m.pool == pool]
+        others = tuple(m for m in self.machines if m.pool != pool)
+        taken = {m.name for m in own}
+        fresh = (n for n in range(100) if f"{pool}-{n}" not in taken)
+        make = self.newcomers or joined
+        own += [make(pool, next(fresh)) for _ in range(size - len(own))]
+        going = sorted(own, key=lambda m: m.name not in self.marked)[: max(len(own) - size, 0)]
+        self.machines = (*others, *(m for m in own if m not in going))
+        self._cloud.left = tuple(Instance(f"i-{m.uid}", m.name, "any", "running", "us-east-1a") for m in self.machines)
 
     def trim_pools(self, name: str, most: Mapping[str, int]) -> tuple[str, ...]:
         self._ask()
@@ -399,20 +415,6 @@ class FakeRancher(Scripted):
         self.held += [(n, size == 0) for n, size in sizes.items() if size < self.sizes.get(n, 0)]
         self.sizes |= sizes
 
-    def resize_pool(self, name: str, pool: str, size: int) -> None:
-        """Machines join at once, unless EC2 has none (`refusal`); the marked ones go first, then the oldest."""
-        self._ask()
-        self.resized.append((pool, size))
-        self.sizes[pool] = size
-        own = [m for m in self.machines if m.pool == pool]
-        rest = [m for m in self.machines if m.pool != pool]
-        for _ in range(len(own), size):
-            self.born += 1
-            new = joined(pool, 100 + self.born)
-            own.append(refused(pool, self.born, self.refusal) if self.refusal else new)
-        surplus = sorted(own, key=lambda m: m.name not in self.marked)[: max(len(own) - size, 0)]
-        self.machines = (*rest, *(m for m in own if m not in surplus))
-
     def mark_machine(self, machine: str) -> None:
         self._ask()
         self.marked.append(machine)
@@ -420,28 +422,12 @@ class FakeRancher(Scripted):
     def remove_machine(self, machine: str) -> None:
         self._ask()
         self.gone.append(machine)
-        left = [m for m in self.machines if m.name != machine]
         pool = next(m.pool for m in self.machines if m.name == machine)
+        self.machines = tuple(m for m in self.machines if m.name != machine)
+        own = sum(m.pool == pool for m in self.machines)
         self.born += 1
-        self.machines = (
-            *left,
-            refused(pool, self.born, self.refusal) if self.refusal else joined(pool, 100 + self.born),
-        )
-
-    def scale_pool(self, name: str, pool: str, count: int, *, first: tuple[str, ...] = ()) -> None:
-        """New machines join at once, unless `newcomers` says what becomes of them; the oldest go, but for `first`."""
-        self._ask()
-        self.scaled.append((pool, count, first))
-        self.sizes[pool] = count
-        own = [m for m in self.machines if m.pool == pool]
-        others = tuple(m for m in self.machines if m.pool != pool)
-        taken = {m.name for m in own}
-        fresh = (n for n in range(100) if f"{pool}-{n}" not in taken)
         make = self.newcomers or joined
-        own += [make(pool, next(fresh)) for _ in range(count - len(own))]
-        going = sorted(own, key=lambda m: m.name not in first)[: max(len(own) - count, 0)]
-        self.machines = (*others, *(m for m in own if m not in going))
-        self._cloud.left = tuple(Instance(f"i-{m.uid}", m.name, "any", "running", "us-east-1a") for m in self.machines)
+        self.machines = (*self.machines, *([make(pool, 100 + self.born)] if own < self.sizes[pool] else []))
 
     def delete_cluster(self, name: str, request_ids: tuple[str, ...]) -> None:
         self._ask()

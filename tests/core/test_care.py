@@ -11,7 +11,7 @@ from bot.core.policy import Denied
 from bot.core.ports import JobView
 from bot.core.records import ClusterState, RequestState, TroubleRow
 from bot.core.story import Story
-from tests.core.fakes import probe_log
+from tests.core.fakes import probe_log, refused
 from tests.core.stage import BYSTANDER, DRAFT, GUEST, LEAD, REQUESTER, SECOND_LEAD, Stage
 from tests.core.test_watch import TWO, kinds, pair, state, until_told, verify
 
@@ -94,10 +94,10 @@ def test_status_still_says_how_to_get_in_after_a_measurement(pair: Stage) -> Non
 def test_a_new_machine_first_then_exactly_the_bad_one_goes(degraded: Stage) -> None:
     story = replaced(degraded)
     assert story.state == RequestState.DONE
-    assert degraded.rancher.resized == [("gpu", 3), ("gpu", 2)]
+    assert degraded.rancher.sized == [{"gpu": 3}, {"gpu": 2}]
     assert degraded.rancher.marked == ["gpu-0"] and degraded.rancher.gone == []
-    assert sorted(m.name for m in degraded.rancher.machines if m.pool == "gpu") == ["gpu-1", "gpu-101"]
-    assert "node-gpu-101" in degraded.kube.opened
+    assert sorted(m.name for m in degraded.rancher.machines if m.pool == "gpu") == ["gpu-1", "gpu-2"]
+    assert "node-gpu-2" in degraded.kube.opened
     assert story.cluster_state == ClusterState.READY
     assert story.envelope is not None and story.envelope.gpu_pools[0].count == 3, "approved: the order and one more"
 
@@ -116,22 +116,23 @@ def test_without_quota_the_bad_one_goes_first_and_the_card_says_what_is_lost(deg
     story = replaced(degraded)
     assert "are lost at once" in story.checks[0].detail
     assert degraded.rancher.gone == ["gpu-0"]
-    assert max(size for _, size in degraded.rancher.resized) == 2, "never more than approved"
+    assert max(sizes["gpu"] for sizes in degraded.rancher.sized) == 2, "never more than approved"
     assert story.cluster_state == ClusterState.READY
 
 
 def test_when_aws_has_none_the_pool_goes_back_and_nothing_is_lost(degraded: Stage) -> None:
-    degraded.rancher.refusal = "InsufficientInstanceCapacity: none left"
+    words = "InsufficientInstanceCapacity: none left"
+    degraded.rancher.newcomers = lambda pool, number: refused(pool, number, words)
     story = replaced(degraded)
     assert story.state == RequestState.FAILED
     assert "nothing was lost" in story.reason
-    assert degraded.rancher.resized[-1] == ("gpu", 2)
+    assert degraded.rancher.sized[-1] == {"gpu": 2}
     assert {"gpu-0", "gpu-1"} <= {m.name for m in degraded.rancher.machines}
     assert story.cluster_state == ClusterState.DEGRADED
 
 
 def test_a_new_machine_that_is_no_better_goes_again(degraded: Stage) -> None:
-    degraded.kube.results["node-gpu-101"] = JobView("succeeded", "", "", probe_log(ok=False, at="worse"))
+    degraded.kube.results["node-gpu-2"] = JobView("succeeded", "", "", probe_log(ok=False, at="worse"))
     story = replaced(degraded)
     assert story.state == RequestState.FAILED and "did not pass either" in story.reason
     assert sorted(m.name for m in degraded.rancher.machines if m.pool == "gpu") == ["gpu-0", "gpu-1"]

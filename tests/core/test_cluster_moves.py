@@ -214,7 +214,7 @@ def test_a_retry_goes_on_from_the_failed_step_under_the_same_approval(failed: St
 def test_a_retry_lets_the_pools_go_on_that_the_failure_has_stopped(failed: Stage) -> None:
     failed.desk.retry(failed.ask(), NAME)
     failed.look()
-    assert {(pool, count) for pool, count, _ in failed.rancher.scaled} == {("cp", 1), ("wk", 1), ("gpu", 1)}
+    assert failed.rancher.sized == [{"cp": 1, "wk": 1, "gpu": 1}]
 
 
 def test_two_retries_are_one(failed: Stage) -> None:
@@ -317,7 +317,7 @@ def test_a_bigger_pool_is_checked_approved_and_only_its_new_nodes_are_measured(r
     assert told.state == RequestState.DONE
     assert {ready.kube.jobs[name].node for name in set(ready.kube.jobs) - jobs} == {"node-gpu-1", "node-gpu-2"}
     assert ready.kube.opened[-2:] == ["node-gpu-1", "node-gpu-2"]
-    assert [(pool, count) for pool, count, _ in ready.rancher.scaled] == [("gpu", 3)]
+    assert ready.rancher.sized == [{"gpu": 3}]
     assert ready.rancher.configs == configs
     assert living(ready).state == ClusterState.READY
     assert {check.name: check.state for check in told.checks}["quota"] == "ok"
@@ -329,7 +329,7 @@ def test_a_smaller_pool_loses_those_that_nobody_needs(ready: Stage) -> None:
     ready.kube.gpus_in_use = lambda: {"node-gpu-0": 1, "node-gpu-2": 1}  # type: ignore[method-assign]
     told = ready.finish(scaled(ready, 2))
     assert told.state == RequestState.DONE
-    assert ready.rancher.scaled[-1] == ("gpu", 2, ("gpu-1",))
+    assert (ready.rancher.sized[-1], ready.rancher.marked) == ({"gpu": 2}, ["gpu-1"])
     assert sorted(m.name for m in ready.rancher.machines if m.pool == "gpu") == ["gpu-0", "gpu-2"]
 
 
@@ -346,7 +346,7 @@ def test_without_capacity_the_pool_goes_back_and_the_cluster_stays_as_it_was(rea
     assert told.state == RequestState.FAILED
     assert "refused to start a g4dn.xlarge 3 times" in told.reason
     assert "back at 1; the cluster is as it was" in told.remedy
-    assert ready.rancher.scaled[-1] == ("gpu", 1, ("gpu-1", "gpu-2", "gpu-3"))
+    assert (ready.rancher.sized[-1], ready.rancher.marked) == ({"gpu": 1}, ["gpu-1", "gpu-2", "gpu-3"])
     assert [m.name for m in ready.rancher.machines if m.pool == "gpu"] == ["gpu-0"]
     assert living(ready).state == ClusterState.READY
 
@@ -356,7 +356,7 @@ def test_new_nodes_that_fail_are_given_back(ready: Stage) -> None:
     told = ready.finish(scaled(ready, 2))
     assert told.state == RequestState.FAILED
     assert "new GPUs passed verification" in told.reason
-    assert ready.rancher.scaled[-1] == ("gpu", 1, ("gpu-1",))
+    assert (ready.rancher.sized[-1], ready.rancher.marked) == ({"gpu": 1}, ["gpu-1"])
     assert "node-gpu-1" not in ready.kube.opened
 
 
@@ -407,7 +407,7 @@ def test_what_aws_would_not_give_is_refused_with_nothing_changed(ready: Stage) -
     asked = ready.desk.ask_change(ready.ask(), NAME, Scale("gpu", 2))
     ready.look()
     told = ready.story(asked.request_id)
-    assert (told.state, ready.rancher.scaled) == (RequestState.FAILED, [])
+    assert (told.state, ready.rancher.sized) == (RequestState.FAILED, [])
     assert "offers no g4dn.xlarge" in told.reason
 
 

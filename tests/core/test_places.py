@@ -36,6 +36,7 @@ class Market:
         self.numbers = itertools.count()
         self.tried: list[str] = []
         self.most = 0
+        stage.rancher.makes = False
         stage.rancher.machines = tuple(m for m in stage.rancher.machines if not m.pool.startswith("gpu"))
 
     def trade(self) -> None:
@@ -50,7 +51,9 @@ class Market:
         self.most = max(self.most, len(gpus), sum(n for pool, n in rancher.sizes.items() if pool.startswith("gpu")))
 
     def _pool(self, pool: str, size: int) -> list[MachineView]:
-        there = [m for m in self.stage.rancher.machines if m.pool == pool and m.node][:size]
+        marked = self.stage.rancher.marked
+        own = [m for m in self.stage.rancher.machines if m.pool == pool and m.node]
+        there = sorted(own, key=lambda m: m.name in marked)[:size]
         failed = any(m.pool == pool and m.failure for m in self.stage.rancher.machines)
         while len(there) < min(size, self.room.get(pool, 0)):
             there.append(joined(pool, next(self.numbers)))

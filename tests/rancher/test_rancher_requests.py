@@ -360,22 +360,32 @@ def test_a_secret_that_is_hidden_is_not_missing(server: Scripted, rancher: Ranch
 
 
 def test_a_pool_nobody_knows(server: Scripted, rancher: RancherAdapter) -> None:
-    server.on(f"GET {ONE}", pools("cp"))
-    with pytest.raises(Permanent, match="no machine pool gpu"):
-        rancher.resize_pool("train-a", "gpu", 1)
+    server.on(f"GET {ONE}", pools("gpu"))
+    plain = next(pool for pool in ENVELOPE.pools if not pool.gpu)
+    with pytest.raises(Permanent, match=f"no machine pool {plain.name}"):
+        rancher.size_pools(ENVELOPE, (plain,), "r-1")
+    assert server.calls(f"PATCH {ONE}") == []
 
 
-def test_a_pool_is_resized_and_released_in_one_patch(server: Scripted, rancher: RancherAdapter) -> None:
-    server.on(f"GET {ONE}", pools("gpu", quantity=2, paused=True), pools("gpu", quantity=3, paused=False))
-    server.on(f"PATCH {ONE}", Reply(200))
-    rancher.resize_pool("train-a", "gpu", 3)
-    rancher.resize_pool("train-a", "gpu", 3)
-    (patch,) = server.calls(f"PATCH {ONE}")
-    assert patch.json() == [
-        {"op": "test", "path": "/spec/rkeConfig/machinePools/0/name", "value": "gpu"},
-        {"op": "add", "path": "/spec/rkeConfig/machinePools/0/quantity", "value": 3},
-        {"op": "add", "path": "/spec/rkeConfig/machinePools/0/paused", "value": False},
+def test_a_pool_that_was_held_works_again(server: Scripted, rancher: RancherAdapter) -> None:
+    server.on(f"GET {ONE}", pools("gpu", quantity=1, paused=True))
+    server.on(f"PATCH {ONE}", Reply(409, {"message": "Conflict"}), Reply(200))
+    rancher.size_pools(WITH_PLACES, sized(2, 0), "r-1")
+    where = "/spec/rkeConfig/machinePools/0"
+    assert server.calls(f"PATCH {ONE}")[-1].json() == [
+        {"op": "test", "path": f"{where}/name", "value": "gpu"},
+        {"op": "test", "path": f"{where}/quantity", "value": 1},
+        {"op": "add", "path": f"{where}/quantity", "value": 2},
+        {"op": "add", "path": f"{where}/paused", "value": False},
     ]
+
+
+def test_a_plain_pool_is_never_larger_than_approved(server: Scripted, rancher: RancherAdapter) -> None:
+    plain = next(pool for pool in ENVELOPE.pools if not pool.gpu)
+    server.on(f"GET {ONE}", pools(plain.name, quantity=plain.count))
+    with pytest.raises(Permanent, match=f"{plain.count + 1} machines; {plain.count} are approved"):
+        rancher.size_pools(ENVELOPE, (replace(plain, count=plain.count + 1),), "r-1")
+    assert server.calls(f"PATCH {ONE}") == []
 
 
 def test_a_machine_is_marked_to_go_first_and_one_that_is_gone_is_no_error(
@@ -397,32 +407,7 @@ def test_a_machine_is_marked_to_go_first_and_one_that_is_gone_is_no_error(
     assert first.json() == {"metadata": {"annotations": {"cluster.x-k8s.io/delete-machine": "yes"}}}
 
 
-def test_a_pool_gets_another_size_by_name_and_works_again(server: Scripted, rancher: RancherAdapter) -> None:
-    held = pools("gpu", "cp", quantity=4, paused=True)
-    server.on(f"GET {ONE}", held, held)
-    server.on(f"PATCH {ONE}", Reply(409, {"message": "Conflict"}), Reply(200))
-    rancher.scale_pool("train-a", "gpu", 2)
-    where = "/spec/rkeConfig/machinePools/0"
-    assert server.calls(f"PATCH {ONE}")[-1].json() == [
-        {"op": "test", "path": f"{where}/name", "value": "gpu"},
-        {"op": "add", "path": f"{where}/quantity", "value": 2},
-        {"op": "add", "path": f"{where}/paused", "value": False},
-    ]
-
-
-def test_those_that_are_to_go_are_marked_before_the_size_is_lowered(server: Scripted, rancher: RancherAdapter) -> None:
-    machine = "/v1/cluster.x-k8s.io.machines/fleet-default/gpu-x"
-    server.on(f"GET {machine}", Reply(200, {"metadata": {"name": "gpu-x"}}))
-    server.on(f"PATCH {machine}", Reply(200))
-    server.on(f"GET {ONE}", pools("gpu", quantity=2))
-    server.on(f"PATCH {ONE}", Reply(200))
-    rancher.scale_pool("train-a", "gpu", 1, first=("gpu-x",))
-    (marked,) = server.calls(f"PATCH {machine}")
-    assert marked.json() == {"metadata": {"annotations": {"cluster.x-k8s.io/delete-machine": "yes"}}}
-    assert marked.headers["Content-Type"] == "application/merge-patch+json"
-
-
 def test_a_pool_that_has_its_size_is_left_alone(server: Scripted, rancher: RancherAdapter) -> None:
     server.on(f"GET {ONE}", pools("gpu", quantity=2))
-    rancher.scale_pool("train-a", "gpu", 2)
+    rancher.size_pools(WITH_PLACES, sized(2, 0), "r-1")
     assert server.calls(f"PATCH {ONE}") == []

@@ -67,6 +67,14 @@ def known_price(facts: Facts) -> float | None:
         return None
 
 
+def known_machine_price(facts: Facts, instance_type: str) -> float | None:
+    """Of one machine, in US dollars an hour; None where it is not known."""
+    try:
+        return facts.money.machines[instance_type].get()
+    except WorldError:
+        return None
+
+
 def price(facts: Facts) -> Finding | None:
     if not facts.placeable():
         return None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.core import expiry, ledger, lifecycle, scaling, spending, story, switches
+from bot.core import expiry, ledger, lifecycle, scaling, spending, switches
 from bot.core.asking import Ask
 from bot.core.changes import Scale, change_from_json
 from bot.core.conflict import Conflict
 from bot.core.desk.base import Base
-from bot.core.places import must_stand_in_one_place
 from bot.core.policy import Verb, require
 from bot.core.ports import Tx
 from bot.core.records import (
@@ -94,8 +93,6 @@ class Moving(Base):
             switches.must_be_allowed(tx)
             if (refusal := lifecycle.not_what_was_approved(tx, create)) is not None:
                 raise Conflict(refusal, f"Delete it (/gpu-cluster delete {name}), and have a new one approved.")
-            facts = story.step_facts(tx, create.id).get("machines", {})
-            must_stand_in_one_place(name, facts, "retry")
             lifecycle.retry(tx, create, ask.user, now)
             told = self._tell(tx, create.id)
         self._wake()

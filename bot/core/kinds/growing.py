@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 from bot.core import spending
@@ -15,6 +16,7 @@ from bot.core.checks.quota import used_of
 from bot.core.families import family_of
 from bot.core.kinds.base import Asked
 from bot.core.money import HOURS_A_MONTH, dollars
+from bot.core.places import homes, to_try
 from bot.core.ports import WorldError
 from bot.core.questions import ask
 from bot.core.scaling import resized
@@ -28,15 +30,19 @@ SECONDS = 10.0
 
 
 def check_scale(asked: Asked, before: Envelope, change: Scale) -> Preflight:
-    """For what is added: type, zone, addresses, quota, price and budget; nothing else has to be found anew."""
+    """For what is added: type, zone, addresses, quota, price and budget; nothing else has to be found anew.
+
+    It is asked for where machines of the pool stand, and for the other approved places in case EC2 refuses there. One
+    that will do is enough; the price is that of the dearest.
+    """
     pool = next(pool for pool in before.pools if pool.name == change.pool)
     questions = _Questions(asked, before, pool)
     more = change.machines - pool.count
     checks = [
         _judged("Rancher", questions.rancher),
-        _judged("type", lambda: questions.offered(pool)),
+        _judged("type", questions.offered),
         _judged("addresses", lambda: questions.addresses(more)),
-        _judged("quota", lambda: questions.quota(pool, more)),
+        _judged("quota", lambda: questions.quota(more)),
     ]
     price = questions.price()
     after = resized(before, pool, change.machines, price)
@@ -44,7 +50,8 @@ def check_scale(asked: Asked, before: Envelope, change: Scale) -> Preflight:
         after = dataclasses.replace(after, max_price_per_hour=None)
         checks.append(Check("price", UNKNOWN, "The price is unknown, so the larger number of approvals applies."))
     else:
-        checks.append(Check("price", OK, f"{dollars(price)} an hour for each of {more} more machines"))
+        most = "at most " if len(questions.types) > 1 else ""
+        checks.append(Check("price", OK, f"{most}{dollars(price)} an hour for each of {more} more machines"))
     checks.append(_budget(asked, before, after))
     kept = [check for check in checks if check.detail]
     refused = any(check.state == NO for check in kept)
@@ -52,25 +59,32 @@ def check_scale(asked: Asked, before: Envelope, change: Scale) -> Preflight:
 
 
 class _Questions:
-    """Asked side by side as soon as it is made."""
+    """Asked side by side as soon as it is made; `types` are those of all the places that may be tried."""
 
     def __init__(self, asked: Asked, envelope: Envelope, pool: Pool) -> None:
-        cloud, name = asked.outside.cloud, pool.instance_type
+        cloud, places = asked.outside.cloud, homes(envelope, pool)
         self._until = time.monotonic() + SECONDS
         self._envelope = envelope
         self._pool = pool
+        self.types = tuple(dict.fromkeys(place.instance_type for place in places))
+        subnets = tuple(dict.fromkeys(place.subnet for place in places))
         self._cluster = ask(lambda: asked.outside.rancher.observe(envelope.name, newer_than=0.0))
-        self._types = ask(lambda: cloud.instance_types((name,)))
-        self._zones = ask(lambda: cloud.zones_offering(name))
-        self._subnets = ask(lambda: cloud.subnets(envelope.vpc, (pool.subnet,)))
-        self._quota = ask(lambda: cloud.quota(family_of(name).code))
+        self._types = ask(lambda: cloud.instance_types(self.types))
+        self._zones = {name: ask(partial(cloud.zones_offering, name)) for name in self.types}
+        self._subnets = ask(lambda: cloud.subnets(envelope.vpc, subnets))
+        self._quota = {name: ask(partial(cloud.quota, family_of(name).code)) for name in self.types}
         self._in_use = ask(cloud.vcpus_in_use)
-        self._price = ask(lambda: cloud.on_demand_price(name))
+        self._price = {name: ask(partial(cloud.on_demand_price, name)) for name in self.types}
         self._disk = ask(cloud.disk_price)
 
     def _get(self, answer: Future[T]) -> T:
         """Raises `WorldError`, or TimeoutError for what has not answered."""
         return answer.result(timeout=max(self._until - time.monotonic(), 0.0))
+
+    def _tried(self) -> tuple[Pool, ...]:
+        """The places in the order in which they would be tried; of a cluster that is not there, as approved."""
+        view = self._get(self._cluster)
+        return to_try(self._envelope, self._pool, view) if view is not None else homes(self._envelope, self._pool)
 
     def rancher(self) -> Check:
         view = self._get(self._cluster)
@@ -80,26 +94,39 @@ class _Questions:
             )
         return Check("Rancher", OK, "the cluster is there")
 
-    def offered(self, pool: Pool) -> Check:
-        zone = f"{self._envelope.region}{pool.zone}"
-        if pool.instance_type in self._get(self._types) and zone in self._get(self._zones):
-            return Check("type", OK, f"{pool.instance_type} is offered in {zone}")
-        why = f"AWS offers no {pool.instance_type} in {zone} any more."
+    def _offers(self, place: Pool) -> bool:
+        zone = f"{self._envelope.region}{place.zone}"
+        return place.instance_type in self._get(self._types) and zone in self._get(self._zones[place.instance_type])
+
+    def offered(self) -> Check:
+        tried = self._tried()
+        found = next((place for place in tried if self._offers(place)), None)
+        if found is not None:
+            return Check("type", OK, f"{found.instance_type} is offered in {self._envelope.region}{found.zone}")
+        why = f"AWS offers no {tried[0].instance_type} in {self._envelope.region}{tried[0].zone} any more."
         return Check("type", NO, why, "Ask for a second cluster of another preset.")
 
     def addresses(self, more: int) -> Check:
-        subnet = next((s for s in self._get(self._subnets) if s.id == self._pool.subnet), None)
-        if subnet is None:
-            return Check("addresses", UNKNOWN, f"subnet {self._pool.subnet} is not shown")
-        if subnet.free_addresses < more:
-            why = f"Subnet {subnet.id} has {subnet.free_addresses} free addresses, {more} are needed."
+        free = {subnet.id: subnet.free_addresses for subnet in self._get(self._subnets)}
+        shown = [place.subnet for place in self._tried() if place.subnet in free]
+        if not shown:
+            return Check("addresses", UNKNOWN, f"subnet {self._tried()[0].subnet} is not shown")
+        room = next((subnet for subnet in shown if free[subnet] >= more), None)
+        if room is None:
+            why = f"Subnet {shown[0]} has {free[shown[0]]} free addresses, {more} are needed."
             return Check("addresses", NO, why, "Free some, or ask for a second cluster elsewhere.")
-        return Check("addresses", OK, f"{subnet.free_addresses} free in {subnet.id}")
+        return Check("addresses", OK, f"{free[room]} free in {room}")
 
-    def quota(self, pool: Pool, more: int) -> Check:
-        family = family_of(pool.instance_type)
-        needed = more * self._get(self._types)[pool.instance_type].vcpus
-        held, used = self._get(self._quota), used_of(family, self._get(self._in_use))
+    def quota(self, more: int) -> Check:
+        """Of the family that is asked for first; one of another family may still do where this one will not."""
+        names = tuple(dict.fromkeys(place.instance_type for place in self._tried()))
+        checks = [self._quota_of(name, more) for name in names if name in self._get(self._types)]
+        return next((check for check in checks if check.state == OK), checks[0])
+
+    def _quota_of(self, name: str, more: int) -> Check:
+        family = family_of(name)
+        needed = more * self._get(self._types)[name].vcpus
+        held, used = self._get(self._quota[name]), used_of(family, self._get(self._in_use))
         said = f"{needed} more vCPUs needed, {used} of {held.limit:g} in use"
         if used + needed <= held.limit:
             return Check("quota", OK, said)
@@ -111,7 +138,8 @@ class _Questions:
 
     def price(self) -> float | None:
         try:
-            return self._get(self._price) + self._pool.root_gib * self._get(self._disk) / HOURS_A_MONTH
+            dearest = max(self._get(price) for price in self._price.values())
+            return dearest + self._pool.root_gib * self._get(self._disk) / HOURS_A_MONTH
         except (WorldError, TimeoutError):
             return None
 
@@ -121,7 +149,7 @@ def _judged(name: str, judge: Callable[[], Check]) -> Check:
         return judge()
     except WorldError as error:
         return Check(name, UNKNOWN, error.reason, error.remedy)
-    except (TimeoutError, KeyError):
+    except (TimeoutError, IndexError):
         return Check(name, UNKNOWN, "no answer in time")
 
 

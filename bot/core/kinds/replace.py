@@ -11,10 +11,10 @@ from bot.core.conflict import Conflict
 from bot.core.families import family_of
 from bot.core.kinds.base import Asked, Opening, Plain
 from bot.core.kinds.verify import settle
-from bot.core.places import must_stand_in_one_place
+from bot.core.places import home_of, homes
 from bot.core.ports import Cloud, Tx, WorldError
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow
-from bot.core.spec import Catalogue, Check, Envelope, Preflight
+from bot.core.spec import Catalogue, Check, Envelope, Pool, Preflight
 from bot.core.story import step_facts
 from bot.core.verdict import VERIFIED, report_from_json
 
@@ -38,30 +38,35 @@ class ReplaceRules(Plain):
                 f"“{cluster.name}” is {cluster.state}; a machine can be replaced once the cluster is in use.",
                 f"/gpu-cluster status {cluster.name}",
             )
-        create = lifecycle.home_of(tx, cluster.id)
-        must_stand_in_one_place(cluster.name, step_facts(tx, create.id).get("machines", {}), "replace")
         return Opening(envelope, check=True)
 
     def check(self, asked: Asked) -> Preflight:
         envelope = asked.envelope
         if envelope is None:
             return Preflight((Check("order", "no", "Nothing was ever approved for this cluster."),))
-        pool = envelope.sized_pool
         change = change_from_json(Kind.REPLACE, asked.request.spec)
-        if isinstance(change, Replace) and not change.node:
-            said = f"One of {pool.count} machines is missing; it is ordered anew."
+        bad = change.node if isinstance(change, Replace) else ""
+        view = asked.outside.rancher.observe(envelope.name, newer_than=0.0)
+        stands = next((m.pool for m in view.machines if bad and m.node == bad), "") if view is not None else ""
+        ordered = home_of(envelope, stands)
+        if ordered is None:
+            said = f"A machine of {sum(pool.count for pool in envelope.gpu_pools)} is missing; it is ordered anew."
             return Preflight((Check("machines", "ok", said),), envelope)
+        place = next(home for home in homes(envelope, ordered) if home.name == stands)
+        more = one_more(envelope, ordered)
         try:
-            room = _room(asked.outside.cloud, pool.instance_type)
+            room = _room(asked.outside.cloud, place.instance_type)
         except WorldError as error:
             found = Check("quota", "unknown", f"{error.reason} The new machine is tried first; the bad one stays.")
-            return Preflight((found,), one_more(envelope))
+            return Preflight((found,), more)
         if room:
             said = (
-                f"There is quota for one more {pool.instance_type}: the new machine comes first, then the bad one goes."
+                f"There is quota for one more {place.instance_type} in {envelope.region}{place.zone}: the new machine "
+                "comes first, then the bad one goes."
             )
-            return Preflight((Check("quota", "ok", said),), one_more(envelope))
-        return Preflight((Check("quota", "ok", _what_is_lost(envelope)),), envelope)
+            return Preflight((Check("quota", "ok", said),), more)
+        lost = _what_is_lost(place.instance_type, envelope.expectation(ordered.name).count)
+        return Preflight((Check("quota", "ok", lost),), envelope)
 
     def started(self, tx: Tx, request: RequestRow, at: float) -> None:
         cluster = tx.cluster(request.cluster_id)
@@ -82,9 +87,9 @@ class ReplaceRules(Plain):
         settle(tx, request, worse=False, at=at)
 
 
-def one_more(envelope: Envelope) -> Envelope:
-    """With one GPU machine more, for the time of a replacement."""
-    pools = tuple(dataclasses.replace(p, count=p.count + 1) if p.gpu else p for p in envelope.pools)
+def one_more(envelope: Envelope, ordered: Pool) -> Envelope:
+    """With one machine more in an ordered pool, for the time of a replacement."""
+    pools = tuple(dataclasses.replace(p, count=p.count + 1) if p == ordered else p for p in envelope.pools)
     return dataclasses.replace(envelope, pools=pools)
 
 
@@ -129,9 +134,8 @@ def _room(cloud: Cloud, instance_type: str) -> bool:
     return used_of(family, cloud.vcpus_in_use()) + vcpus <= cloud.quota(family.code).limit
 
 
-def _what_is_lost(envelope: Envelope) -> str:
-    pool = envelope.gpu_pools[0]
+def _what_is_lost(instance_type: str, gpus: int) -> str:
     return (
-        f"There is no quota for one more {pool.instance_type}, so the bad machine goes first: its {envelope.gpu.count} "
+        f"There is no quota for one more {instance_type}, so the bad machine goes first: its {gpus} "
         "GPU(s) and everything on its disk are lost at once, and if AWS has no other machine, they stay lost."
     )

@@ -10,7 +10,6 @@ from bot.core.checks.machines import nearest_counts
 from bot.core.conflict import Conflict
 from bot.core.kinds.base import Asked, Opening, Plain
 from bot.core.kinds.growing import check_scale
-from bot.core.places import must_stand_in_one_place
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow
 from bot.core.scaling import resized
@@ -37,8 +36,6 @@ class ScaleRules(Plain):
                 f"“{cluster.name}” is {cluster.state}; pools can be scaled once it is ready.",
                 f"/gpu-cluster status {cluster.name}",
             )
-        create = lifecycle.home_of(tx, cluster.id)
-        must_stand_in_one_place(cluster.name, step_facts(tx, create.id).get("machines", {}), "scale")
         pool = _pool(before, change)
         machines = _machines(before, pool, change.count, catalogue)
         if machines == pool.count:
@@ -98,7 +95,8 @@ def _machines(envelope: Envelope, pool: Pool, count: int, catalogue: Catalogue) 
         if count > MOST_MACHINES:
             raise Invalid(Problem("count", f"At most {MOST_MACHINES} machines in a pool."))
         return count
-    each, others = envelope.gpu.count, sum(p.count for p in envelope.gpu_pools if p != pool) * envelope.gpu.count
+    each = envelope.expectation(pool.name).count
+    others = sum(p.count * envelope.expectation(p.name).count for p in envelope.gpu_pools if p != pool)
     most = catalogue.policy.max_gpus - others
     if count > most:
         raise Invalid(Problem("count", f"“{count}” is too many: {most} GPUs at most (max_gpus)."))
@@ -110,7 +108,7 @@ def _machines(envelope: Envelope, pool: Pool, count: int, catalogue: Catalogue) 
 
 
 def _size(envelope: Envelope, pool: Pool) -> str:
-    return f"{pool.count * envelope.gpu.count} GPUs" if pool.gpu else f"{pool.count} machines"
+    return f"{pool.count * envelope.expectation(pool.name).count} GPUs" if pool.gpu else f"{pool.count} machines"
 
 
 def _must_afford(

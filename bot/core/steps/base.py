@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from bot.core import places
 from bot.core.ports import Clock, Cloud, Cluster, ClusterView, Node, Rancher
-from bot.core.records import ClusterRow, RequestRow, StepRow, VerdictRow
+from bot.core.records import ClusterRow, Kind, RequestRow, StepRow, VerdictRow
 from bot.core.spec import LABEL_POOL, LABEL_TYPE, Catalogue, Envelope, GpuExpectation, Pool
 from bot.core.survey import expectation
 
@@ -126,6 +127,18 @@ class Look:
         if not found:
             raise ValueError(f"{self.cluster.name} has no id in Rancher yet")
         return found
+
+    @property
+    def home(self) -> str:
+        """The id of the request that made the cluster: what is made for it later bears it, too."""
+        return next((row.id for row in self.requests if row.kind == Kind.CREATE), self.request.id)
+
+    def size_pools(self, sizes: Mapping[str, int]) -> None:
+        """Tell Rancher how large these pools are to be, by name, in one change. Raises `WorldError`s, `Permanent`
+        where it would be more than is approved."""
+        homes = (home for pool in self.order.pools for home in places.homes(self.order, pool))
+        sized = tuple(replace(home, count=sizes[home.name]) for home in homes if home.name in sizes)
+        self.outside.rancher.size_pools(self.order, sized, self.home)
 
     def view(self) -> ClusterView | None:
         """The cluster as Rancher sees it, never older than our last write."""

@@ -16,20 +16,19 @@ from bot.core import placing, waiting
 from bot.core.diagnosis import aws_words, ec2_cause
 from bot.core.excess import more_in_ec2, trimmed
 from bot.core.places import gpu_places, joined, to_keep, where
-from bot.core.placing import HOLDING, LEAVING, TRYING, Placing
+from bot.core.placing import HOLDING, LEAVING, SETTLED_S, TRYING, Placing
 from bot.core.ports import ClusterView
 from bot.core.spec import Pool
 from bot.core.steps import trouble
 from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
-
-_SETTLED_S = 15.0
-"""World seconds that Rancher has for passing a new size on: before, an empty pool may just be between two tries."""
 
 
 class Machines:
     kind = "machines@1"
 
     def ensure(self, look: Look) -> Outcome:
+        if "placing" not in look.own and "retried" in look.own:
+            return _again(look)
         at = _stands(look)
         if not at.asked:
             return _tell_rancher(look, at)
@@ -98,7 +97,10 @@ class Sight:
         there = self.gpus_there + sum(
             joined(self.view, [p]) for p in self.look.order.pools if p != self.look.order.sized_pool
         )
-        return Wait(why, look_in, self.facts(at), f"{there} of {wanted} machines joined", anew=anew, tell=tell)
+        return Wait(
+            why, look_in, self.facts(at), f"{there} of {wanted} machines joined",
+            patience_s=placing.patience_s(self.look.catalogue.policy), anew=anew, tell=tell,
+        )  # fmt: skip
 
     def fail(self, pool: Pool, texts: list[str]) -> Fail:
         """What EC2 refused for good; nothing is bought any more."""
@@ -120,6 +122,18 @@ def _stands(look: Look) -> Placing:
     return placing.from_json(stored) if stored else placing.begin(look.order.sized_pool, look.clock.now())
 
 
+def _again(look: Look) -> Wait | Fail:
+    """After a failure that has stopped the pools: a new round of the places, beside what stands in any of them."""
+    view = look.view()
+    if view is None:
+        return trouble.missing(look)
+    places = gpu_places(look.order)
+    standing = {place.name: to_keep(view.pool(place.name)) for place in places}
+    missing = max(places[0].count - sum(standing.values()), 0)
+    at = placing.again(standing, places[0], missing, look.clock.now())
+    return Wait("the pools go on", 0.0, {"placing": at.to_json()})
+
+
 def _view(look: Look, at: Placing) -> ClusterView | None:
     written = max(at.written, float(look.facts["cluster_object"].get("written_real", "0")))
     return look.outside.rancher.observe(look.order.name, newer_than=written)
@@ -127,9 +141,8 @@ def _view(look: Look, at: Placing) -> ClusterView | None:
 
 def _tell_rancher(look: Look, at: Placing) -> Wait:
     """Do what an earlier look has written down."""
-    sized = (dataclasses.replace(p, count=at.sizes[p.name]) for p in gpu_places(look.order) if p.name in at.sizes)
-    look.outside.rancher.size_pools(look.order, tuple(sized), look.request.id)
-    told = dataclasses.replace(at, asked=True, asked_at=look.clock.now(), written=look.clock.real())
+    look.size_pools(at.sizes)
+    told = at.told(look.clock.now(), look.clock.real())
     return Wait(look.row.why or "Rancher has the new sizes", 2.0, {"placing": told.to_json()})
 
 
@@ -170,7 +183,7 @@ def _left(sight: Sight) -> Outcome:
     goes_on = not at.final and (at.place + 1 < len(sight.places) or (not there and now < until))
     if goes_on:
         over = [p for p in sight.places if len(sight.view.pool(p.name)) > at.sizes.get(p.name, 0)]
-        if over or now - at.asked_at < _SETTLED_S:
+        if over or now - at.asked_at < SETTLED_S:
             return sight.wait(f"pool {over[0].name if over else sight.here.name} is being emptied, before it goes on")
     if not at.final and at.place + 1 < len(sight.places):
         return _next_place(sight, at.place + 1, sight.ordered - sum(at.sizes.values()))
@@ -208,7 +221,7 @@ def _hold(sight: Sight) -> Outcome:
     if now < sight.at.next_at:
         return sight.wait(waiting.sentence(sight.look, sight.at), look_in=waiting.look_in(sight.at, now), anew=True)
     fresh = dataclasses.replace(sight, failures={})
-    again = sight.at.try_place(0, sight.places[0], sight.ordered, now)
+    again = sight.at.try_place(0, sight.places[0], sight.ordered - sum(sight.at.sizes.values()), now)
     return fresh.wait(f"trying {where(sight.look.order, sight.places[0])} again", at=again, look_in=0.0, anew=True)
 
 
@@ -254,7 +267,10 @@ def _given_up(sight: Sight) -> Done | Fail:
         return _never_joined(sight, sight.plain_short[0])
     if not sight.gpus_there or together:
         return _never_joined(sight, sight.here)
-    return Done(short=f"{sight.gpus_there} of {sight.ordered} {sight.places[0].name} machines joined")
+    left = sight.at.intend(sight.at.phase, keep, sight.look.clock.now(), asked=True)
+    return Done(
+        sight.facts(left), short=f"{sight.gpus_there} of {sight.ordered} {sight.places[0].name} machines joined"
+    )
 
 
 def _never_joined(sight: Sight, pool: Pool) -> Fail:

@@ -1,121 +1,133 @@
 """A pool of a cluster that is there gets another size.
 
-Bigger: until every new machine has joined; when EC2 refuses, the pool goes back to its size and only the new machines
-go. Smaller: the machines that nobody needs go first; Rancher would take the oldest (Cluster API's own order), so they
-are marked before the size is lowered. Machine configs are not touched: an edit would replace every node of the pool.
+Bigger: until every new machine has joined. GPU machines are asked for where some stand already; what EC2 refuses there
+is asked for in the next approved place, as with a create, and when every place has refused, the pools go back to their
+sizes and only the new machines go. Smaller: the machines that nobody needs go first, wherever they stand; Rancher would
+take the oldest (Cluster API's own order), so they are marked before the sizes are lowered. Sizes are written down one
+look before Rancher is told. Machine configs are not touched: an edit would replace every node of the pool.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections import Counter
+from collections.abc import Mapping
 
+from bot.core import placing
 from bot.core.changes import Scale, change_from_json
 from bot.core.diagnosis import aws_words, ec2_cause
+from bot.core.places import going, homes, joined, sizes, to_try, where
+from bot.core.placing import LEAVING, SETTLED_S, Placing
 from bot.core.ports import ClusterView, MachineView
 from bot.core.spec import UNVERIFIED_TAINT, Pool
-from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
 
 
 class ScalePool:
-    """Facts: `before` the machines and `nodes` the GPU nodes at the start; `leaving` those chosen to go; `failures`."""
+    """Facts: `before` the machines, `was` the sizes and `nodes` the GPU nodes at the start; `leaving` those chosen to
+    go; `places` the pools to try, in their order; `placing` how far it has come; `failures` by pool and machine."""
 
     kind = "scale_pool@1"
 
     def ensure(self, look: Look) -> Outcome:
         if _others_at_work(look):
             return Wait("the change before this one is being stopped", 2.0)
-        view = look.outside.rancher.observe(look.order.name, newer_than=float(look.own.get("written_real", "0")))
+        at = placing.from_json(look.own["placing"]) if "placing" in look.own else None
+        if at is not None and not at.asked:
+            return _tell_rancher(look, at)
+        view = look.outside.rancher.observe(look.order.name, newer_than=at.written if at else 0.0)
         if view is None:
             return _gone(look)
-        pool = _pool(look)
-        if "before" not in look.own:
-            return _begun(look, view, pool)
-        if "undo" in look.own:
-            return _undone(look, pool)
-        if "written_real" not in look.own:
-            leaving = tuple(json.loads(look.own["leaving"]))
-            look.outside.rancher.scale_pool(look.order.name, pool.name, pool.count, first=leaving)
-            return Wait(f"Rancher has the new size of pool {pool.name}", 2.0, {"written_real": repr(look.clock.real())})
-        return _awaited(look, view, pool)
+        if at is None:
+            return _begun(look, view)
+        return _shrunk(look, view, at) if _smaller(look) else _grown(_growth(look, view, at))
 
     def give_up(self, look: Look) -> Done | Fail:
         view = look.outside.rancher.observe(look.order.name, newer_than=0.0)
-        pool = _pool(look)
-        if view is None or "before" not in look.own:
+        if view is None or "placing" not in look.own:
             return _gone(look)
+        pool = _pool(look)
+        machines = [m for home in homes(look.order, pool) for m in view.pool(home.name)]
         if _smaller(look):
             return Fail(
                 f"Rancher has not removed the machines of pool {pool.name} in {look.observed_s / 60:.0f} minutes.",
                 "Look at the machines of the cluster in Rancher: they cost money until they are gone.",
-                tuple(f"{m.name}: {m.phase}: {m.message}" for m in view.pool(pool.name)),
+                tuple(f"{m.name}: {m.phase}: {m.message}" for m in machines),
             )
-        joined = sum(bool(machine.node) for machine in view.pool(pool.name))
-        why = f"{joined} of {pool.count} {pool.name} machines joined in {look.observed_s / 60:.0f} minutes."
+        there = sum(bool(machine.node) for machine in machines)
+        why = f"{there} of {pool.count} {pool.name} machines joined in {look.observed_s / 60:.0f} minutes."
         return Fail(why, "Look at the machines of the cluster in Rancher.")
 
 
 def take_back(look: Look) -> str:
-    """Before a failure is told: a bigger pool gets its old size again and keeps its old machines, so that nothing is
+    """Before a failure is told: what got bigger gets its old sizes again and keeps its old machines, so that nothing is
     bought later unseen. Returns what to say of it; raises `WorldError`s."""
-    before: list[str] | None = json.loads(look.facts.get("scale_pool", {}).get("before", "null"))
-    if before is None or _smaller(look):
+    facts = look.facts.get("scale_pool", {})
+    if "was" not in facts or _smaller(look):
         return ""
+    before, was = set(json.loads(facts["before"])), json.loads(facts["was"])
     view = look.outside.rancher.observe(look.order.name, newer_than=0.0)
-    machines = view.pool(_change(look).pool) if view is not None else ()
-    new = tuple(machine.name for machine in machines if machine.name not in before)
-    look.outside.rancher.scale_pool(look.order.name, _change(look).pool, _change(look).was, first=new)
-    return f"Pool {_change(look).pool} is back at {_change(look).was}; the cluster is as it was."
+    pool = _pool(look)
+    for home in homes(look.order, pool) if view is not None else ():
+        for machine in view.pool(home.name) if view is not None else ():
+            if machine.name not in before:
+                look.outside.rancher.mark_machine(machine.name)
+    look.size_pools(was)
+    return f"Pool {pool.name} is back at {sum(was.values())}; the cluster is as it was."
 
 
-def _begun(look: Look, view: ClusterView, pool: Pool) -> Wait:
-    """Remember how it was, and choose what goes, one look before anything is changed."""
-    machines = view.pool(pool.name)
-    surplus = len(machines) - pool.count if _smaller(look) else 0
-    leaving = [machine.name for machine in _least_needed(look, machines)[: max(surplus, 0)]]
-    return Wait(
-        f"about to change pool {pool.name}",
-        0.0,
-        {
-            "before": json.dumps([machine.name for machine in machines]),
-            "nodes": json.dumps([node.uid for node in look.gpu_nodes()]),
-            "leaving": json.dumps(leaving),
-        },
-    )
-
-
-def _awaited(look: Look, view: ClusterView, pool: Pool) -> Outcome:
-    machines = view.pool(pool.name)
+def _begun(look: Look, view: ClusterView) -> Wait:
+    """Remember how it was, and choose what changes, one look before anything does."""
+    pool = _pool(look)
+    places = homes(look.order, pool)
+    was, now = sizes(view, places), look.clock.now()
+    facts = {
+        "before": json.dumps([machine.name for place in places for machine in view.pool(place.name)]),
+        "was": json.dumps(was),
+        "nodes": json.dumps([node.uid for node in look.gpu_nodes()]),
+    }
     if _smaller(look):
-        leaving = set(json.loads(look.own["leaving"]))
-        left = [machine.name for machine in machines if machine.name in leaving]
-        if left or len(machines) > pool.count:
-            return Wait(f"{len(left) or len(machines) - pool.count} machines are going: {', '.join(left[:4])}", 5.0)
-        return Done({"removed": ", ".join(sorted(leaving))})
-    failures = _remembered(look, machines)
-    facts = {"failures": json.dumps(failures)}
-    # As when a cluster is made: so many refusals in a row for each machine that is missing.
-    more = pool.count - len(json.loads(look.own["before"]))
-    most = look.catalogue.policy.tries_per_place * max(more, 1)
-    if len(failures) >= most:
-        return Wait(f"EC2 does not start machines for pool {pool.name}", 0.0, {**facts, "undo": "yes"})
-    joined = sum(bool(machine.node) for machine in machines)
-    if joined >= pool.count and len(machines) <= pool.count:
-        return Done(facts)
-    said = f"EC2 refused {len(failures)} of at most {most} tries" if failures else "waiting for EC2"
-    return Wait(f"{said} for pool {pool.name}", 5.0, facts, f"{joined} of {pool.count} {pool.name} machines joined")
+        machines = [machine for place in places for machine in view.pool(place.name) if not going(machine)]
+        surplus = max(sum(was.values()) - pool.count, 0)
+        leaving = _least_needed(look, machines)[:surplus]
+        less = Counter(machine.pool for machine in leaving)
+        wanted = {name: max(size - less[name], 0) for name, size in was.items()}
+        at = Placing(wanted, now, asked=False)
+        facts["leaving"] = json.dumps([machine.name for machine in leaving])
+    else:
+        tried = to_try(look.order, pool, view)
+        missing = max(pool.count - sum(was.values()), 0)
+        at = Placing(was, now).try_place(0, tried[0], missing, now)
+        facts["places"] = json.dumps([place.name for place in tried])
+    return Wait(f"about to change pool {pool.name}", 0.0, {**facts, "placing": at.to_json()})
 
 
-def _undone(look: Look, pool: Pool) -> Fail:
-    words = list(json.loads(look.own["failures"]).values())
-    cause = ec2_cause(words[-1])
-    return Fail(
-        f"EC2 refused to start a {pool.instance_type} {len(words)} times: {aws_words(words[-1])}",
-        cause.remedy if cause else "See AWS's own words.",
-        tuple(dict.fromkeys(aws_words(text) for text in words)),
+def _tell_rancher(look: Look, at: Placing) -> Wait:
+    """Do what an earlier look has written down."""
+    for machine in json.loads(look.own.get("leaving", "[]")):
+        look.outside.rancher.mark_machine(machine)
+    look.size_pools(at.sizes)
+    told = at.told(look.clock.now(), look.clock.real())
+    return Wait(
+        look.row.why or f"Rancher has the new size of pool {_pool(look).name}", 2.0, {"placing": told.to_json()}
     )
 
 
-def _least_needed(look: Look, machines: tuple[MachineView, ...]) -> list[MachineView]:
+# --- smaller ---------------------------------------------------------------------------------------------------
+
+
+def _shrunk(look: Look, view: ClusterView, at: Placing) -> Outcome:
+    leaving = set(json.loads(look.own["leaving"]))
+    machines = [machine for name in at.sizes for machine in view.pool(name)]
+    left = [machine.name for machine in machines if machine.name in leaving]
+    over = len(machines) - sum(at.sizes.values())
+    if left or over > 0:
+        return Wait(f"{len(left) or over} machines are going: {', '.join(left[:4])}", 5.0)
+    return Done({"removed": ", ".join(sorted(leaving))})
+
+
+def _least_needed(look: Look, machines: list[MachineView]) -> list[MachineView]:
     """Those that never joined first, then the unverified, then the idle; among equals the youngest name last known."""
     nodes = {node.name: node for node in look.downstream.nodes()}
     in_use = look.downstream.gpus_in_use()
@@ -133,15 +145,113 @@ def _least_needed(look: Look, machines: tuple[MachineView, ...]) -> list[Machine
     return sorted(machines, key=needed)
 
 
+# --- bigger ----------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Growth:
+    """One look at a pool that grows: `homes` all its places, `tried` those that may be tried, in their order."""
+
+    look: Look
+    view: ClusterView
+    at: Placing
+    homes: tuple[Pool, ...]
+    tried: tuple[Pool, ...]
+    failures: Mapping[str, str]
+
+    @property
+    def here(self) -> Pool:
+        return self.tried[self.at.place]
+
+    @property
+    def wanted(self) -> int:
+        return self.homes[0].count
+
+    @property
+    def there(self) -> int:
+        return joined(self.view, self.homes)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another place may still be tried."""
+        return not self.at.final and self.at.place + 1 < len(self.tried)
+
+    def facts(self, at: Placing | None = None) -> Facts:
+        return {"failures": json.dumps(self.failures), "placing": (at or self.at).to_json()}
+
+    def wait(self, why: str, *, at: Placing | None = None, look_in: float = 5.0, anew: bool = False) -> Wait:
+        said = f"{self.there} of {self.wanted} {self.homes[0].name} machines joined"
+        patience_s = placing.patience_s(self.look.catalogue.policy)
+        return Wait(why, look_in, self.facts(at), said, patience_s=patience_s, anew=anew, tell=why if anew else "")
+
+
+def _growth(look: Look, view: ClusterView, at: Placing) -> _Growth:
+    """Failures seen before count as well: Rancher wipes the evidence within a minute."""
+    places = homes(look.order, _pool(look))
+    by_name = {place.name: place for place in places}
+    tried = tuple(by_name[name] for name in json.loads(look.own["places"]))
+    known: dict[str, str] = json.loads(look.own.get("failures", "{}"))
+    at = at.seen(view, tried, len(placing.refused_here(known, tried[at.place])), look.clock.now())
+    new = {f"{m.pool}/{m.uid}": m.failure[-1500:] for name in by_name for m in view.pool(name) if m.failure}
+    return _Growth(look, view, at, places, tried, known | new)
+
+
+def _grown(growth: _Growth) -> Outcome:
+    """The turn of a place: until all have joined, or EC2 has refused often enough."""
+    if growth.at.phase == LEAVING:
+        return _left(growth)
+    machines = sum(len(growth.view.pool(place.name)) for place in growth.homes)
+    if growth.there >= growth.wanted and machines <= growth.wanted:
+        return Done(growth.facts())
+    look, pool, policy = growth.look, growth.here, growth.look.catalogue.policy
+    refused = placing.refused_here(growth.failures, pool)
+    final = placing.hopeless(growth.failures, pool, policy.tries_per_place)
+    if not final and not placing.exhausted(growth.at, pool, len(refused), policy, look.clock.now()):
+        return growth.wait(f"EC2 refused {len(refused)} tries for pool {pool.name}" if refused else "waiting for EC2")
+    texts = final or refused
+    if any(m.created and not m.node for m in growth.view.pool(pool.name)) and growth.goes_on:
+        return growth.wait(f"waiting for those that EC2 gave to join: {aws_words(texts[-1])}")
+    words = {**growth.at.words, pool.name: texts[-1][-1500:]}
+    keep = {place.name: joined(growth.view, [place]) for place in growth.homes}
+    left = growth.at.intend(LEAVING, keep, look.clock.now(), words=words, final=bool(final))
+    if not growth.goes_on or final:
+        return _refused(growth, left)
+    return growth.wait(f"EC2 refused {len(texts)} times in {where(look.order, pool)}", at=left, look_in=0.0)
+
+
+def _left(growth: _Growth) -> Outcome:
+    """The place buys no more; once Rancher shows nothing else of it, the next one makes what is missing."""
+    at, now = growth.at, growth.look.clock.now()
+    over = [place for place in growth.homes if len(growth.view.pool(place.name)) > at.sizes.get(place.name, 0)]
+    if over or now - at.asked_at < SETTLED_S:
+        return growth.wait(f"pool {(over or [growth.here])[0].name} is being emptied, before it goes on")
+    pool, missing = growth.tried[at.place + 1], growth.wanted - sum(at.sizes.values())
+    words = aws_words(at.words[growth.here.name])
+    why = f"EC2 has not enough ({words}); now {missing} × {where(growth.look.order, pool)}"
+    return growth.wait(why, at=at.try_place(at.place + 1, pool, missing, now), look_in=0.0, anew=True)
+
+
+def _refused(growth: _Growth, left: Placing) -> Fail:
+    """No place has it. What it has made so far is taken back before this is told."""
+    pool, words, order = growth.here, left.words, growth.look.order
+    times = [t for t in growth.failures.values() if placing.code_of(t) == placing.code_of(words[pool.name])]
+    cause = ec2_cause(words[pool.name])
+    often = f"{len(times)} times" if len(words) == 1 else f"in any of {len(words)} places"
+    listed = tuple(f"{where(order, p)}: {aws_words(words[p.name])}" for p in growth.tried if p.name in words)
+    return Fail(
+        f"EC2 refused to start a {pool.instance_type} {often}: {aws_words(words[pool.name])}",
+        cause.remedy if cause else "See AWS's own words.",
+        listed,
+        growth.facts(left),
+    )
+
+
+# --- what is asked ---------------------------------------------------------------------------------------------
+
+
 def _others_at_work(look: Look) -> bool:
     """Whether a look at a request that was cancelled may still be changing the pool."""
     return any(r.id != look.request.id and r.lease_until_real > look.clock.real() for r in look.requests)
-
-
-def _remembered(look: Look, machines: tuple[MachineView, ...]) -> dict[str, str]:
-    """Failures by machine uid, those seen before as well: Rancher wipes the evidence within a minute."""
-    known: dict[str, str] = json.loads(look.own.get("failures", "{}"))
-    return known | {machine.uid: machine.failure[-1500:] for machine in machines if machine.failure}
 
 
 def _change(look: Look) -> Scale:
@@ -152,6 +262,7 @@ def _change(look: Look) -> Scale:
 
 
 def _pool(look: Look) -> Pool:
+    """The pool that was meant, in its new size."""
     return next(pool for pool in look.order.pools if pool.name == _change(look).pool)
 
 
