@@ -38,18 +38,25 @@ _BEFORE_WORK = (RequestState.CHECKING, RequestState.AWAITING_APPROVAL, RequestSt
 
 
 def request(
-    story: Story, *, buttons: bool, moves: bool = False, approvers: tuple[str, ...] = (), silent: bool = False
+    story: Story,
+    *,
+    buttons: bool,
+    moves: bool = False,
+    approvers: tuple[str, ...] = (),
+    silent: bool = False,
+    checks: bool = True,
 ) -> Page:
     """The request as it stands. `approvers`: ids of those who may decide, mentioned while that is awaited.
 
     `buttons`: those of a decision, while one is awaited; `moves`: those of what can be done at other times.
-    `silent`: no worker has looked at it for `NO_NEWS` although one should have.
+    `silent`: no worker has looked at it for `NO_NEWS` although one should have. `checks`: their short form, until the
+    work begins.
     """
     parts: list[Part] = [Header(headline(story)), Fields(_fields(story))]
     if story.spec is not None:
         parts.append(Quote(story.spec.reason))
-    if story.checks and story.state in _BEFORE_WORK and not story.steps:
-        parts.append(Bullets(tuple(check_line(check) for check in story.checks)))
+    if checks and story.state in _BEFORE_WORK and not story.steps:
+        parts += _checks_in_short(story.checks, in_details=buttons or story.state == RequestState.FAILED)
     if story.decisions:
         parts.append(Bullets(tuple(_decision(decision) for decision in story.decisions)))
     if story.steps:
@@ -61,7 +68,8 @@ def request(
         parts += budget_words(story)
         parts += _lead_changes(story)
     pressed = _decision_moves(story) if buttons else ()
-    pressed += _moves(story) if moves else ()
+    if moves:
+        pressed += _moves(story)
     if pressed:
         parts.append(Buttons(f"decision-{story.request_id}", pressed))
     return Page(_sentence(story), tuple(parts))
@@ -205,14 +213,27 @@ def _existing(envelope: Envelope, there: Existing) -> list[tuple[str, Line]]:
 
 
 def check_line(check: Check) -> Line:
-    """One check with its answer, and what to do where that is a no."""
-    remedy = f" {check.remedy}" if check.remedy and check.state == "no" else ""
-    return line(bold(_CHECK_WORDS.get(check.state, check.state)), f" · {check.name}: {check.detail}{remedy}")
+    """One check with its answer, and what to do about it where there is something."""
+    remedy = f" {check.remedy}" if check.remedy and check.state != "unknown" else ""
+    state = "warning" if check.state == "ok" and check.remedy else check.state
+    words = _CHECK_WORDS.get(state, state)
+    return line(bold(words), f" · {check.name}: {check.detail.removeprefix(f'{words}: ')}{remedy}")
+
+
+def _checks_in_short(checks: tuple[Check, ...], *, in_details: bool) -> list[Part]:
+    """What says no, what could not be checked, what to look at; how many are simply well. *Details* has them all."""
+    where = ": see Details" if in_details else ""
+    told = [check for check in checks if check.state != "ok" or check.remedy]
+    well = len(checks) - len(told)
+    parts: list[Part] = [Bullets(tuple(check_line(check) for check in told))] if told else []
+    if well:
+        parts.append(Note(line(f"{count(well, 'check')} ok{where}.")))
+    return parts
 
 
 def checked(story: Story) -> list[Part]:
-    """Every check, where the message itself does not list them any more."""
-    if not story.checks or (story.state in _BEFORE_WORK and not story.steps):
+    """Every check, of which the message itself tells the noteworthy ones only."""
+    if not story.checks:
         return []
     return [Header("What was checked"), Bullets(tuple(check_line(check) for check in story.checks))]
 
@@ -364,6 +385,8 @@ def _moves(story: Story) -> tuple[Button, ...]:
         return ()
     if story.state == RequestState.LAPSED:
         return (again_button(story),)
+    if story.state == RequestState.FAILED and story.checks and not story.steps:
+        return (details,)
     if story.kind == Kind.CREATE and story.cluster_state in (
         ClusterState.READY,
         ClusterState.DEGRADED,

@@ -137,7 +137,8 @@ def security_group(facts: Facts) -> Finding:
             f"aws ec2 authorize-security-group-egress --region {target.region} --group-id {group.id} "
             "--protocol tcp --port 443 --cidr 0.0.0.0/0",
         )
-    return ok(f"{name} ({group.id}){_too_open(group)}")
+    open_to_all = _too_open(group)
+    return ok(f"{name} ({group.id}){open_to_all}", "Let in only who needs them." if open_to_all else "")
 
 
 def _missing_group(facts: Facts) -> Finding:
