@@ -185,6 +185,9 @@ def _fields(story: Story) -> tuple[tuple[str, Line], ...]:
             pairs += _existing(story.envelope, story.envelope.existing)
         return tuple(pairs)
     order = f"{count(story.spec.gpus, 'GPU')} for {count(story.spec.hours, 'hour')} (preset {story.spec.preset})"
+    zone = f"zone {story.spec.zone}" if story.spec.zone else ""
+    if only := " in ".join(filter(None, (story.spec.instance_type, zone))):
+        order += f"; only {only}"
     if story.spec.wait_hours:
         order += f"; waits up to {count(story.spec.wait_hours, 'hour')} for capacity"
     pairs.append(("What", line(order)))

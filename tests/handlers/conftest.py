@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from bot.core.insight import Insight
 from bot.core.ports import Temporary
 from bot.core.preview import Previews
 from bot.core.roster import Rosters
+from bot.core.spec import Preset
 from bot.core.steps.base import Outside
 from bot.sandbox.slack import ThreadedSlack, Workspace
 from bot.store import SqliteStore
@@ -25,7 +27,7 @@ from handlers.intake import Intake
 from handlers.publisher import Publisher
 from handlers.slack import build_app, close_app, connect_socket, identify
 from handlers.windows import Windows
-from tests.handlers.harness import Bot, Looks, MovableClock, catalogue
+from tests.handlers.harness import PRESET, Bot, Looks, MovableClock, catalogue
 
 
 def no_world(target: str) -> Outside:
@@ -70,11 +72,12 @@ def bot(
     directory = SlackDirectory(clients.asking, installation.team_id, clock, Rosters(store, clock).noticed)
     approvals = str(settings.pop("approvals_channel", ""))
     channels: tuple[str, ...] = tuple(settings.pop("channels", ()))  # type: ignore[arg-type]
+    presets: tuple[Preset, ...] = tuple(settings.pop("presets", (PRESET,)))  # type: ignore[arg-type]
     looks = Looks()
     desk = Desk(
         store=store,
         clock=clock,
-        catalogue=catalogue(**settings),  # type: ignore[arg-type]
+        catalogue=dataclasses.replace(catalogue(**settings), presets={one.name: one for one in presets}),  # type: ignore[arg-type]
         directory=directory,
         approvals_channel=approvals,
         previews=Previews(looks.look, clock),

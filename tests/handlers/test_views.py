@@ -17,7 +17,7 @@ from bot.core.policy import Denied, Verb
 from bot.core.ports import Temporary
 from bot.core.preview import Preview
 from bot.core.records import ClusterState, RequestState
-from bot.core.spec import Check, Draft, Invalid, Policy, Preflight, Preset, Problem, Team
+from bot.core.spec import Check, Choices, Draft, Invalid, Policy, PoolSpec, Preflight, Preset, Problem, Team
 from bot.core.story import Story
 from bot.sandbox.slack.blocks import check_blocks, check_metadata, check_view
 from handlers.grammar import draft_of, split
@@ -221,18 +221,24 @@ DRAFTS = st.builds(
     TEXT | st.just("8"),
     TEXT,
     TEXT,
-    st.lists(st.builds(Problem, st.sampled_from(["", "name", "gpus", "other"]), TEXT), max_size=4).map(tuple),
+    st.lists(st.builds(Problem, st.sampled_from(["", "name", "gpus", "type", "other"]), TEXT), max_size=4).map(tuple),
+    st.just(""),
+    TEXT | st.sampled_from(["", "g6.xlarge", "g5.xlarge"]),
+    TEXT | st.sampled_from(["", "a", "c"]),
 )
 
 
 @slowly
 @given(DRAFTS, TEXT)
 def test_the_form(draft: Draft, description: str) -> None:
-    presets = {"starter": Preset("starter", description, ()), "other" * 40: Preset("o", "", ())}
+    gpu = PoolSpec("gpu", "g6.xlarge", gpu=True, alternatives=("g5.xlarge", "x" * 200))
+    presets = {"starter": Preset("starter", description, (gpu,)), "other" * 40: Preset("o", "", ())}
+    choices = Choices(("a", "b"), 8, 1)
+    assert check_view(create_form(draft, draft.problems, presets, Policy(), "{}", choices=choices)) == []
     view = create_form(draft, draft.problems, presets, Policy(), "{}")
     assert check_view(view) == []
     assert check_view(create_form(draft, draft.problems, presets, Policy(), "{}", note=description)) == []
-    assert all(0 < len(text) <= 2_000 or not text for text in field_errors(draft.problems).values())
+    assert all(0 < len(text) <= 2_000 or not text for text in field_errors(draft.problems, {}).values())
 
 
 @slowly
