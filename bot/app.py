@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import signal
 import socket
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
@@ -22,6 +23,7 @@ from slack_bolt import App
 
 from bot import doctor, settings, verify
 from bot.aws.cloud import Ec2Cloud
+from bot.aws.shared import SharedCloud
 from bot.aws.sweep import Sweep
 from bot.core import story
 from bot.core.bot_token import BotToken
@@ -34,7 +36,7 @@ from bot.core.extras import extras_of
 from bot.core.insight import Insight
 from bot.core.ledger import Committed
 from bot.core.looking import Surroundings
-from bot.core.ports import Clock, Cluster, Permanent, Rancher, Store, Temporary, TokenRefused, WorldError
+from bot.core.ports import Clock, Cloud, Cluster, Permanent, Rancher, Store, Temporary, TokenRefused, WorldError
 from bot.core.preflight import preflight
 from bot.core.preview import Previews
 from bot.core.records import Kind, RequestState
@@ -54,6 +56,7 @@ from bot.store import open_store
 from handlers.answering import Answerer
 from handlers.calls import make_clients
 from handlers.courier import Courier
+from handlers.courtesy import Courtesy
 from handlers.directory import SlackDirectory
 from handlers.home import Homes
 from handlers.inbox import Inbox
@@ -71,6 +74,10 @@ from handlers.slack import (
 from handlers.windows import Windows
 
 log = logging.getLogger(__name__)
+
+_SWITCH_S = 0.001
+"""How long one thread keeps the interpreter while others want it. At Python's own 5 ms an ack, which gives it away a
+dozen times, waits for most of a second behind sixteen looks."""
 
 
 class NotReady(Exception):
@@ -119,7 +126,7 @@ class Outsides:
             ca_bundle=self._environment.rancher_ca_bundle or None,
             clock=clock,
         )
-        self.cloud = functools.cache(Ec2Cloud)
+        self.cloud: Callable[[str], Cloud] = functools.cache(lambda region: SharedCloud(Ec2Cloud(region)))
         self.cluster: Callable[[str], Cluster] = functools.lru_cache(maxsize=512)(self._cluster)
 
     def of(self, target: str) -> Outside:
@@ -220,6 +227,7 @@ def run_bot(settings: Settings) -> None:
     windows = Windows(clients.asking)
     homes = Homes(store=store, desk=desk, directory=directory, clock=clock, client=clients.asking)
     inbox = Inbox(store, clock)
+    engine.before_claims(Courtesy(inbox, clock).wait)
     channels = tuple(filter(None, (slack.channel, slack.approvals_channel if slack.channel else "")))
     intake = Intake(
         store=store,
@@ -266,6 +274,7 @@ def run_bot(settings: Settings) -> None:
     intake.start()
     homes.start()
     _settle_memory(outsides.of, settings.catalogue.targets)
+    sys.setswitchinterval(_SWITCH_S)
     way_in = _way_in(bolt, environment)
     _end_on_signal(engine.stop)
     try:

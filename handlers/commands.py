@@ -102,7 +102,9 @@ class Commands:
         bad_wait = any(problem.field == "wait" for problem in said)
         origin = FormOrigin(uuid.uuid4().hex, typed.channel, "" if bad_wait else draft.wait)
         try:
-            open_form(client, self._desk, origin, typed.user, typed.trigger_id, draft, said)
+            wish = open_form(client, self._desk, origin, typed.user, typed.trigger_id, draft, said)
+            if wish is not None:
+                self._inbox.put(f"preview:{wish.view}:opened", wish)
         except SlackApiError as error:
             log.warning("the form was not opened: %s", error.response["error"])
             late = render(answers.form_late(draft))

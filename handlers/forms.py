@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,28 +18,60 @@ from bot.core.desk import Ask, Conflict, Desk
 from bot.core.policy import Denied
 from bot.core.ports import WorldError
 from bot.core.preview import Preview
-from bot.core.spec import Draft, Invalid, Preset, Problem, Team, check_draft
+from bot.core.spec import Choices, Draft, Invalid, Preset, Problem, Team, check_draft
 from handlers.calls import CALL_ERRORS, code_of
 from handlers.inbox import Gesture, Inbound, Inbox
-from handlers.views.form import CALLBACK, FIELDS, PREVIEW, WATCHED, create_form, field_errors
+from handlers.views.form import ANY, CALLBACK, FIELDS, PREVIEW, WATCHED, create_form, field_errors
 from handlers.windows import Windows
 
 log = logging.getLogger(__name__)
 
 SHORTCUT = "gpu_cluster_create"
 _WORKING = "Working out the price, the quota and who decides …"
+_LETTER = re.compile(r"(?:.*[0-9])?([a-z])")
+_FOR_A_PRICE = frozenset({"gpus", "hours"})
 
 
 @dataclass(frozen=True)
 class FormOrigin:
     """Where a form was asked for. `key` is made when it opens: one form is one request, however often it is sent.
 
-    `wait` is what was typed as --wait, for which the form has no field.
+    `wait` is what was typed as --wait, for which the form has no field. `zones`, `gpus_each` and `gpus_fixed` are the
+    choices (`bot.core.spec.Choices`) of the preset and type named by `known`.
     """
 
     key: str
     channel: str
     wait: str = ""
+    known: str = ""
+    zones: tuple[str, ...] = ()
+    gpus_each: int = 0
+    gpus_fixed: int = 0
+
+    @classmethod
+    def of(cls, metadata: str) -> FormOrigin:
+        """As a form carries it."""
+        raw = json.loads(metadata)
+        return cls(**{**raw, "zones": tuple(raw.get("zones", ()))})
+
+    @property
+    def metadata(self) -> str:
+        """For the form to carry."""
+        return json.dumps(dataclasses.asdict(self))
+
+    def choices_of(self, draft: Draft) -> Choices:
+        """What is known of the preset and type that are chosen now."""
+        if self.known != _known(draft):
+            return Choices()
+        return Choices(self.zones, self.gpus_each, self.gpus_fixed)
+
+    def learning(self, draft: Draft, choices: Choices) -> FormOrigin:
+        """The same, with the choices of that preset and type."""
+        return dataclasses.replace(self, known=_known(draft), **dataclasses.asdict(choices))
+
+
+def _known(draft: Draft) -> str:
+    return f"{draft.preset}/{draft.instance_type}"
 
 
 def open_form(
@@ -49,29 +82,64 @@ def open_form(
     trigger_id: str,
     draft: Draft,
     problems: tuple[Problem, ...],
-) -> None:
+) -> Inbound | None:
     """Show the form, filled in from what was typed, then from what the person asked for last.
 
-    A trigger lives 3 s, so nothing that waits comes before this. Raises SlackApiError when it was too late.
+    A trigger lives 3 s, so nothing that waits comes before this. Raises SlackApiError when it was too late. Returns
+    the wish for a price, where enough is filled in already.
     """
     team = desk.team_for(Ask(user, origin.channel, origin.key))
-    metadata = json.dumps(dataclasses.asdict(origin))
     presets = presets_for(desk, team)
-    view = create_form(filled(draft, desk.recent(user), presets), problems, presets, desk.catalogue.policy, metadata)
-    client.views_open(trigger_id=trigger_id, view=view)
+    shown = filled(draft, desk.recent(user), presets)
+    origin = origin.learning(shown, Choices())
+    view = create_form(shown, problems, presets, desk.catalogue.policy, origin.metadata)
+    opened = client.views_open(trigger_id=trigger_id, view=view)["view"]
+    if problems or not (shown.preset and shown.gpus and shown.hours):
+        return None
+    return _preview(user, origin, dataclasses.replace(shown, problems=()), opened, "0")
+
+
+def _preview(user: str, origin: FormOrigin, draft: Draft, view: Mapping[str, Any], order: str) -> Inbound:
+    return Inbound(
+        Gesture.PREVIEW,
+        user,
+        origin.channel,
+        draft=draft,
+        view=str(view["id"]),
+        hash=str(view["hash"]),
+        order=order,
+        key=origin.key,
+        form=origin.metadata,
+    )
 
 
 def filled(draft: Draft, recent: Draft, presets: Mapping[str, Preset]) -> Draft:
     """What was typed, completed from the last request; its preset only where it may still be used."""
     last = recent if recent.preset in presets else Draft(reason=recent.reason)
     only = next(iter(presets)) if len(presets) == 1 else ""
-    return Draft(
-        draft.name,
-        draft.preset or last.preset or only,
-        draft.gpus or last.gpus,
-        draft.hours or last.hours,
-        draft.reason or last.reason,
+    preset = draft.preset or last.preset or only
+    like = last if preset == last.preset else Draft()
+    return fitting(
+        Draft(
+            draft.name,
+            preset,
+            draft.gpus or last.gpus,
+            draft.hours or last.hours,
+            draft.reason or last.reason,
+            wait=draft.wait,
+            instance_type=draft.instance_type or like.instance_type,
+            zone=draft.zone or ("" if draft.instance_type else like.zone),
+        ),
+        presets,
     )
+
+
+def fitting(draft: Draft, presets: Mapping[str, Preset]) -> Draft:
+    """Without a type that the preset is not made of; the zone by its letter."""
+    preset = presets.get(draft.preset)
+    kind = draft.instance_type if preset is not None and draft.instance_type in preset.types else ""
+    zone = _LETTER.fullmatch(draft.zone.lower())
+    return dataclasses.replace(draft, instance_type=kind, zone=zone[1] if zone else "")
 
 
 def presets_for(desk: Desk, team: Team) -> dict[str, Preset]:
@@ -104,24 +172,18 @@ class Forms:
         ack()
         origin = FormOrigin(uuid.uuid4().hex, self._place)
         try:
-            open_form(client, self._desk, origin, str(body["user"]["id"]), body["trigger_id"], Draft(), ())
+            wish = open_form(client, self._desk, origin, str(body["user"]["id"]), body["trigger_id"], Draft(), ())
+            if wish is not None:
+                self._inbox.put(f"preview:{wish.view}:opened", wish)
         except CALL_ERRORS as error:
             log.warning("the form was not opened: %s", code_of(error))
 
     def changed(self, ack: Ack, body: dict[str, Any], action: dict[str, Any]) -> None:
         """Something was chosen, typed or pressed in the form: what follows from it is worked out elsewhere."""
         view, order = body["view"], str(action["action_ts"])
-        origin = FormOrigin(**json.loads(view["private_metadata"]))
-        inbound = Inbound(
-            Gesture.PREVIEW,
-            str(body["user"]["id"]),
-            origin.channel,
-            draft=dataclasses.replace(_draft(view["state"]["values"]), wait=origin.wait),
-            view=str(view["id"]),
-            hash=str(view["hash"]),
-            order=order,
-            key=origin.key,
-        )
+        origin = FormOrigin.of(view["private_metadata"])
+        draft = dataclasses.replace(_draft(view["state"]["values"]), wait=origin.wait)
+        inbound = _preview(str(body["user"]["id"]), origin, draft, view, order)
         self._windows.saw(inbound.view, inbound.hash, order)
         self._inbox.put(f"preview:{view['id']}:{order}", inbound)
         ack()
@@ -129,12 +191,12 @@ class Forms:
     def submitted(self, ack: Ack, body: dict[str, Any], view: dict[str, Any]) -> None:
         """Mark what is wrong, or write the request down and close the form."""
         user = str(body["user"]["id"])
-        origin = FormOrigin(**json.loads(view["private_metadata"]))
+        origin = FormOrigin.of(view["private_metadata"])
         draft = dataclasses.replace(_draft(view["state"]["values"]), wait=origin.wait)
         try:
             check_draft(draft, self._desk.team_for(Ask(user, origin.channel, origin.key)), self._desk.catalogue)
         except Invalid as error:
-            ack(response_action="errors", errors=field_errors(error.problems))
+            ack(response_action="errors", errors=field_errors(error.problems, _places(view["state"]["values"])))
             return
         self._inbox.put(f"view:{view['id']}:{origin.key}", Inbound(Gesture.CREATE, user, origin.channel, draft=draft))
         ack()
@@ -148,67 +210,101 @@ class FormFiller:
         self._windows = windows
 
     def fill(self, inbound: Inbound) -> None:
-        """Show what follows from the choice at once, then the price when AWS has told it."""
-        draft = inbound.draft or Draft()
-        problems, complete = self._problems(inbound, draft)
-        if not complete:
-            self._show(inbound, draft, problems)
-            return
-        if not self._show(inbound, draft, problems, note=_WORKING):
-            return
+        """Show what follows from the choice at once, then zones, counts and price when AWS has told them."""
         ask = Ask(inbound.user, inbound.channel, inbound.key)
-        stand_in = dataclasses.replace(draft, name=draft.name or "preview", reason=draft.reason or "preview")
+        presets = presets_for(self._desk, self._desk.team_for(ask))
+        origin = FormOrigin.of(inbound.form) if inbound.form else FormOrigin(inbound.key, inbound.channel)
+        draft = fitting(inbound.draft or Draft(), presets)
+        if origin.known != _known(draft):
+            draft = dataclasses.replace(draft, zone="")  # it was chosen among others'
+        form = _Form(inbound, origin, draft, *self._problems(ask, draft))
+        if form.bad or (form.missing & _FOR_A_PRICE and origin.choices_of(draft).zones):
+            self._show(form)
+            return
+        if not self._show(form, note=_WORKING):
+            return
+        asked = _with_stand_ins(draft)
         try:
-            self._show(inbound, draft, problems, shown=self._desk.preview(ask, stand_in))
+            found = self._desk.preview(ask, asked)
         except (Denied, Conflict) as refused:
-            self._show(inbound, draft, problems, note=refused.why)
+            self._show(form, note=refused.why)
         except WorldError as error:
-            self._show(inbound, draft, problems, note=f"{error.reason} {error.remedy}".strip())
+            self._show(form, note=f"{error.reason} {error.remedy}".strip())
+        else:
+            form = dataclasses.replace(form, origin=origin.learning(draft, found.found.choices))
+            self._show(form, shown=None if form.missing & _FOR_A_PRICE else found)
 
-    def _problems(self, inbound: Inbound, draft: Draft) -> tuple[tuple[Problem, ...], bool]:
-        """What is wrong with the fields that are filled in, and whether enough is right for a price."""
-        team = self._desk.team_for(Ask(inbound.user, inbound.channel, inbound.key))
+    def _problems(self, ask: Ask, draft: Draft) -> tuple[tuple[Problem, ...], frozenset[str]]:
+        """What is wrong with the fields that are filled in, and which are not yet."""
         try:
-            check_draft(draft, team, self._desk.catalogue)
+            check_draft(draft, self._desk.team_for(ask), self._desk.catalogue)
         except Invalid as error:
             said = tuple(p for p in error.problems if was_said(draft, p.field))
-            missing = {p.field for p in error.problems} - {p.field for p in said}
-            return said, not said and missing <= {"name", "reason"}
-        return (), True
+            missing = frozenset(p.field for p in error.problems) - {p.field for p in said}
+            return said, missing
+        return (), frozenset()
 
-    def _show(
-        self,
-        inbound: Inbound,
-        draft: Draft,
-        problems: tuple[Problem, ...],
-        *,
-        shown: Preview | None = None,
-        note: str = "",
-    ) -> bool:
-        origin = FormOrigin(inbound.key, inbound.channel)
+    def _show(self, form: _Form, *, shown: Preview | None = None, note: str = "") -> bool:
+        inbound, draft = form.inbound, form.draft
         team = self._desk.team_for(Ask(inbound.user, inbound.channel, inbound.key))
         body = create_form(
             draft,
-            problems,
+            form.problems,
             presets_for(self._desk, team),
             self._desk.catalogue.policy,
-            json.dumps(dataclasses.asdict(origin)),
+            form.origin.metadata,
             shown=shown,
             note=note,
+            choices=form.origin.choices_of(draft),
         )
         return self._windows.show(inbound.view, inbound.hash, inbound.order, body)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A form that is being filled in: what is wrong with what was said, and which fields say nothing yet."""
+
+    inbound: Inbound
+    origin: FormOrigin
+    draft: Draft
+    problems: tuple[Problem, ...]
+    missing: frozenset[str]
+
+    @property
+    def bad(self) -> bool:
+        """Whether AWS need not be asked: it cannot be, or there is no preset yet."""
+        return bool(self.problems) or "preset" in self.missing
 
 
 def was_said(draft: Draft, key: str) -> bool:
     """Whether a field was typed at all; what is merely missing is no mistake yet."""
     said = {"name": draft.name, "preset": draft.preset, "gpus": draft.gpus, "hours": draft.hours}
-    said["wait"] = draft.wait
+    said |= {"wait": draft.wait, "type": draft.instance_type, "zone": draft.zone}
     return bool(said.get(key, draft.reason))
 
 
+def _with_stand_ins(draft: Draft) -> Draft:
+    """What is asked of AWS in place of what is not filled in yet, so that zones and counts can be chosen."""
+    return dataclasses.replace(
+        draft,
+        name=draft.name or "preview",
+        reason=draft.reason or "preview",
+        gpus=draft.gpus or "1",
+        hours=draft.hours or "1",
+    )
+
+
 def _draft(values: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Draft:
-    name, preset, gpus, hours, reason = (_value(values.get(key, {}).get(key, {})) for key in FIELDS)
-    return Draft(name, preset, gpus, hours, reason)
+    said = {field: _value(state) for inputs in values.values() for field, state in inputs.items()}
+    name, preset, kind, zone, gpus, hours, reason = (said.get(field, "") for field in FIELDS)
+    return Draft(
+        name, preset, gpus, hours, reason, instance_type="" if kind == ANY else kind, zone="" if zone == ANY else zone
+    )
+
+
+def _places(values: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The block of each field."""
+    return {field: block for block, inputs in values.items() for field in inputs}
 
 
 def _value(state: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """From a line as Slack delivers it to what was meant. Pure: asks nobody.
 
-create NAME --preset P --gpus N --hours H --reason "…" [--wait 48h]      also name=… gpus=…
+create NAME --preset P --gpus N --hours H --reason "…" [--type T] [--zone Z] [--wait 48h]      also name=… gpus=…
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MENTION = re.compile(r"<@([UW][A-Z0-9]{1,30})(?:\|[^>]*)?>")
 _UNQUOTED = re.compile(r"[\s'\"‘’“”„‟]")
 """What a person's name, as the label of a mention, must not hold: a quotation mark of theirs opens nothing here."""
 _DRY_RUN = frozenset({"--dry-run", "--dryrun", "dry-run"})
-_FIELDS = ("name", "preset", "gpus", "hours", "reason", "wait")
+_FIELDS = ("name", "preset", "gpus", "hours", "reason", "wait", "type", "zone")
 _OPTION = re.compile(r"(?P<dashes>-{0,2})(?P<key>[A-Za-z]+)(?P<given>=(?P<value>.*))?", re.DOTALL)
 
 
@@ -209,8 +209,8 @@ def draft_of(words: tuple[str, ...]) -> Draft:
             problems.append(
                 Problem("", f"I do not know what to do with “{word}”; a reason of several words needs quotes.")
             )
-    name, preset, gpus, hours, reason, wait = (said.get(key, "") for key in _FIELDS)
-    return Draft(name, preset, gpus, hours, reason, tuple(problems), wait)
+    name, preset, gpus, hours, reason, wait, kind, zone = (said.get(key, "") for key in _FIELDS)
+    return Draft(name, preset, gpus, hours, reason, tuple(problems), wait, kind, zone)
 
 
 def _meant(word: str) -> str:

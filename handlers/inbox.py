@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.core.ports import Clock, Store, Taken
+from bot.core.ports import Clock, Store, Taken, Tx
 from bot.core.records import InboundRow
 from bot.core.spec import Draft, Problem
 
@@ -80,7 +81,7 @@ class Inbound:
     thread. `words` are what was typed after a change's verb, `text` what was given as a reason. `told` when the person
     has been told already that it was taken in. `view` is the window to answer in, `hash` what it showed then, `order`
     when it happened: later ones count.
-    `meant` is a request of the cluster that a pressed button is about.
+    `meant` is a request of the cluster that a pressed button is about, `form` what a form carries.
     """
 
     gesture: Gesture
@@ -98,15 +99,23 @@ class Inbound:
     key: str = ""
     words: tuple[str, ...] = ()
     meant: str = ""
+    form: str = ""
 
 
 class Inbox:
-    """Where listeners put gestures and the intake finds them."""
+    """Where listeners put gestures and the intake finds them.
+
+    A commit waits for the disk, some milliseconds; in a rush each listener would wait for all before it. So what comes
+    in while one is under way is written together in the next, and each is told when it is safe.
+    """
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._wake: Callable[[], None] = lambda: None
+        self._turn = threading.Condition()
+        self._coming: list[_Put] = []
+        self._writing = False
         self.put_at_real = 0.0
         """When something was last put (Unix seconds): while a burst comes in, answers wait for the acks."""
 
@@ -119,14 +128,55 @@ class Inbox:
         payload = json.dumps(dataclasses.asdict(inbound), ensure_ascii=False)
         self.put_at_real = self._clock.real()
         row = InboundRow(key, inbound.gesture, payload, received_real=self.put_at_real)
-        try:
-            with self._store.transaction() as tx:
-                tx.add(row)
-        except Taken:
+        put = _Put(row)
+        with self._turn:
+            self._coming.append(put)
+            while self._writing and not put.settled:
+                self._turn.wait()
+            if not put.settled:
+                self._writing, coming, self._coming = True, self._coming, []
+        if not put.settled:
+            self._write(coming)
+        if put.error is not None:
+            raise put.error
+        if not put.new:
             log.info("delivered twice: %s", key)
             return False
         self._wake()
         return True
+
+    def _write(self, coming: list[_Put]) -> None:
+        """All of them in one transaction; an error is everybody's whose row was in it."""
+        error: Exception | None = None
+        try:
+            with self._store.transaction() as tx:
+                for put in coming:
+                    put.new = _is_new(tx, put.row)
+        except Exception as trouble:
+            error = trouble
+        with self._turn:
+            self._writing = False
+            for put in coming:
+                put.settled, put.error = True, error
+            self._turn.notify_all()
+
+
+@dataclass
+class _Put:
+    """A row on its way: `new` unless its key was there already."""
+
+    row: InboundRow
+    new: bool = True
+    settled: bool = False
+    error: Exception | None = None
+
+
+def _is_new(tx: Tx, row: InboundRow) -> bool:
+    try:
+        tx.add(row)
+    except Taken:
+        return False
+    return True
 
 
 def inbound_from_json(text: str) -> Inbound:

@@ -19,6 +19,7 @@ from bot.core.records import InboundRow
 from bot.core.spec import Draft, Invalid, Team, name_problem
 from bot.core.sweeping import Listing, Sweeping
 from handlers.answering import Answerer
+from handlers.courtesy import Courtesy
 from handlers.directory import SlackDirectory
 from handlers.forms import FormFiller, presets_for
 from handlers.grammar import change_of, page_of
@@ -43,8 +44,6 @@ LEASE_S = 30.0
 """Real seconds a gesture belongs to the process that took it; after a crash another takes it again."""
 LOOK_EVERY_S = 1.0
 """Real seconds between looks for what another process wrote down or left unfinished."""
-QUIET_S, QUIET_MOST_S = 0.05, 0.5
-"""Answering starts when nothing has come in for so long, or has come in for so long (real seconds): acks go first."""
 KEEP_S = 24 * 3600.0
 """Real seconds for which a key is remembered against repeats."""
 
@@ -85,6 +84,7 @@ class Intake:
         self._insight, self._sweeping = insight, sweeping
         self._answerer, self._clock, self._channels = answerer, clock, channels
         self._windows, self._homes = windows, homes
+        self._courtesy = Courtesy(inbox, clock)
         self._filler = FormFiller(desk, windows)
         self._place = channels[0] if channels else ""
         self._workers = workers
@@ -113,7 +113,7 @@ class Intake:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._woken.clear()
-            self._let_acks_go_first()
+            self._courtesy.wait(self._stopping)
             try:
                 taken = self._take()
             except Exception:
@@ -121,12 +121,6 @@ class Intake:
                 taken = 0
             if not taken:
                 self._woken.wait(LOOK_EVERY_S)
-
-    def _let_acks_go_first(self) -> None:
-        """A burst of commands is acknowledged before the first is answered: both want the same interpreter."""
-        until = self._clock.real() + QUIET_MOST_S
-        while (real := self._clock.real()) < until and real - self._inbox.put_at_real < QUIET_S:
-            self._stopping.wait(QUIET_S / 2)
 
     def _take(self) -> int:
         """Hand out as many gestures as there are free workers; returns how many were taken."""

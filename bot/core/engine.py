@@ -50,6 +50,11 @@ class Engine:
         self._busy: set[Future[None]] = set()
         self._watchers: set[Future[None]] = set()
         self._written: Callable[[], None] = lambda: None
+        self._after_you: Callable[[threading.Event], None] = lambda _: None
+
+    def before_claims(self, wait: Callable[[threading.Event], None]) -> None:
+        """Call `wait` before each claim, with what is set when the engine shall stop: looks can wait for people."""
+        self._after_you = wait
 
     def on_written(self, tell: Callable[[], None]) -> None:
         """Call `tell` after each look: there may be something to publish."""
@@ -70,6 +75,7 @@ class Engine:
             while not self._stop.is_set():
                 self._wake.clear()
                 self._busy = {future for future in self._busy if not future.done()}
+                self._after_you(self._stop)
                 try:
                     self._attend()
                     for request in self._claim(self._threads - len(self._busy)):

@@ -8,7 +8,7 @@ from bot.core.checks import all_checks
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import NO
 from bot.core.checks.money import bid, gpu_price_per_hour, known_machine_price, known_price
-from bot.core.checks.network import best_subnets, vpc_of
+from bot.core.checks.network import best_subnets, subnets_of_any_zone, vpc_of
 from bot.core.ledger import Committed
 from bot.core.ports import Cloud, Rancher, WorldError
 from bot.core.questions import Questions
@@ -19,6 +19,7 @@ from bot.core.spec import (
     UNVERIFIED_TAINT,
     Catalogue,
     Check,
+    Choices,
     ClusterSpec,
     Envelope,
     GpuExpectation,
@@ -50,13 +51,26 @@ def preflight(
     if preset is None or target is None:
         gone = f"preset {spec.preset}" if preset is None else f"target {spec.target}"
         return Preflight((Check("configuration", NO, f"There is no {gone} any more.", "Put it back, or ask anew."),))
+    if spec.instance_type and spec.instance_type not in preset.types:
+        why = f"Preset {preset.name} is not made of {spec.instance_type} any more."
+        return Preflight((Check("configuration", NO, why, f"Ask anew, for one of: {', '.join(preset.types)}."),))
+    preset = preset.of_type(spec.instance_type)
     questions = Questions(spec, preset, target, cloud, rancher, ignore_request, catalogue.network)
     facts = questions.facts(catalogue.policy.max_gpus, seconds, committed)
     facts = replace(facts, probe_image=catalogue.probe_image, network=catalogue.network)
     checks = all_checks(facts)
-    if any(check.state == NO for check in checks):
-        return Preflight(checks)
-    return Preflight(checks, _envelope(facts, catalogue))
+    envelope = None if any(check.state == NO for check in checks) else _envelope(facts, catalogue)
+    return Preflight(checks, envelope, _choices(facts))
+
+
+def _choices(facts: Facts) -> Choices:
+    """What may be chosen, as far as it is known: for people who fill in a form."""
+    try:
+        zones = tuple(subnet.zone.removeprefix(facts.target.region) for subnet in subnets_of_any_zone(facts))
+        machine = facts.gpu_machine()
+        return Choices(zones, machine.gpus if machine else 0, facts.fixed_gpus())
+    except WorldError:
+        return Choices()
 
 
 def _envelope(facts: Facts, catalogue: Catalogue) -> Envelope | None:

@@ -118,6 +118,20 @@ class Preset:
         return next(pool for pool in self.pools if pool.gpu and pool.count is None)
 
     @property
+    def types(self) -> tuple[str, ...]:
+        """The types that the GPU pool may be made of, in the order in which they are tried; empty without one."""
+        sized = next((pool for pool in self.pools if pool.gpu and pool.count is None), None)
+        return () if sized is None else (sized.instance_type, *sized.alternatives)
+
+    def of_type(self, instance_type: str) -> Preset:
+        """The same with GPU machines of that type only; with '' as it is."""
+        if not instance_type:
+            return self
+        sized = self.gpu_pool
+        only = dataclasses.replace(sized, instance_type=instance_type, alternatives=())
+        return dataclasses.replace(self, pools=tuple(only if pool is sized else pool for pool in self.pools))
+
+    @property
     def fixed_gpu_pools(self) -> tuple[PoolSpec, ...]:
         """GPU pools with a size of their own."""
         return tuple(pool for pool in self.pools if pool.gpu and pool.count is not None)
@@ -277,7 +291,8 @@ class Catalogue:
 class ClusterSpec:
     """What one person asked for, in their words, after checking. `gpus` in all, `hours` from ready.
 
-    `wait_hours`: for how long AWS is asked again when no place has capacity.
+    `wait_hours`: for how long AWS is asked again when no place has capacity. `instance_type` of the GPU machines and
+    `zone` (the letter only): the only one that will do, '' for whichever preset and target allow.
     """
 
     name: str
@@ -288,6 +303,8 @@ class ClusterSpec:
     team: str
     target: str
     wait_hours: int = 0
+    instance_type: str = ""
+    zone: str = ""
 
 
 @dataclass(frozen=True)
@@ -504,11 +521,25 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What an order of a preset and type could still choose: zones (letters, best first), and by how many GPUs.
+
+    `gpus_each`: what one machine has; `gpus_fixed`: what comes with the preset beside them. 0 where unknown.
+    """
+
+    zones: tuple[str, ...] = ()
+    gpus_each: int = 0
+    gpus_fixed: int = 0
+
+
+@dataclass(frozen=True)
 class Preflight:
-    """What preflight found. `envelope` is None when something says no, or when it could not be resolved."""
+    """What preflight found. `envelope` is None when something says no, or when it could not be resolved; `choices` are
+    known in either case."""
 
     checks: tuple[Check, ...] = ()
     envelope: Envelope | None = None
+    choices: Choices = Choices()
 
     @property
     def refusals(self) -> tuple[Check, ...]:
@@ -526,6 +557,8 @@ class Draft:
     reason: str = ""
     problems: tuple[Problem, ...] = field(default=())
     wait: str = ""
+    instance_type: str = ""
+    zone: str = ""
 
     @property
     def complete(self) -> bool:
@@ -553,6 +586,11 @@ def check_draft(draft: Draft, team: Team, catalogue: Catalogue) -> ClusterSpec:
     if (bad_name := name_problem(draft.name)) is not None:
         problems.append(Problem("name", bad_name))
     preset = _preset(draft.preset, team, catalogue, problems)
+    if preset is not None and draft.instance_type and draft.instance_type not in preset.types:
+        known = ", ".join(preset.types)
+        message = f"Preset {preset.name} is not made of “{draft.instance_type}”; choose one of: {known}."
+        problems.append(Problem("type", message))
+    zone = _zone(draft.zone, team, catalogue, problems)
     gpus = _whole_number(draft.gpus, "gpus", 1, min(catalogue.policy.max_gpus, MAX_GPUS), "GPUs", problems)
     max_hours = catalogue.policy.max_hours
     if preset is not None and preset.max_hours:
@@ -566,7 +604,30 @@ def check_draft(draft: Draft, team: Team, catalogue: Catalogue) -> ClusterSpec:
         problems.append(Problem("reason", f"The reason is {len(reason)} characters long; {REASON_MAX} at most."))
     if problems:
         raise Invalid(*problems)
-    return ClusterSpec(draft.name, draft.preset, gpus, hours, reason, team.name, team.targets[0], wait_hours)
+    return ClusterSpec(
+        draft.name, draft.preset, gpus, hours, reason, team.name, team.targets[0], wait_hours, draft.instance_type, zone
+    )
+
+
+def draft_of(spec: ClusterSpec) -> Draft:
+    """What somebody would have to type to ask for the same."""
+    wait = f"{spec.wait_hours}h" if spec.wait_hours else ""
+    typed = (spec.name, spec.preset, str(spec.gpus), str(spec.hours), spec.reason)
+    return Draft(*typed, wait=wait, instance_type=spec.instance_type, zone=spec.zone)
+
+
+_ZONE = re.compile(r"[a-z]")
+
+
+def _zone(text: str, team: Team, catalogue: Catalogue, problems: list[Problem]) -> str:
+    """The letter of a zone, typed as such or with its region before it. Whether it is there, AWS says later."""
+    target = catalogue.targets.get(team.targets[0])
+    region = target.region if target is not None else ""
+    letter = text.lower().removeprefix(region)
+    if not text or _ZONE.fullmatch(letter):
+        return letter
+    problems.append(Problem("zone", f"“{text}” is no zone of {region}: type its letter, as in {region}a."))
+    return ""
 
 
 def _wait_hours(text: str, most: int, problems: list[Problem]) -> int:

@@ -1,4 +1,4 @@
-"""The form behind `/gpu-cluster create`: five inputs, prefilled with what was typed."""
+"""The form behind `/gpu-cluster create`, prefilled; what a choice allows follows from the one above it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bot.core.preview import Preview
-from bot.core.spec import REASON_MAX, Draft, Policy, Preset, Problem
+from bot.core.spec import REASON_MAX, Choices, Draft, Policy, Preset, Problem
 from handlers.views.page import Button, Buttons, Header, Note, Page
 from handlers.views.preview import machine_words, parts
 from handlers.views.render import in_view, render
@@ -17,13 +17,18 @@ CALLBACK, PREVIEW = "create_form", "preview"
 MOST_PROBLEMS = 8
 """Shown above each field and at the top; with the fields this stays below Slack's 100 blocks in a view
 (docs.slack.dev: reference/views/modal-views)."""
-FIELDS = ("name", "preset", "gpus", "hours", "reason")
-WATCHED = ("name", "preset", "gpus", "hours")
+FIELDS = ("name", "preset", "type", "zone", "gpus", "hours", "reason")
+"""`action_id` of each input, in their order. So is its `block_id`, but for `type` and `zone`: a client keeps what was
+chosen in a block of the same id, so theirs holds what their options depend on."""
+WATCHED = ("name", "preset", "type", "zone", "gpus", "hours")
 """Fields whose change is told to us at once, so that what depends on them follows."""
 _AS_TYPED = {"trigger_actions_on": ["on_character_entered"]}
 _WHEN_DONE = {"trigger_actions_on": ["on_enter_pressed"]}
-_FIELD_OF_CHECK = {"GPU count": "gpus"}
-"""Checks whose refusal belongs to one field."""
+ANY = "any"
+"""Value of the option that leaves type or zone open."""
+_FIELD_OF_CHECK = {"GPU count": "gpus", "zone and subnet": "zone", "instance type": "type"}
+"""Checks, by how their name begins, whose refusal belongs to one field."""
+_NOTHING = Choices()
 
 Block = dict[str, Any]
 
@@ -37,17 +42,20 @@ def create_form(
     *,
     shown: Preview | None = None,
     note: str = "",
+    choices: Choices = _NOTHING,
 ) -> dict[str, Any]:
     """The modal; each problem stands above its field, those of no field at the top, the preview below.
 
-    `metadata` (at most 3,000 characters) comes back with the submission; `note` says why there is no preview.
+    `metadata` (at most 3,000 characters) comes back with the submission; `note` says why there is no preview;
+    `choices` are those of the preset and type that are chosen.
     """
+    inputs = _inputs(draft, presets, policy, choices)
     found = [*problems, *_of_checks(shown)]
-    blocks = _problems([p for p in found if p.field not in FIELDS])
-    for block in _inputs(draft, presets, policy, shown):
-        blocks += _problems([p for p in found if p.field == block["block_id"]])
+    blocks = _problems([p for p in found if p.field not in inputs])
+    for field, block in inputs.items():
+        blocks += _problems([p for p in found if p.field == field])
         blocks.append(block)
-        if block["block_id"] == "preset" and (preset := presets.get(draft.preset)) is not None:
+        if field == "preset" and (preset := presets.get(draft.preset)) is not None:
             blocks += render(Page(line(""), (Note(line(machine_words(preset))),))).blocks
     blocks += _before_asking(shown, policy, note)
     return {
@@ -61,11 +69,15 @@ def create_form(
     }
 
 
-def field_errors(problems: Iterable[Problem]) -> dict[str, str]:
-    """What `response_action: errors` wants: a sentence for each field that has a problem."""
+def field_errors(problems: Iterable[Problem], blocks: Mapping[str, str]) -> dict[str, str]:
+    """What `response_action: errors` wants: a sentence for each field that has a problem.
+
+    `blocks`: the `block_id` of each field that is shown; what belongs to none stands at the name.
+    """
     errors: dict[str, str] = {}
     for problem in problems:
-        errors.setdefault(problem.field if problem.field in FIELDS else FIELDS[0], clip(clean(problem.message), 2_000))
+        place = blocks.get(problem.field, FIELDS[0])
+        errors.setdefault(place, clip(clean(problem.message), 2_000))
     return errors
 
 
@@ -82,33 +94,52 @@ def _of_checks(shown: Preview | None) -> list[Problem]:
     if shown is None:
         return []
     named = [Problem("name", shown.name_in_use)] if shown.name_in_use else []
-    refused = [check for check in shown.found.refusals if check.name in _FIELD_OF_CHECK]
-    return named + [Problem(_FIELD_OF_CHECK[c.name], f"{c.detail} {c.remedy}".strip()) for c in refused]
+    for check in shown.found.refusals:
+        field = next((field for name, field in _FIELD_OF_CHECK.items() if check.name.startswith(name)), "")
+        named += [Problem(field, f"{check.detail} {check.remedy}".strip())] if field else []
+    return named
 
 
-def _inputs(draft: Draft, presets: Mapping[str, Preset], policy: Policy, shown: Preview | None) -> list[Block]:
+def _inputs(draft: Draft, presets: Mapping[str, Preset], policy: Policy, choices: Choices) -> dict[str, Block]:
+    """The inputs by field: type and zone only where there is something to choose."""
     options = [_option(name, preset) for name, preset in list(presets.items())[:100]]
-    chosen = next((o for o in options if o["value"] == draft.preset), None)
-    preset: Block = {"type": "static_select", "action_id": "preset", "options": options}
-    if chosen is not None:
-        preset["initial_option"] = chosen
-    # No bounds on the numbers: the client would refuse them without saying why.
-    return [
-        _input("name", "Name", _typed("name", draft.name, 60), "Small letters, digits, dashes; such as train-a"),
-        _input("preset", "Preset", preset, "What kind of machines"),
-        _input("gpus", "GPUs in all", _number("gpus", draft.gpus), _gpus_hint(policy, shown)),
-        _input("hours", "Hours", _number("hours", draft.hours), _hours_hint(policy, presets.get(draft.preset))),
-        _input("reason", "What for", _typed("reason", draft.reason, 3_000), f"At most {REASON_MAX} characters"),
-    ]
+    preset = presets.get(draft.preset)
+    types = preset.types if preset is not None else ()
+    inputs = {
+        # No bounds on the numbers: the client would refuse them without saying why.
+        "name": _input(
+            "name", "Name", _typed("name", draft.name, 60), "Small letters, digits, dashes; such as train-a"
+        ),
+        "preset": _input("preset", "Preset", _select("preset", options, draft.preset), "What kind of machines"),
+    }
+    if len(types) > 1:
+        offered = [_choice(ANY, f"Any of these, {types[0]} first"), *(_choice(name, name) for name in types[:99])]
+        select = _select("type", offered, draft.instance_type or ANY)
+        inputs["type"] = _input("type", "GPU machines", select, "One type only, or the next where AWS has none")
+        inputs["type"]["block_id"] = clip(f"type-{draft.preset}", 255)
+    if zones := choices.zones or ((draft.zone,) if len(draft.zone) == 1 else ()):
+        offered = [_choice(ANY, "Any zone, the best first"), *(_choice(zone, f"Zone {zone}") for zone in zones[:99])]
+        select = _select("zone", offered, draft.zone or ANY)
+        inputs["zone"] = _input("zone", "Zone", select, "One zone only, or the next where AWS has none")
+        inputs["zone"]["block_id"] = clip(f"zone-{draft.preset}-{draft.instance_type}", 255)
+    machine = draft.instance_type or (types[0] if types else "")
+    return inputs | {
+        "gpus": _input("gpus", "GPUs in all", _number("gpus", draft.gpus), _gpus_hint(policy, machine, choices)),
+        "hours": _input("hours", "Hours", _number("hours", draft.hours), _hours_hint(policy, preset)),
+        "reason": _input(
+            "reason", "What for", _typed("reason", draft.reason, 3_000), f"At most {REASON_MAX} characters"
+        ),
+    }
 
 
-def _gpus_hint(policy: Policy, shown: Preview | None) -> str:
-    most = f"1 to {policy.max_gpus}"
-    machine = shown.found.envelope.gpu if shown is not None and shown.found.envelope is not None else None
-    if machine is None or machine.count <= 1:
-        return most
-    some = ", ".join(str(machine.count * n) for n in (1, 2, 3) if machine.count * n <= policy.max_gpus)
-    return f"A {machine.instance_type} has {machine.count}: {some}, … up to {policy.max_gpus}"
+def _gpus_hint(policy: Policy, machine: str, choices: Choices) -> str:
+    each, fixed = choices.gpus_each, choices.gpus_fixed
+    if each <= 1 and not fixed:
+        return f"1 to {policy.max_gpus}"
+    counts = [count for n in (1, 2, 3) if (count := max(each, 1) * n + fixed) <= policy.max_gpus]
+    some = ", ".join(map(str, counts))
+    besides = f" besides the preset's own {fixed}" if fixed else ""
+    return clip(f"A {machine} has {each}{besides}: {some}, … up to {policy.max_gpus}", 2_000)
 
 
 def _hours_hint(policy: Policy, preset: Preset | None) -> str:
@@ -143,6 +174,16 @@ def _number(key: str, value: str) -> Block:
     if value.isascii() and value.isdigit() and len(value) < 10:
         element["initial_value"] = value
     return element
+
+
+def _select(key: str, options: list[Block], chosen: str) -> Block:
+    element: Block = {"type": "static_select", "action_id": key, "options": options}
+    first = next((option for option in options if option["value"] == chosen), None)
+    return element if first is None else {**element, "initial_option": first}
+
+
+def _choice(value: str, words: str) -> Block:
+    return {"text": _text(words, 75), "value": clip(value, 150)}
 
 
 def _option(name: str, preset: Preset) -> Block:

@@ -52,7 +52,7 @@ def loading() -> dict[str, Any]:
 
 def details(story: Story) -> dict[str, Any]:
     """The request with every check, every decision and the whole envelope."""
-    page = request(story, buttons=False)
+    page = request(story, buttons=False, checks=False)
     more = Page(page.text, (*page.parts, *checked(story), *budget_words(story), *decided(story)))
     return _window(more)
 

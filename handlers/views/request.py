@@ -38,18 +38,25 @@ _BEFORE_WORK = (RequestState.CHECKING, RequestState.AWAITING_APPROVAL, RequestSt
 
 
 def request(
-    story: Story, *, buttons: bool, moves: bool = False, approvers: tuple[str, ...] = (), silent: bool = False
+    story: Story,
+    *,
+    buttons: bool,
+    moves: bool = False,
+    approvers: tuple[str, ...] = (),
+    silent: bool = False,
+    checks: bool = True,
 ) -> Page:
     """The request as it stands. `approvers`: ids of those who may decide, mentioned while that is awaited.
 
     `buttons`: those of a decision, while one is awaited; `moves`: those of what can be done at other times.
-    `silent`: no worker has looked at it for `NO_NEWS` although one should have.
+    `silent`: no worker has looked at it for `NO_NEWS` although one should have. `checks`: their short form, until the
+    work begins.
     """
     parts: list[Part] = [Header(headline(story)), Fields(_fields(story))]
     if story.spec is not None:
         parts.append(Quote(story.spec.reason))
-    if story.checks and story.state in _BEFORE_WORK and not story.steps:
-        parts.append(Bullets(tuple(check_line(check) for check in story.checks)))
+    if checks and story.state in _BEFORE_WORK and not story.steps:
+        parts += _checks_in_short(story.checks, in_details=buttons or story.state == RequestState.FAILED)
     if story.decisions:
         parts.append(Bullets(tuple(_decision(decision) for decision in story.decisions)))
     if story.steps:
@@ -61,7 +68,8 @@ def request(
         parts += budget_words(story)
         parts += _lead_changes(story)
     pressed = _decision_moves(story) if buttons else ()
-    pressed += _moves(story) if moves else ()
+    if moves:
+        pressed += _moves(story)
     if pressed:
         parts.append(Buttons(f"decision-{story.request_id}", pressed))
     return Page(_sentence(story), tuple(parts))
@@ -179,6 +187,9 @@ def _fields(story: Story) -> tuple[tuple[str, Line], ...]:
             pairs += _existing(story.envelope, story.envelope.existing)
         return tuple(pairs)
     order = f"{count(story.spec.gpus, 'GPU')} for {count(story.spec.hours, 'hour')} (preset {story.spec.preset})"
+    zone = f"zone {story.spec.zone}" if story.spec.zone else ""
+    if only := " in ".join(filter(None, (story.spec.instance_type, zone))):
+        order += f"; only {only}"
     if story.spec.wait_hours:
         order += f"; waits up to {count(story.spec.wait_hours, 'hour')} for capacity"
     pairs.append(("What", line(order)))
@@ -210,12 +221,23 @@ def check_line(check: Check) -> Line:
     """One check with its answer, and what to do where that is a no, or a yes with a but."""
     remedy = f" {check.remedy}" if check.remedy and (check.warns or check.state == "no") else ""
     word = "ok, but" if check.warns else _CHECK_WORDS.get(check.state, check.state)
-    return line(bold(word), f" · {check.name}: {check.detail}{remedy}")
+    return line(bold(word), f" · {check.name}: {check.detail.removeprefix(f'{word}: ')}{remedy}")
+
+
+def _checks_in_short(checks: tuple[Check, ...], *, in_details: bool) -> list[Part]:
+    """What says no, what could not be checked, what to look at; how many are simply well. *Details* has them all."""
+    where = ": see Details" if in_details else ""
+    told = [check for check in checks if check.state != "ok" or check.warns]
+    well = len(checks) - len(told)
+    parts: list[Part] = [Bullets(tuple(check_line(check) for check in told))] if told else []
+    if well:
+        parts.append(Note(line(f"{count(well, 'check')} ok{where}.")))
+    return parts
 
 
 def checked(story: Story) -> list[Part]:
-    """Every check, where the message itself does not list them any more."""
-    if not story.checks or (story.state in _BEFORE_WORK and not story.steps):
+    """Every check, of which the message itself tells the noteworthy ones only."""
+    if not story.checks:
         return []
     return [Header("What was checked"), Bullets(tuple(check_line(check) for check in story.checks))]
 
@@ -367,6 +389,8 @@ def _moves(story: Story) -> tuple[Button, ...]:
         return ()
     if story.state == RequestState.LAPSED:
         return (again_button(story),)
+    if story.state == RequestState.FAILED and story.checks and not story.steps:
+        return (details,)
     if story.kind == Kind.CREATE and story.cluster_state in (
         ClusterState.READY,
         ClusterState.DEGRADED,

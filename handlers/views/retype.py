@@ -15,6 +15,8 @@ def create_line(wanted: ClusterSpec | Draft) -> str:
         f"--preset {wanted.preset}" if wanted.preset else "",
         f"--gpus {wanted.gpus}" if wanted.gpus else "",
         f"--hours {wanted.hours}" if wanted.hours else "",
+        f"--type {wanted.instance_type}" if wanted.instance_type else "",
+        f"--zone {wanted.zone}" if wanted.zone else "",
         _wait(wanted),
         f'--reason "{reason}"' if reason else "",
     ]

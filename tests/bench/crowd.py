@@ -95,6 +95,7 @@ class Crowd:
             while approved < count:
                 await asyncio.sleep(_LOOK_S)
                 approved += await asyncio.to_thread(self._approve_waiting)
+                _must_not_have_ended(await self._lives())
 
     def _approve_waiting(self) -> int:
         with self._store.reading() as tx:
@@ -109,7 +110,7 @@ class Crowd:
         async with _deadline(within, lambda: f"at most {self.most_running} of {count} requests ran at once"):
             while self.most_running < count:
                 await asyncio.sleep(_LOOK_S)
-                await self._lives()
+                _must_not_have_ended(await self._lives())
 
     async def verified(self, names: Sequence[str], within: float) -> list[Life]:
         """Wait for the end of the requests of these names; raises `NotVerified` unless all end verified."""
@@ -175,6 +176,13 @@ async def _all_acked(gestures: Iterable[Coroutine[Any, Any, Delivery]]) -> None:
         for delivery in await asyncio.gather(*some):
             if not delivery.acked:
                 raise NotVerified(f"the bot did not acknowledge in time: {delivery.error}")
+
+
+def _must_not_have_ended(lives: Sequence[Life]) -> None:
+    """While all are still to come, one that has ended is why they never will: say so, and wait for nothing."""
+    for life in lives:
+        if life.request.state in _ENDED:
+            raise NotVerified(f"{life.cluster.name} is {life.request.state}: {life.request.reason}")
 
 
 def _ended(lives: Sequence[Life]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from bot.core.insight import Insight
 from bot.core.ports import Temporary
 from bot.core.preview import Previews
 from bot.core.roster import Rosters
+from bot.core.spec import Preset
 from bot.core.steps.base import Outside
 from bot.core.sweeping import Sweeping
 from bot.sandbox.slack import ThreadedSlack, Workspace
@@ -26,7 +28,7 @@ from handlers.intake import Intake
 from handlers.publisher import Publisher
 from handlers.slack import build_app, close_app, connect_socket, identify
 from handlers.windows import Windows
-from tests.handlers.harness import Bot, Looks, MovableClock, Sweeps, catalogue
+from tests.handlers.harness import PRESET, Bot, Looks, MovableClock, Sweeps, catalogue
 
 
 def no_world(target: str) -> Outside:
@@ -72,10 +74,11 @@ def bot(
     approvals = str(settings.pop("approvals_channel", ""))
     channels: tuple[str, ...] = tuple(settings.pop("channels", ()))  # type: ignore[arg-type]
     looks, sweeps = Looks(), Sweeps()
+    presets: tuple[Preset, ...] = tuple(settings.pop("presets", (PRESET,)))  # type: ignore[arg-type]
     desk = Desk(
         store=store,
         clock=clock,
-        catalogue=catalogue(**settings),  # type: ignore[arg-type]
+        catalogue=dataclasses.replace(catalogue(**settings), presets={one.name: one for one in presets}),  # type: ignore[arg-type]
         directory=directory,
         approvals_channel=approvals,
         previews=Previews(looks.look, clock),

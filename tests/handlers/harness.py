@@ -18,6 +18,7 @@ from bot.core.records import MessageRow, RequestRow, RequestState, StepRow, Step
 from bot.core.spec import (
     Catalogue,
     Check,
+    Choices,
     ClusterSpec,
     Draft,
     Envelope,
@@ -70,6 +71,13 @@ class MovableClock:
         return world_seconds
 
 
+TWO_TYPES = dataclasses.replace(
+    PRESET,
+    name="two-types",
+    pools=(PRESET.pools[0], dataclasses.replace(PRESET.pools[1], alternatives=("g5.xlarge",))),
+)
+
+
 def catalogue(**policy: int) -> Catalogue:
     return Catalogue(
         teams={"default": Team("default", lead_group="S0LEADS")},
@@ -115,20 +123,25 @@ class Looks:
     asked: list[ClusterSpec] = field(default_factory=list)
     price: float | None = 0.75
     gpus_each: int = 1
+    zones: tuple[str, ...] = ("a", "b")
     wait: threading.Event | None = None
 
     def look(self, spec: ClusterSpec, committed: Committed | None) -> Preflight:
         self.asked.append(spec)
         if self.wait is not None:
             self.wait.wait(5)
+        choices = Choices(self.zones, self.gpus_each)
+        if spec.zone and spec.zone not in self.zones:
+            said = f"eu-west-1{spec.zone} has no subnet of ours, or not every type."
+            return Preflight((Check("zone and subnet", "no", said, "Choose one of: a, b."),), choices=choices)
         if spec.gpus % self.gpus_each:
             said = f"A machine has {self.gpus_each} GPUs: ask for {self.gpus_each}."
-            return Preflight((Check("GPU count", "no", said),))
+            return Preflight((Check("GPU count", "no", said),), choices=choices)
         found = dataclasses.replace(
             envelope(spec.name, spec.gpus, spec.hours, self.price),
             gpu=GpuExpectation("g4dn.12xlarge", "T4", self.gpus_each, 16384),
         )
-        return Preflight((Check("quota G and VT", "ok", "4 vCPUs needed, 0 of 64 in use"),), found)
+        return Preflight((Check("quota G and VT", "ok", "4 vCPUs needed, 0 of 64 in use"),), found, choices)
 
 
 @dataclass

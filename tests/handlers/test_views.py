@@ -17,7 +17,7 @@ from bot.core.policy import Denied, Verb
 from bot.core.ports import Temporary
 from bot.core.preview import Preview
 from bot.core.records import ClusterState, RequestState
-from bot.core.spec import Draft, Invalid, Policy, Preflight, Preset, Problem, Team
+from bot.core.spec import Check, Choices, Draft, Invalid, Policy, PoolSpec, Preflight, Preset, Problem, Team
 from bot.core.story import Story
 from bot.sandbox.slack.blocks import check_blocks, check_metadata, check_view
 from handlers.grammar import draft_of, split
@@ -221,18 +221,24 @@ DRAFTS = st.builds(
     TEXT | st.just("8"),
     TEXT,
     TEXT,
-    st.lists(st.builds(Problem, st.sampled_from(["", "name", "gpus", "other"]), TEXT), max_size=4).map(tuple),
+    st.lists(st.builds(Problem, st.sampled_from(["", "name", "gpus", "type", "other"]), TEXT), max_size=4).map(tuple),
+    st.just(""),
+    TEXT | st.sampled_from(["", "g6.xlarge", "g5.xlarge"]),
+    TEXT | st.sampled_from(["", "a", "c"]),
 )
 
 
 @slowly
 @given(DRAFTS, TEXT)
 def test_the_form(draft: Draft, description: str) -> None:
-    presets = {"starter": Preset("starter", description, ()), "other" * 40: Preset("o", "", ())}
+    gpu = PoolSpec("gpu", "g6.xlarge", gpu=True, alternatives=("g5.xlarge", "x" * 200))
+    presets = {"starter": Preset("starter", description, (gpu,)), "other" * 40: Preset("o", "", ())}
+    choices = Choices(("a", "b"), 8, 1)
+    assert check_view(create_form(draft, draft.problems, presets, Policy(), "{}", choices=choices)) == []
     view = create_form(draft, draft.problems, presets, Policy(), "{}")
     assert check_view(view) == []
     assert check_view(create_form(draft, draft.problems, presets, Policy(), "{}", note=description)) == []
-    assert all(0 < len(text) <= 2_000 or not text for text in field_errors(draft.problems).values())
+    assert all(0 < len(text) <= 2_000 or not text for text in field_errors(draft.problems, {}).values())
 
 
 @slowly
@@ -279,3 +285,15 @@ def test_the_line_to_type_again_says_the_same(reason: str) -> None:
     expected = clean(reason).replace("\n", " ")
     if not set(expected) & set("“”„‟‘’–—"):
         assert again == Draft("train-a", "starter", "1", "8", expected)
+
+
+def test_a_card_folds_what_is_well_and_details_have_it_all() -> None:
+    well = tuple(Check(f"check {number}", "ok", f"fine {number}") for number in range(14))
+    warned = Check("image", "ok", "ami-1 is deprecated", "Move to a newer image before it is gone.")
+    unsure = Check("quota", "unknown", "could not check: no answer within 10 s")
+    story = dataclasses.replace(largest("x", RequestState.AWAITING_APPROVAL), checks=(*well, warned, unsure))
+    told = json.dumps(render(request(story, buttons=True)).blocks, ensure_ascii=False)
+    assert "14 checks ok" in told and "fine 3" not in told
+    assert "newer image" in told and "no answer within 10 s" in told and "could not check: no" not in told
+    whole = json.dumps(details(story), ensure_ascii=False)
+    assert all(check.detail in whole for check in well)

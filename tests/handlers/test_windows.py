@@ -16,7 +16,7 @@ from handlers.forms import SHORTCUT
 from handlers.inbox import Gesture, Inbound
 from handlers.publisher import SILENT_S, SWEEP_EVERY_S
 from handlers.redact import Redaction
-from tests.handlers.harness import BYSTANDER, CHANNEL, LEAD, LINE, REQUESTER, Bot, all_text
+from tests.handlers.harness import BYSTANDER, CHANNEL, LEAD, LINE, PRESET, REQUESTER, TWO_TYPES, Bot, all_text
 
 
 def window(bot: Bot, what: str, text: str = "", since: int = 0, user: str = REQUESTER) -> Event:
@@ -55,12 +55,78 @@ def test_the_form_works_out_the_price_as_it_is_filled_in(bot: Bot) -> None:
     told = all_text(shown)
     assert "at most $0.75 an hour, $6.00 for 8 hours" in told and "0 of 64 in use" in told
     assert "1 approval needed, as the policy asks for every request" in told and "S0LEADS" in told
-    assert "A g4dn.12xlarge has 4: 4, 8, 12" in told and "GPU machines: g4dn.xlarge" in told
+    assert "A g4dn.xlarge has 4: 4, 8, 12" in told and "GPU machines: g4dn.xlarge" in told
     with bot.store.reading() as tx:
         assert tx.clusters(living=False) == []
     values = {"name": "train-a", "gpus": "4", "hours": "8", "reason": "try it"}
     bot.slack.do(bot.workspace.submit_view(REQUESTER, view_id(form), values))
     bot.shown("train-a: Checking")
+
+
+def by_action(event: Event) -> dict[str, dict[str, object]]:
+    """The inputs of a form by field."""
+    return {b["element"]["action_id"]: b for b in event.blocks if b["type"] == "input"}
+
+
+def choices(block: dict[str, object]) -> list[str]:
+    element = block["element"]
+    assert isinstance(element, dict)
+    return [option["value"] for option in element["options"]]
+
+
+@pytest.mark.parametrize("settings", [{"presets": (PRESET, TWO_TYPES)}], indirect=True)
+def test_preset_type_zone_and_counts_follow_from_one_another(bot: Bot) -> None:
+    bot.types(REQUESTER, "create train-a")
+    form = window(bot, "opened")
+    assert "type" not in by_action(form) and "zone" not in by_action(form)
+    changes(bot, form, "preset", "two-types")
+    shown = window(bot, "updated", "Zone a")
+    assert choices(by_action(shown)["type"]) == ["any", "g4dn.xlarge", "g5.xlarge"]
+    assert choices(by_action(shown)["zone"]) == ["any", "a", "b"]
+    assert "Before you ask" not in all_text(shown), "no price before it is known of what"
+    since = bot.now
+    bot.looks.zones, bot.looks.gpus_each = ("c",), 4
+    changes(bot, form, "type", "g5.xlarge")
+    shown = window(bot, "updated", "Zone c", since)
+    assert choices(by_action(shown)["zone"]) == ["any", "c"] and "A g5.xlarge has 4: 4, 8, 12" in all_text(shown)
+    changes(bot, form, "zone", "c", gpus="4", hours="8", reason="try it")
+    window(bot, "updated", "Before you ask", since)
+    asked = bot.looks.asked[-1]
+    assert (asked.preset, asked.instance_type, asked.zone, asked.gpus) == ("two-types", "g5.xlarge", "c", 4)
+    bot.slack.do(bot.workspace.submit_view(REQUESTER, view_id(form), {"name": "train-a"}))
+    told = all_text(bot.shown("train-a: Checking"))
+    assert "only g5.xlarge in zone c" in told
+    bot.types(REQUESTER, "create")
+    again = by_action(window(bot, "updated", "Before you ask", bot.now))
+    initial = {field: again[field]["element"].get("initial_option", {}).get("value") for field in ("type", "zone")}  # type: ignore[attr-defined]
+    assert initial == {"type": "g5.xlarge", "zone": "c"}
+
+
+@pytest.mark.parametrize("settings", [{"presets": (PRESET, TWO_TYPES)}], indirect=True)
+def test_another_preset_forgets_type_and_zone_of_the_first(bot: Bot) -> None:
+    bot.types(REQUESTER, "create train-a --preset two-types --type g5.xlarge --zone eu-west-1b --gpus 1")
+    form = window(bot, "opened")
+    assert by_action(form)["type"]["block_id"] == "type-two-types" and "zone" in by_action(form)
+    changes(bot, form, "preset", "starter", hours="8")
+    shown = window(bot, "updated", "Before you ask")
+    assert "type" not in by_action(shown) and choices(by_action(shown)["zone"]) == ["any", "a", "b"]
+    assert bot.looks.asked[-1].zone == bot.looks.asked[-1].instance_type == ""
+
+
+@pytest.mark.parametrize("settings", [{"presets": (PRESET, TWO_TYPES)}], indirect=True)
+def test_what_the_preset_or_the_account_does_not_allow_stands_at_its_field(bot: Bot) -> None:
+    line = 'create train-a --preset two-types --gpus 1 --hours 8 --reason "x"'
+    bot.types(REQUESTER, f"{line} --type p5.48xlarge")
+    assert "not made of “p5.48xlarge”; choose one of: g4dn.xlarge, g5.xlarge" in all_text(window(bot, "opened"))
+    bot.types(REQUESTER, f"{line} --zone moon")
+    assert "“moon” is no zone of eu-west-1" in all_text(window(bot, "opened", "moon"))
+    bot.types(REQUESTER, "create train-b --preset two-types --zone d --gpus 1")
+    form = window(bot, "opened", "train-b")
+    since = bot.now
+    changes(bot, form, "hours", "8", zone="d")
+    blocks = list(window(bot, "updated", "Choose one of: a, b", since).blocks)
+    at = next(i for i, b in enumerate(blocks) if str(b.get("block_id", "")).startswith("zone-"))
+    assert "has no subnet of ours" in all_text(replace(form, blocks=(blocks[at - 1],)))
 
 
 def test_what_the_account_refuses_stands_at_its_field(bot: Bot) -> None:

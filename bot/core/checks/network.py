@@ -21,6 +21,12 @@ _OUT = (("tcp", 443),)
 
 
 def best_subnets(facts: Facts) -> tuple[Subnet, ...]:
+    """Those of any zone, or of the one zone that the order names."""
+    only = f"{facts.target.region}{facts.spec.zone}" if facts.spec.zone else ""
+    return tuple(subnet for subnet in subnets_of_any_zone(facts) if only in ("", subnet.zone))
+
+
+def subnets_of_any_zone(facts: Facts) -> tuple[Subnet, ...]:
     """Where all machines fit by kind: the roomiest subnet of each zone that offers every type, best zone first.
 
     A zone with an open capacity reservation for the GPU machines comes first, then the roomiest. Only plain zones
@@ -65,6 +71,11 @@ def place(facts: Facts) -> Finding | None:
     best, needed = best_subnets(facts), sum(facts.machines(pool) for pool in facts.preset.pools)
     if not best and not any(_has_way_out(facts, subnet) for subnet in subnets):
         return None  # the way out is another check's
+    if not best and (others := [subnet.zone for subnet in subnets_of_any_zone(facts)]):
+        return no(
+            f"{region}{facts.spec.zone} has no subnet of ours, or not every type.",
+            f"Choose one of: {', '.join(others)}; or none, and the best is taken.",
+        )
     if not best:
         offers = "; ".join(f"{kind} in {', '.join(facts.zones[kind].get())}" for kind in facts.type_names)
         has = ", ".join(sorted({subnet.zone for subnet in subnets}))
@@ -78,8 +89,8 @@ def place(facts: Facts) -> Finding | None:
             f"{chosen.id} in {chosen.zone} has {chosen.free_addresses} free addresses, {needed} are needed.",
             "Remove what is not used in it, or name a larger subnet in the target.",
         )
-    others = f"; then {', '.join(subnet.zone for subnet in best[1:])}" if best[1:] else ""
-    return ok(f"{chosen.zone}, {chosen.id}, {chosen.free_addresses} free addresses for {needed} machines{others}")
+    then = f"; then {', '.join(subnet.zone for subnet in best[1:])}" if best[1:] else ""
+    return ok(f"{chosen.zone}, {chosen.id}, {chosen.free_addresses} free addresses for {needed} machines{then}")
 
 
 def way_out(facts: Facts) -> Finding:
@@ -137,7 +148,8 @@ def security_group(facts: Facts) -> Finding:
             f"aws ec2 authorize-security-group-egress --region {target.region} --group-id {group.id} "
             "--protocol tcp --port 443 --cidr 0.0.0.0/0",
         )
-    return ok(f"{name} ({group.id}){_too_open(group)}")
+    open_to_all = _too_open(group)
+    return ok(f"{name} ({group.id}){open_to_all}", "Let in only who needs them." if open_to_all else "")
 
 
 def _missing_group(facts: Facts) -> Finding:

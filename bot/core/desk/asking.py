@@ -27,6 +27,7 @@ from bot.core.spec import (
     AccessPolicy,
     Draft,
     check_draft,
+    draft_of,
     spec_from_json,
     to_json,
 )
@@ -152,8 +153,7 @@ class Asking(Base):
             return self.ask_delete(ask, cluster.name)
         if (change := change_from_json(request.kind, request.spec)) is not None:
             return self.ask_change(ask, cluster.name, change)
-        spec = spec_from_json(request.spec)
-        return self.ask_create(ask, Draft(spec.name, spec.preset, str(spec.gpus), str(spec.hours), spec.reason))
+        return self.ask_create(ask, draft_of(spec_from_json(request.spec)))
 
     def preview(self, ask: Ask, draft: Draft) -> Preview:
         """What a create would cost and need. Nothing is made and nobody asked; AWS and Rancher are, for seconds.
@@ -236,7 +236,7 @@ class Asking(Base):
         with self._store.reading() as tx:
             specs = {row.requester: spec_from_json(row.spec) for row in tx.newest_creates()}
         self._recent = {
-            user: Draft("", s.preset, str(s.gpus), str(s.hours), s.reason) for user, s in specs.items()
+            user: dataclasses.replace(draft_of(spec), name="", wait="") for user, spec in specs.items()
         } | self._recent
 
     def recent(self, user: str) -> Draft:
