@@ -12,7 +12,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bot.core.blotting import blot
 from bot.core.desk import Ask, Conflict, Desk
 from bot.core.diagnosis import (
     Cause,
@@ -34,6 +33,7 @@ from bot.core.policy import Verb
 from bot.core.ports import Clock, Cluster, ClusterView, Node, PodLog, PodTrouble, PolicyView, WorldError
 from bot.core.questions import ask as in_a_thread
 from bot.core.records import RequestState, StepState
+from bot.core.secrets import blot
 from bot.core.spec import LABEL_POOL
 from bot.core.steps.base import Outside
 from bot.core.steps.why import PLUGIN

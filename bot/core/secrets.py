@@ -1,4 +1,4 @@
-"""Where something looks like a secret: such values must not stand in an envelope, which people see and export."""
+"""What looks like a secret: it must not stand in an envelope, which people see and export, nor in shown logs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,23 @@ _KEY = re.compile(
     r"(.*-)?(pass(word|wd|phrase)?|token|secret|api-?key|access-?key(-?id)?|secret-?(access-?)?key|session-?token"
     r"|private-?key|ssh-?key-?contents|auth|bearer|credentials?|client-?secret|docker-?config-?json)",
 )
-_VALUE = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bxox[abp]-|\btoken-\w+:\w{20,}")
+_BLOT = "…"
+# A private key; RKE2's join token (K10…::server:…), Rancher's API keys, JSON web tokens, AWS key ids, Slack's and NGC's
+# tokens; a password in a URL. Each with what stands in its place.
+_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), _BLOT),
+    (re.compile(r"\bK10[0-9a-f]{16,}::\S+"), _BLOT),
+    (re.compile(r"\b(token-[\w-]+|kubeconfig-[\w-]+|ext/[\w.-]+):[a-z0-9]{16,}"), rf"\1:{_BLOT}"),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), _BLOT),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), _BLOT),
+    (re.compile(r"\b(?:xox[a-z]-|xapp-|nvapi-)[\w-]{8,}"), _BLOT),
+    (re.compile(r"(\w+://)[^/\s:@]+:[^/\s@]+@"), rf"\1{_BLOT}@"),
+)
+_NAMED = (
+    r"[\w.-]*(?:password|passwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|authorization|credential)[\w.-]*"
+)
+_HEADER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}")
+_ASSIGNED = re.compile(rf"(?i)(\"?{_NAMED}\"?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;}}\"']+)")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 HIDDEN = "REDACTED"
@@ -27,7 +43,7 @@ def looks_secret(key: str, value: Any) -> bool:
 
 def in_text(text: str) -> bool:
     """Whether a text holds a key of a known shape, or a password in a URL."""
-    if _VALUE.search(text):
+    if any(shape.search(text) for shape, _ in _SHAPES):
         return True
     return any(has_password(word) for word in text.split() if "://" in word)
 
@@ -70,3 +86,11 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [without_secrets(inner) for inner in value]
     return HIDDEN if isinstance(value, str) and in_text(value) else value
+
+
+def blot(text: str) -> str:
+    """A text of another program without anything that looks like a credential. It rather blots a word too many."""
+    # Headers, before the assignments take their first word only.
+    for pattern, instead in (_SHAPES[0], (_HEADER, rf"\1 {_BLOT}"), *_SHAPES[1:], (_ASSIGNED, rf"\1{_BLOT}")):
+        text = pattern.sub(instead, text)
+    return text

@@ -127,9 +127,12 @@ class RancherAdapter:
     def _create_or_get(self, path: str, body: Json, request_id: str) -> None:
         """POST under a fixed name. A repeat, of a request of ours whose answer was lost, finds the object there."""
         name = body["metadata"]["name"]
-        answer = self._client.ask("POST", path, body=body, accept=(409,))
+        answer = self._client.ask("POST", path, body=body, accept=(404, 409))
         if answer.error is None:
+            answer.json()  # a proxy's page has made nothing
             return
+        if answer.status == 404:
+            raise Temporary(f"Rancher does not know {path} yet.", "Is the Amazon EC2 node driver active in Rancher?")
         # 403: our right to what we have just made may come some seconds later. 404: it went in between.
         found = self._client.ask("GET", f"{path}/{NAMESPACE}/{name}", accept=(403, 404))
         if found.error is not None:

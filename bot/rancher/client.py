@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -47,6 +48,11 @@ _RETRIES = Retry(
 
 _NEEDS_TOKEN = ("/v1/", "/v3/")
 """Where an answer shows that the token was taken; others answer everybody, or ask another server."""
+
+_RANCHER_S_WORD = frozenset({401, 403, 404})
+"""Refusals that are believed, and remembered, only from Rancher itself."""
+
+_PAGE_OF_HTML = re.compile(r"\s*<(!doctype|html|head|body|\?xml)", re.IGNORECASE)
 
 _NOT_RANCHER = "The answer is not Rancher's: it is no JSON object."
 _ITS_ADDRESS = "RANCHER_URL must be the address of Rancher itself."
@@ -150,14 +156,14 @@ class RancherClient:
             used = self._token.current()
             response = self._send(method, path, params, data, headers, used)
         downstream = path.startswith("/k8s/clusters/")
+        if (response.ok or response.status_code in _RANCHER_S_WORD) and _PAGE_OF_HTML.match(response.text):
+            # A proxy's own page says nothing about what Rancher has, and nothing was changed.
+            raise Temporary(_NOT_RANCHER, _ITS_ADDRESS)
         if 200 <= response.status_code < 300:
             if path.startswith(_NEEDS_TOKEN) and response.text.lstrip().startswith("{"):
                 self._token.accepted(used)
             return Answer(response.status_code, response.text, None)
         error = read_error(response.status_code, response.text, response.reason)
-        if response.status_code == 404 and response.text.lstrip().startswith("<"):
-            # A proxy's own page says nothing about what Rancher has.
-            raise Temporary(_NOT_RANCHER, _ITS_ADDRESS)
         if response.status_code in accept:
             return Answer(response.status_code, response.text, error)
         if response.status_code == 401 and not downstream:

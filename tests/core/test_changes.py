@@ -6,6 +6,7 @@ import pytest
 
 from bot.core.changes import Extend
 from bot.core.desk import Conflict
+from bot.core.ports import Permanent
 from bot.core.records import RequestState
 from bot.core.spec import Invalid
 from tests.core.stage import DRAFT, LEAD, Stage
@@ -24,6 +25,15 @@ def test_extend_moves_the_end_by_what_was_approved(ready: Stage) -> None:
     assert ready.story(asked.request_id).state == RequestState.DONE
     assert before is not None and after is not None and before.expires_at is not None
     assert after.expires_at == before.expires_at + 4 * 3600
+
+
+def test_extend_touches_nothing_outside(ready: Stage) -> None:
+    """No machine config, no label, no cluster: it is the bot's own end that moves."""
+    ready.rancher.trouble = Permanent("nobody is to be asked")
+    asked = ready.desk.ask_change(ready.ask(), DRAFT.name, Extend(4))
+    ready.desk.decide(LEAD, asked.request_id, approve=True)
+    ready.look()
+    assert ready.story(asked.request_id).state == RequestState.DONE
 
 
 def test_one_change_at_a_time(ready: Stage) -> None:
