@@ -34,7 +34,7 @@ class Remeasure:
         """No more time: of nodes without a result nothing new is known."""
         facts = dict(look.own)
         nodes = _nodes(look, facts)
-        give_up(facts, nodes, lambda _: look.order.gpu, look.row.why)
+        give_up(facts, nodes, look.expected, look.row.why)
         return _concluded(look, nodes, facts)
 
 
@@ -75,7 +75,7 @@ def measuring_for(look: Look, level: str) -> Measuring:
         pull_secrets=look.catalogue.probe_image.pull_secrets,
         script=look.probe_script,
         level=level,
-        expect=lambda _: look.order.gpu,
+        expect=look.expected,
     )
 
 
@@ -104,7 +104,7 @@ def _look_at(look: Look, measuring: Measuring, node: Node, facts: dict[str, str]
     """What is waited for, or ''. A node that is not Ready would keep a Job waiting until its deadline."""
     if not node.ready and f"since:{node.uid}" not in facts:
         reason = "it is not Ready, so nothing was measured"
-        keep(facts, unmeasured_node(node.name, node.uid, look.order.gpu, reason, UNKNOWN))
+        keep(facts, unmeasured_node(node.name, node.uid, look.expected(node), reason, UNKNOWN))
         return ""
     return measuring.look(look.downstream, node, facts, look.clock.now())
 
@@ -112,7 +112,7 @@ def _look_at(look: Look, measuring: Measuring, node: Node, facts: dict[str, str]
 def _concluded(look: Look, nodes: list[Node], facts: dict[str, str]) -> Done:
     change = change_from_json(look.request.kind, look.request.spec)
     new = isinstance(change, Verify) and change.why == "new"
-    expected = look.order.gpu.count * len(nodes) if new else look.order.gpus
+    expected = sum(look.expected(node).count for node in nodes) if new else look.gpus_wanted
     report = conclude(facts, nodes, expected)
     drifts = first_day.drifts(look.known, report, facts["level"])
     facts["report"] = report_to_json(report)

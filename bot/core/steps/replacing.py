@@ -75,7 +75,7 @@ class MeasureNew:
     def give_up(self, look: Look) -> Done | Fail:
         facts = dict(look.own)
         node = _new_node(look)
-        give_up(facts, [node] if node is not None else [], lambda _: look.order.gpu, look.row.why)
+        give_up(facts, [node] if node is not None else [], look.expected, look.row.why)
         return _failed_too(look, look.row.why)
 
 
@@ -184,7 +184,7 @@ def _new_node(look: Look) -> Node | None:
 
 def _report(look: Look, result: NodeResult) -> dict[str, str]:
     return {
-        "report": report_to_json(judge([result], look.order.gpu.count)),
+        "report": report_to_json(judge([result], result.expected)),
         "level": look.catalogue.probe_image.level,
     }
 

@@ -25,7 +25,7 @@ class VerifyNew:
 
     def give_up(self, look: Look) -> Done | Fail:
         nodes, facts = _new(look), dict(look.own)
-        give_up(facts, nodes, lambda _: look.order.gpu, look.row.why)
+        give_up(facts, nodes, look.expected, look.row.why)
         return _concluded(look, nodes, facts)
 
 
@@ -67,7 +67,7 @@ def _passed(look: Look) -> dict[str, str]:
 
 
 def _concluded(look: Look, nodes: list[Node], facts: dict[str, str]) -> Done | Fail:
-    report = conclude(facts, nodes, len(nodes) * look.order.gpu.count)
+    report = conclude(facts, nodes, sum(look.expected(node).count for node in nodes))
     facts["report"] = report_to_json(report)
     if report.verdict in (VERIFIED, DEGRADED):
         return Done(facts, short="; ".join(report.reasons))
