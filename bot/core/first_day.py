@@ -44,11 +44,12 @@ class Drift:
 
 
 def known(tx: Tx, cluster: ClusterRow) -> list[VerdictRow]:
-    """All that is known, of nodes that have gone, too. The first time it is taken over from the create's verdict."""
+    """All that is known, of nodes that have gone, too. The first time it is taken over from the verdict with which the
+    cluster was made or enabled."""
     if rows := tx.verdicts(cluster.id):
         return rows
-    create = next((r for r in tx.requests_of(cluster.id) if r.kind == Kind.CREATE), None)
-    facts = step_facts(tx, create.id) if create is not None else {}
+    begun = next((r for r in tx.requests_of(cluster.id) if r.kind in (Kind.CREATE, Kind.ENABLE)), None)
+    facts = step_facts(tx, begun.id) if begun is not None else {}
     if (report := final_report(facts)) is None:
         return []
     level = facts.get("verify", {}).get("level", "standard")

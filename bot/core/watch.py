@@ -75,10 +75,10 @@ def judge(
     """Compare the nodes of an answer with what is known of them, with the order and with what EC2 has announced."""
     words = {a.name: a for a in announced if a.cluster == order.name and a.name}
     known = first_day.nodes_of(rows)
-    gpu_nodes = [node for node in nodes if _pool(node) in {pool.name for pool in order.gpu_pools}]
+    gpu_nodes, wanted = _ours(nodes, order)
     there = {node.uid for node in gpu_nodes}
     vanished = [row for uid, row in known.items() if uid not in there]
-    missing = sum(pool.count for pool in order.gpu_pools) - len(gpu_nodes)
+    missing = wanted - len(gpu_nodes)
     fresh = [node for node in gpu_nodes if node.uid not in known]
     gone = vanished[: max(missing, 0)]
     findings = [
@@ -94,7 +94,7 @@ def judge(
     ]
     return Judged(
         tuple(findings),
-        reopened=tuple(node for node in gpu_nodes if _open(node) and _unproven(known.get(node.uid))),
+        reopened=tuple(n for n in gpu_nodes if order.existing is None and _open(n) and _unproven(known.get(n.uid))),
         new=tuple(node for node in fresh if node.ready and node.gpus),
         left=tuple(row for row in vanished if row not in gone),
     )
@@ -103,6 +103,15 @@ def judge(
 def next_look(now: float, every: float = WATCH_S) -> float:
     """The next of the moments that all clusters share."""
     return (now // every + 1) * every
+
+
+def _ours(nodes: Sequence[Node], order: Envelope) -> tuple[list[Node], int]:
+    """The GPU nodes, and how many there should be: by their pools, or by name as the survey found them."""
+    if order.existing is not None:
+        names = {name for name, _ in order.existing.nodes}
+        return [node for node in nodes if node.name in names], len(names)
+    pools = {pool.name for pool in order.gpu_pools}
+    return [node for node in nodes if _pool(node) in pools], sum(pool.count for pool in order.gpu_pools)
 
 
 def _of_node(node: Node, row: VerdictRow | None) -> Iterable[Finding]:

@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from bot.core.changes import Extend
+from bot.core.changes import Extend, Verify
 from bot.core.desk import Conflict
 from bot.core.operator_values import operator_values
 from bot.core.policy import Denied
-from bot.core.ports import AppView, Node, Refused, Release
+from bot.core.ports import AppView, JobView, Node, Refused, Release
 from bot.core.records import ClusterState, RequestState
 from bot.core.spec import EnablePolicy, Existing, Taint, Team
 from bot.core.story import Story
 from bot.core.survey import expected_gpus
-from tests.core.fakes import MID, OPERATOR, joined
+from tests.core.fakes import MID, OPERATOR, joined, probe_log
 from tests.core.stage import BYSTANDER, CATALOGUE, GUEST, LEAD, REQUESTER, Stage
 
 NAME = "ml-lab"
@@ -71,6 +71,37 @@ def test_from_the_survey_to_ready(lab: Stage) -> None:
     ]  # fmt: skip
     assert lab.rancher.made["helm operation"] == 1 and not lab.kube.opened, "no taint of others is touched"
     assert lab.cluster(asked.request_id).management_id == MID and story.expires_at is None
+
+
+def test_it_is_measured_again_by_what_its_own_nodes_say(lab: Stage) -> None:
+    """Two nodes that differ: each is judged by its own count."""
+    lab.rancher.machines = (joined("wk", 0), joined("gpu", 0), joined("gpu", 1))
+    lab.kube.results["node-gpu-1"] = JobView("succeeded", "", "", probe_log(gpus=2, at="b"))
+    asked = surveyed(lab)
+    lab.kube.changes["node-gpu-1"] = {"gpus": 2, "gpu_capacity": 2}
+    lab.approve(asked.request_id)
+    lab.kube.view = lab.kube.READY
+    story = lab.finish(asked.request_id)
+    assert story.cluster_state == ClusterState.READY, story.report
+    again = lab.finish(lab.desk.ask_change(lab.ask(), NAME, Verify("")).request_id)
+    assert again.report is not None
+    assert (again.report.verdict, again.report.good, again.report.expected) == ("verified", 3, 3), again.report.reasons
+    assert again.cluster_state == ClusterState.READY
+
+
+def test_a_machine_of_it_that_is_gone_is_told_and_no_taint_is_set(lab: Stage) -> None:
+    assert enabled(lab).cluster_state == ClusterState.READY
+    lab.look(4, every=45)
+    with lab.store.reading() as tx:
+        (cluster,) = tx.clusters(living=True)
+        assert tx.troubles(cluster.id) == []
+    lab.rancher.machines = (joined("wk", 0),)
+    lab.look(4, every=45)
+    with lab.store.reading() as tx:
+        (trouble,) = tx.troubles(cluster.id)
+    assert (trouble.kind, trouble.told_at is not None) == ("machine-gone", True)
+    assert "node-gpu-0 is not in the cluster any more" in trouble.detail
+    assert lab.kube.closed == []
 
 
 def test_an_operator_that_is_there_is_adopted_as_it_is(lab: Stage) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from bot.core import ledger
+from bot.core.changes import Verify
 from bot.core.places import gpu_places, to_keep
 from bot.core.ports import JobView, MachineView, Subnet
 from bot.core.records import ClusterState, MessageKind, RequestState
@@ -126,6 +127,9 @@ def test_the_next_type_is_tried_and_measured_as_what_it_is(stage: Stage) -> None
     assert story.cluster_state == ClusterState.READY, story.report
     assert [pool for pool in stage.rancher.sizes if pool.startswith("gpu")] == ["gpu", "gpu-2", "gpu-3"]
     assert market.most == 1
+    again = stage.finish(stage.desk.ask_change(stage.ask(), DRAFT.name, Verify("")).request_id)
+    assert again.report is not None and again.report.verdict == "verified", again.report.reasons
+    assert again.cluster_state == ClusterState.READY
 
 
 def marks(kind: str) -> dict[str, str]:

@@ -112,7 +112,7 @@ def _look_at(look: Look, measuring: Measuring, node: Node, facts: dict[str, str]
 def _concluded(look: Look, nodes: list[Node], facts: dict[str, str]) -> Done:
     change = change_from_json(look.request.kind, look.request.spec)
     new = isinstance(change, Verify) and change.why == "new"
-    expected = sum(look.expected(node).count for node in nodes) if new else look.order.gpus
+    expected = sum(look.expected(node).count for node in nodes) if new else look.gpus_wanted
     report = conclude(facts, nodes, expected)
     drifts = first_day.drifts(look.known, report, facts["level"])
     facts["report"] = report_to_json(report)
