@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bot.core import guard, lifecycle, plan, stall
+from bot.core import guard, lifecycle, plan, stall, telling
 from bot.core.announced import Announced
 from bot.core.kinds import rules_of
 from bot.core.ports import Clock, Stale, Store, Temporary, TokenRefused, Tx, WorldError
@@ -26,6 +26,7 @@ from bot.core.records import (
 from bot.core.spec import Catalogue, Envelope, envelope_from_json
 from bot.core.steps import STEPS
 from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Outside, Wait
+from bot.core.telling import step_name
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,6 @@ LOOK_S = 20.0
 _LONGEST_GAP_S = 60.0
 """World seconds that one look can add to a step's clock: time in which nobody looked proves nothing."""
 _BROKEN_TRIES = 5
-_NOTEWORTHY = frozenset({"control_plane", "operator", "machines", "allocatable", "scale_pool"})
-"""Steps whose end is told in the thread; the rest shows on the parent message only."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _load(tx: Tx, request: RequestRow) -> _Loaded:
 def _run_steps(loaded: _Loaded, clock: Clock, around: Surroundings, must_be_wanted: Callable[[], None]) -> list[Seen]:
     """Run what may run, in the plan's order; a step that is done lets its followers run in the same look."""
     rows = {row.kind: row for row in loaded.steps}
-    facts: dict[str, Facts] = {_name(row.kind): json.loads(row.facts) for row in loaded.steps}
+    facts: dict[str, Facts] = {step_name(row.kind): json.loads(row.facts) for row in loaded.steps}
     until = clock.real() + LOOK_S
     seen: list[Seen] = []
     for planned in plan.thaw(loaded.request.plan):
@@ -127,7 +126,7 @@ def _run_steps(loaded: _Loaded, clock: Clock, around: Surroundings, must_be_want
         found = _run_step(row, loaded, facts, clock, around, must_be_wanted)
         seen.append(found)
         rows[planned.kind] = found.after
-        facts[_name(planned.kind)] = json.loads(found.after.facts)
+        facts[step_name(planned.kind)] = json.loads(found.after.facts)
         if isinstance(found.outcome, Fail):
             break
     return seen
@@ -246,9 +245,9 @@ def _write_down(tx: Tx, loaded: _Loaded, seen: list[Seen], now: float) -> None:
         raise Stale(loaded.request.id)
     for one in seen:
         tx.change(one.before, **_changes(one.before, one.after))
-        _tell(tx, request, one, now)
+        telling.tell_step(tx, request, one.before, one.after, one.outcome, now)
     _keep_management_id(tx, loaded.cluster, seen)
-    _post_results(tx, request, seen, now)
+    telling.post_results(tx, request, [one.after for one in seen], now)
     failure = next((one.outcome for one in seen if isinstance(one.outcome, Fail)), None)
     if failure is not None:
         failed = next(one.after.kind for one in seen if isinstance(one.outcome, Fail))
@@ -260,7 +259,7 @@ def _write_down(tx: Tx, loaded: _Loaded, seen: list[Seen], now: float) -> None:
         return
     waited_for = [one.next_at for one in seen if isinstance(one.outcome, Wait)]
     tx.change(request, next_look_at=min(waited_for, default=now))
-    if any(_visible(one.before) != _visible(one.after) for one in seen):
+    if any(telling.shows_otherwise(one.before, one.after) for one in seen):
         lifecycle.rerender(tx, request.id, urgent=False)
 
 
@@ -282,50 +281,12 @@ def _fail(tx: Tx, request: RequestRow, failure: Fail, now: float) -> None:
     rules_of(failed.kind).failed(tx, failed, failure.reason, now)
 
 
-def _post_results(tx: Tx, request: RequestRow, seen: list[Seen], now: float) -> None:
-    kinds = ("verify", "verify_new")
-    measured = any(_name(one.after.kind) in kinds and "report" in json.loads(one.after.facts) for one in seen)
-    if measured and rules_of(request.kind).speaks(tx, request):
-        lifecycle.post(tx, request, MessageKind.RESULTS, now)
-        lifecycle.post(tx, request, MessageKind.FILES, now, urgent=False)
-
-
 def _keep_management_id(tx: Tx, cluster: ClusterRow, seen: list[Seen]) -> None:
     """Rancher's own id outlives the request: the delete needs it, and EC2's tags carry it."""
     for one in seen:
         mid = json.loads(one.after.facts).get("management_id")
-        if mid and _name(one.after.kind) == "cluster_object" and cluster.management_id != mid:
+        if mid and step_name(one.after.kind) == "cluster_object" and cluster.management_id != mid:
             tx.change(cluster, management_id=mid)
-
-
-def _tell(tx: Tx, request: RequestRow, one: Seen, now: float) -> None:
-    """A line in the thread for what is worth one: what a step has to tell, a long step's end, and the moment a step is
-    late."""
-    name = _name(one.after.kind)
-    stalled_s = plan.clocks(one.after.kind).stalled_s
-    if isinstance(one.outcome, Done | Wait) and one.outcome.tell:
-        _post_line(tx, request, name, "told", one.outcome.tell, now)
-    if one.after.state == StepState.DONE and (name in _NOTEWORTHY or one.after.why):
-        what, text = "done", one.after.why
-    elif one.before.observed_s <= stalled_s < one.after.observed_s and one.after.state == StepState.RUNNING:
-        what, text = "stalled", one.after.why
-    else:
-        return
-    late = _late(one.after) if what == "stalled" else {}
-    _post_line(tx, request, name, what, text, now, **late)
-
-
-def _post_line(tx: Tx, request: RequestRow, step: str, what: str, text: str, now: float, **late: object) -> None:
-    body = json.dumps({"step": step, "what": what, "text": text, "at": now, **late}, ensure_ascii=False)
-    lifecycle.post(tx, request, MessageKind.LINE, now, body)
-
-
-def _late(row: StepRow) -> dict[str, object]:
-    """What a line says beside its text where the step is late."""
-    found = stall.stall(row)
-    if found is None:
-        return {}
-    return {"since": found.since, "usual_s": found.usual_s, "likely": found.likely, "action": found.action}
 
 
 def _changes(before: StepRow, after: StepRow) -> dict[str, object]:
@@ -334,11 +295,3 @@ def _changes(before: StepRow, after: StepRow) -> dict[str, object]:
         for field in dataclasses.fields(StepRow)
         if getattr(after, field.name) != getattr(before, field.name)
     }
-
-
-def _visible(row: StepRow) -> tuple[object, ...]:
-    return (row.state, row.why, row.progress, row.observed_s > plan.clocks(row.kind).stalled_s)
-
-
-def _name(kind: str) -> str:
-    return kind.partition("@")[0]

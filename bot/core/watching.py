@@ -11,7 +11,8 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 
-from bot.core import first_day, ledger, troubles, watch
+from bot.core import first_day, ledger, lifecycle, troubles, watch
+from bot.core.absence import GONE_S, absence
 from bot.core.changes import Verify
 from bot.core.cloud import Announcement
 from bot.core.conflict import Conflict
@@ -21,7 +22,7 @@ from bot.core.looking import Surroundings
 from bot.core.measuring import NAMESPACE
 from bot.core.ports import Clock, Cluster, Node, Refused, Store, Taken, Temporary, Tx, WorldError
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestState, TroubleRow, VerdictRow, Watch
-from bot.core.spec import UNVERIFIED_TAINT, Envelope
+from bot.core.spec import LABEL_REQUEST, UNVERIFIED_TAINT, Envelope
 from bot.core.spent import spent
 from bot.core.steps.base import Outside
 from bot.core.watch import UNREACHABLE_S, WATCH_S, Finding, Judged
@@ -31,14 +32,18 @@ log = logging.getLogger(__name__)
 _USED = (ClusterState.READY, ClusterState.DEGRADED)
 _RARELY_S = 600.0
 """World seconds between looks at a cluster that has gone from Rancher: only its owner can do something about it."""
-_GONE_S = 30.0
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What the store says before the look. `changing`: nodes come and go because somebody wanted it."""
+    """What the store says before the look. `changing`: nodes come and go because somebody wanted it.
+
+    `home` is the request that made the cluster; `missing_since` when Rancher began not to show it, None while it does.
+    """
 
     order: Envelope
+    home: str
+    missing_since: float | None
     rows: tuple[VerdictRow, ...]
     changing: bool
     measuring: bool
@@ -46,11 +51,11 @@ class _Known:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the outside says. `nodes` None: the cluster itself could not be seen, and `trouble` says why. `announced`
+    """What the outside says. `nodes` None: the cluster itself could not be seen, and `troubles` say why. `announced`
     None: what EC2 has announced is not known."""
 
     nodes: tuple[Node, ...] | None
-    trouble: Finding | None = None
+    troubles: tuple[Finding, ...] = ()
     announced: tuple[Announcement, ...] | None = None
 
 
@@ -63,7 +68,7 @@ def visit(turn: Watch, store: Store, clock: Clock, around: Surroundings) -> tupl
         return watch.next_look(now), now
     outside = around.outside(cluster.target)
     try:
-        seen = _see(outside, cluster)
+        seen = _see(outside, cluster, before, now)
         if seen.nodes is not None:
             seen = dataclasses.replace(seen, announced=around.announced.of(outside.cloud, clock))
     except WorldError as error:
@@ -92,8 +97,11 @@ def _known(tx: Tx, cluster: ClusterRow) -> _Known | None:
         return None
     running = [r.kind for r in tx.requests_of(cluster.id) if r.state in (RequestState.APPROVED, RequestState.RUNNING)]
     calm = (Kind.VERIFY, Kind.EXTEND)
+    missing = (row.seen_at for row in tx.troubles(cluster.id) if row.kind == troubles.CLUSTER_GONE)
     return _Known(
         order,
+        lifecycle.home_of(tx, cluster.id).id,
+        next(missing, None),
         tuple(first_day.known(tx, cluster)),
         changing=any(kind not in calm for kind in running),
         measuring=Kind.VERIFY in running,
@@ -106,23 +114,33 @@ def _judged(seen: _Seen, known: _Known) -> Judged:
     return watch.judge(seen.nodes, known.rows, known.order, seen.announced or ())
 
 
-def _see(outside: Outside, cluster: ClusterRow) -> _Seen:
+def _see(outside: Outside, cluster: ClusterRow, known: _Known, now: float) -> _Seen:
     """Raises `WorldError` when nothing can be said, Rancher being out of order or not letting us see."""
     view = outside.rancher.observe(cluster.name, newer_than=0.0)
     if view is None or (view.management_id and view.management_id != cluster.management_id):
-        said = f"Rancher has no cluster {cluster.name} of ours any more: somebody has deleted it there"
-        return _Seen(None, Finding(troubles.CLUSTER_GONE, "", said, _GONE_S))
+        return _Seen(None, _missing(outside, cluster, known, now))
     if view.deleting:
         said = f"{cluster.name} is being deleted in Rancher, and not by this bot"
-        return _Seen(None, Finding(troubles.CLUSTER_GONE, "", said, 0.0))
+        return _Seen(None, (Finding(troubles.CLUSTER_GONE, "", said, 0.0),))
     if view.connected is False:
-        return _Seen(None, _unreachable(view.message or "its agent is not connected to Rancher"))
+        return _Seen(None, (_unreachable(view.message or "its agent is not connected to Rancher"),))
     try:
         return _Seen(outside.cluster(cluster.management_id).nodes())
     except Refused:
         raise
     except Temporary as error:
-        return _Seen(None, _unreachable(error.reason))
+        return _Seen(None, (_unreachable(error.reason),))
+
+
+def _missing(outside: Outside, cluster: ClusterRow, known: _Known, now: float) -> tuple[Finding, ...]:
+    """Never told as gone while EC2 has machines of it. What was there before us has none that bear our tags."""
+    ours = known.order.existing is None
+    since = now if known.missing_since is None else known.missing_since
+    found = absence(
+        cluster.name, since, now, lambda: outside.cloud.instances(LABEL_REQUEST, known.home) if ours else ()
+    )
+    gone = Finding(troubles.CLUSTER_GONE, "", found.why, GONE_S if found.gone else float("inf"))
+    return (gone, Finding(troubles.UNSEEN, "", found.why, 0.0)) if found.left else (gone,)
 
 
 def _unreachable(why: str) -> Finding:
@@ -132,7 +150,7 @@ def _unreachable(why: str) -> Finding:
 def _write_down(
     tx: Tx, cluster: ClusterRow, seen: _Seen, judged: Judged, known: _Known, watched_at: float, at: float
 ) -> None:
-    found = {(f.kind, f.subject): f for f in (*judged.findings, *((seen.trouble,) if seen.trouble else ()))}
+    found = {(f.kind, f.subject): f for f in (*judged.findings, *seen.troubles)}
     open_rows = {(row.kind, row.subject): row for row in tx.troubles(cluster.id)}
     blind = at - watched_at > 3 * WATCH_S
     for key, finding in found.items():
@@ -157,7 +175,7 @@ def _still_so(tx: Tx, cluster: ClusterRow, row: TroubleRow, finding: Finding, at
     if blind or row.clear_at is not None:
         row = tx.change(row, seen_at=at, clear_at=None)
     if at - row.seen_at >= finding.after_s:
-        troubles.tell(tx, cluster, row, at)
+        troubles.tell(tx, cluster, tx.change(row, detail=finding.detail), at)
 
 
 def _can_be_judged(row: TroubleRow, seen: _Seen) -> bool:
@@ -165,9 +183,11 @@ def _can_be_judged(row: TroubleRow, seen: _Seen) -> bool:
     if row.kind in troubles.MEASURED:
         return False
     if row.kind in (troubles.CLUSTER_GONE, troubles.UNREACHABLE):
-        return seen.trouble is None or seen.trouble.kind == troubles.UNREACHABLE
+        return all(trouble.kind == troubles.UNREACHABLE for trouble in seen.troubles)
     if row.kind == troubles.NOTICE and seen.announced is None:
         return False
+    if row.kind == troubles.UNSEEN:
+        return True
     return seen.nodes is not None
 
 

@@ -16,12 +16,14 @@ _TITLES = {
     troubles.UNCHECKED: "a node was open without having passed",
     troubles.UNREACHABLE: "the cluster does not answer",
     troubles.CLUSTER_GONE: "the cluster is gone from Rancher",
+    troubles.UNSEEN: "Rancher does not show the cluster",
     troubles.FAILED_CHECK: "a node did not pass when it was measured again",
     troubles.DRIFT: "a GPU is slower than on its first day",
 }
 _NEXT = {
     troubles.UNREACHABLE: "Nothing can be seen in it; what was known of its nodes stands. Look at its page in Rancher.",
-    troubles.CLUSTER_GONE: "Its machines may still run in EC2 and cost money: Delete clears up what is left.",
+    troubles.CLUSTER_GONE: "Delete clears up what is left of it, and ends its costs here.",
+    troubles.UNSEEN: "Find out who deleted it in Rancher. Its machines run on and are paid for; Delete clears up.",
     troubles.UNCHECKED: "It is being measured now, and opened if it passes.",
     troubles.FAILED_CHECK: "Its nodes that did not pass are closed for new work; what runs there goes on.",
     troubles.DRIFT: "It passes its checks and stays open for work.",

@@ -393,14 +393,14 @@ class FakeRancher(Scripted):
             raise KilledHere
 
     def _fill(self, pool: str, size: int) -> None:
-        """New machines join, unless `newcomers` says what becomes of them; the marked go first, then the oldest."""
+        """New machines join, unless `newcomers` says what becomes of them; first go the marked, then the unjoined."""
         own = [m for m in self.machines if m.pool == pool]
         others = tuple(m for m in self.machines if m.pool != pool)
         taken = {m.name for m in own}
         fresh = (n for n in range(100) if f"{pool}-{n}" not in taken)
         make = self.newcomers or joined
         own += [make(pool, next(fresh)) for _ in range(size - len(own))]
-        going = sorted(own, key=lambda m: m.name not in self.marked)[: max(len(own) - size, 0)]
+        going = sorted(own, key=lambda m: (m.name not in self.marked, bool(m.node)))[: max(len(own) - size, 0)]
         self.machines = (*others, *(m for m in own if m not in going))
         self._cloud.left = tuple(Instance(f"i-{m.uid}", m.name, "any", "running", "us-east-1a") for m in self.machines)
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from bot.core import ledger
 from bot.core.announced import Announced
 from bot.core.changes import Scale, Verify
 from bot.core.cloud import Announcement
@@ -204,11 +205,55 @@ def test_what_was_not_seen_for_a_while_counts_anew(pair: Stage) -> None:
     assert until_told(pair, 420) >= 300
 
 
-def test_a_cluster_deleted_in_rancher_is_told(pair: Stage) -> None:
-    pair.rancher.label, pair.rancher.machines = "", ()
-    assert until_told(pair, 120) <= 120
+def test_a_cluster_deleted_behind_our_back_is_told_after_five_minutes(pair: Stage) -> None:
+    pair.rancher.label, pair.rancher.machines, pair.cloud.left = "", (), ()
+    assert until_told(pair, 400) >= 300
     pair.look(40, every=45)
     assert kinds(pair) == ["cluster-gone"]
+    assert "EC2 no machine of it" in notices(pair)[0]["detail"]
+
+
+def test_missing_is_not_gone_while_ec2_has_its_machines(pair: Stage) -> None:
+    label, pair.rancher.label = pair.rancher.label, ""
+    spent = bill(pair)
+    assert until_told(pair, 400) >= 300
+    assert kinds(pair) == ["unseen"]
+    assert "EC2 still has 4 of its machines" in notices(pair)[0]["detail"]
+    pair.look(10, every=45)
+    assert bill(pair) > spent, "the billing clock goes on"
+    pair.rancher.label = label
+    pair.look(4, every=45)
+    assert kinds(pair) == ["unseen", "over unseen"]
+    pair.rancher.label, pair.cloud.left = "", ()
+    until_told(pair, 400)
+    assert kinds(pair)[2:] == ["cluster-gone"]
+
+
+def test_shown_again_within_five_minutes_is_no_trouble(pair: Stage) -> None:
+    label = pair.rancher.label
+    for _ in range(4):
+        pair.rancher.label = ""
+        pair.look(5, every=45)
+        pair.rancher.label = label
+        pair.look(2, every=45)
+    assert kinds(pair) == []
+
+
+def test_nothing_is_concluded_while_ec2_cannot_be_asked(pair: Stage) -> None:
+    pair.rancher.label, pair.cloud.left = "", ()
+    pair.cloud.trouble = Temporary("AWS does not answer")
+    pair.look(20, every=45)
+    assert kinds(pair) == []
+    pair.cloud.trouble = None
+    until_told(pair, 400)
+    assert kinds(pair) == ["cluster-gone"]
+
+
+def bill(stage: Stage) -> float:
+    with stage.store.reading() as tx:
+        (account,) = ledger.accounts(tx, stage.clock.now())
+    assert account.spent is not None
+    return account.spent
 
 
 def test_a_restart_forgets_nothing_and_repeats_nothing(pair: Stage) -> None:

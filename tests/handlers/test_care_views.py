@@ -13,7 +13,7 @@ from handlers.views.page import Buttons, Page
 from handlers.views.render import render
 from handlers.views.trouble import degraded_buttons, trouble
 
-KINDS = sorted({*troubles.OF_A_NODE, troubles.UNCHECKED, troubles.UNREACHABLE, troubles.CLUSTER_GONE})
+KINDS = sorted({*troubles.OF_A_NODE, troubles.UNCHECKED, troubles.UNREACHABLE, troubles.CLUSTER_GONE, troubles.UNSEEN})
 
 
 def notice(kind: str, *, over: bool = False) -> Notice:

@@ -63,6 +63,19 @@ async def test_the_next_zone_is_taken_where_the_first_has_no_capacity(tmp_path: 
         assert now.made("sandbox", ["instance-running"]) == {"instance-running": 3}, "nothing was bought twice"
 
 
+@pytest.mark.slow
+async def test_a_cluster_that_has_moved_grows_where_it_stands(tmp_path: Path) -> None:
+    async with scene(tmp_path, faults=("no-capacity-first-zone",)) as now:
+        await now.create_and_approve("sandbox")
+        await now.outcome("sandbox")
+        since = now.mark
+        await now.type("scale sandbox 2")
+        await now.approve("sandbox")
+        grown = await now.outcome("sandbox", since)
+        assert (grown["kind"], grown["state"]) == ("scale", "done")
+        assert now.made("sandbox", ["instance-running"]) == {"instance-running": 4}, "nothing was bought twice"
+
+
 async def test_two_faults_at_once(tmp_path: Path) -> None:
     async with scene(tmp_path, faults=("no-capacity", "rancher-503")) as now:
         await now.create_and_approve("sandbox")

@@ -19,7 +19,7 @@ class ControlPlane:
             return trouble.missing(look)
         if view.deleting:
             return Fail("Somebody deletes the cluster in Rancher.", "Ask again when it is gone.")
-        failure, facts = trouble.lasting(look, view)
+        failure, facts = trouble.lasting(look, view, refused=trouble.refused(look, view))
         if failure is not None:
             return failure
         workers = [m for pool in look.order.pools if pool.worker and not pool.gpu for m in view.pool(pool.name)]

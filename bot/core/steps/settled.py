@@ -5,11 +5,17 @@ It goes on beside the work on the GPUs: after the first join Rancher changes its
 
 from __future__ import annotations
 
+from bot.core import placing
 from bot.core.done_rule import unmet
+from bot.core.places import going
+from bot.core.ports import ClusterView
 from bot.core.steps import trouble
-from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
 
 _IN_A_ROW = 3
+_LEAVING_S = 180.0
+"""Seconds that machines of a place that was left have for going; later than that they are no reason to wait."""
+_SHORT = "Rancher does not call the cluster ready"
 
 
 class Settled:
@@ -19,11 +25,13 @@ class Settled:
         view = look.view()
         if view is None:
             return trouble.missing(look)
-        failure, facts = trouble.lasting(look, view)
-        if failure is not None and _whole(look):
+        failure, facts = trouble.lasting(look, view, refused=trouble.refused_now(view))
+        if failure is not None and (_whole(look) or trouble.final(view)):
             return failure
+        if failure is not None:
+            return Done(facts, short=f"{_SHORT}: {failure.reason}")
         if missing := unmet(view, _machines(look)):
-            return Wait(missing[0], 5.0, {**facts, "calm": "0"})
+            return _unmet(look, view, missing[0], {**facts, "calm": "0"})
         calm = int(look.own.get("calm", "0")) + 1
         if calm < _IN_A_ROW:
             return Wait(
@@ -39,12 +47,36 @@ class Settled:
         missing = unmet(view, _machines(look))
         said = "; ".join(missing) or "it changes its mind all the time"
         if not _whole(look):
-            return Done(short=f"Rancher does not call the cluster ready: {said}")
+            return Done(short=f"{_SHORT}: {said}")
         return Fail(
             f"Rancher did not call the cluster ready in {look.observed_s / 60:.0f} minutes: {said}.",
             "Look at the cluster's conditions in Rancher; its GPUs stay closed until it is.",
             missing,
         )
+
+
+def _unmet(look: Look, view: ClusterView, missing: str, facts: Facts) -> Outcome:
+    """A machine that is being removed keeps Rancher from calling a cluster ready in which everything runs: that of a
+    place that gave none, or one that EC2 is slow to end. It is waited for, not for ever."""
+    leaving = [machine.name for machine in view.machines if going(machine) or machine.failure]
+    joined = sum(bool(machine.node) and not going(machine) for machine in view.machines)
+    runs = view.observed and view.connected and view.ready and not trouble.final(view)
+    if not leaving or not runs or joined < _wanted(look):
+        return Wait(missing, 5.0, {**facts, "leaving_s": ""})
+    since = float(look.own.get("leaving_s") or look.observed_s)
+    if look.observed_s - since < _LEAVING_S:
+        return Wait(missing, 5.0, {**facts, "leaving_s": repr(since)})
+    said = f"everything runs, but Rancher has not removed {', '.join(leaving[:4])} yet: look there, it may cost money"
+    return Done({**facts, "version": look.downstream.version()}, short=said)
+
+
+def _wanted(look: Look) -> int:
+    """Machines that must run: where some were given up, those that the step `machines` has kept."""
+    plain = sum(pool.count for pool in look.order.pools if pool != look.order.sized_pool)
+    placed = look.facts.get("machines", {}).get("placing")
+    if _whole(look) or not placed:
+        return plain + look.order.sized_pool.count
+    return plain + sum(placing.from_json(placed).sizes.values())
 
 
 def _whole(look: Look) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from bot.core import planner
+from bot.core.absence import absence
 from bot.core.ports import ClusterView
 from bot.core.spec import LABEL_REQUEST
 from bot.core.steps.base import Facts, Fail, Look, Wait
@@ -13,23 +14,22 @@ _ERROR_S = 180.0
 """An error passes while machines come and go; terraform-provider-rancher2 tolerates it for a grace time, too."""
 _FINAL_S = 60.0
 """Stalled and a lost etcd are said for good; a minute lets a controller take it back."""
-_GONE_S = 300.0
 _CHILDLESS_S = 120.0
 
 CALM: Facts = {"trouble_s": "", "missing_at": ""}
 """Facts of a step that sees nothing wrong."""
 
 
-def lasting(look: Look, view: ClusterView) -> tuple[Fail | None, Facts]:
+def lasting(look: Look, view: ClusterView, *, refused: bool) -> tuple[Fail | None, Facts]:
     """A failure when Rancher has complained for long enough, in the seconds in which it could be seen; and the facts by
-    which a step remembers since when. EC2's refusals are left to the step `machines`, which knows what to do then."""
-    lost = "already initialized but no etcd machines exist" in view.message
-    refused = any(m.failure for m in view.machines) or _refused(look)
-    if not (lost or view.stalled or (view.error and not refused)):
+    which a step remembers since when. An error beside machines that EC2 `refused` is left to the step `machines`, which
+    knows what to do then."""
+    lost = _lost(view)
+    if not (final(view) or (view.error and not refused)):
         return None, CALM
     since = float(look.own.get("trouble_s") or look.observed_s)
     facts = {**CALM, "trouble_s": repr(since)}
-    patience = _FINAL_S if lost or view.stalled else _ERROR_S
+    patience = _FINAL_S if final(view) else _ERROR_S
     if look.observed_s - since < patience:
         return None, facts
     said = view.stalled or view.message or view.state
@@ -52,21 +52,14 @@ def childless(look: Look, view: ClusterView) -> str:
 
 
 def missing(look: Look) -> Wait | Fail:
-    """Rancher answers 404 for the cluster. Missing is not gone: it is believed when it is said twice, five minutes of
-    world time apart, and EC2 has no machine of this request left. Until then we cannot see it, and it may cost."""
-    name, now = look.order.name, look.clock.now()
-    first = float(look.own.get("missing_at") or now)
-    facts = {"missing_at": repr(first)}
-    if now - first < _GONE_S:
-        why = f"cannot see the cluster {name} in Rancher: asked again, for five minutes, before it is believed gone"
-        return Wait(why, 30.0, facts)
-    left = look.outside.cloud.instances(LABEL_REQUEST, look.request.id)
-    if left:
-        machines = ", ".join(instance.id for instance in left[:4]) + ("…" if len(left) > 4 else "")
-        why = f"cannot see the cluster {name} in Rancher, but EC2 still has {len(left)} of its machines ({machines})"
-        return Wait(f"{why}: they cost money", 60.0, facts)
+    """Rancher answers 404 for the cluster: see `absence`."""
+    first = float(look.own.get("missing_at") or look.clock.now())
+    facts, cloud = {"missing_at": repr(first)}, look.outside.cloud
+    found = absence(look.order.name, first, look.clock.now(), lambda: cloud.instances(LABEL_REQUEST, look.home))
+    if not found.gone:
+        return Wait(found.why, 60.0 if found.left else 30.0, facts)
     return Fail(
-        f"The cluster {name} has disappeared from Rancher while it was being made.",
+        f"The cluster {look.order.name} has disappeared from Rancher while it was being made.",
         "Somebody may have deleted it there. EC2 has no machine of it left; ask again.",
         facts=facts,
     )
@@ -80,5 +73,21 @@ def unseen(look: Look) -> Fail:
     )
 
 
-def _refused(look: Look) -> bool:
-    return bool(json.loads(look.facts.get("machines", {}).get("failures", "{}")))
+def final(view: ClusterView) -> bool:
+    """Whether Rancher says that it will come to nothing, whatever happens next."""
+    return bool(view.stalled) or _lost(view)
+
+
+def refused(look: Look, view: ClusterView) -> bool:
+    """Whether EC2 refuses machines of the order, or has done so while they were being made."""
+    remembered = json.loads(look.facts.get("machines", {}).get("failures", "{}"))
+    return bool(remembered) or refused_now(view)
+
+
+def refused_now(view: ClusterView) -> bool:
+    """Whether a machine shows that EC2 has refused it."""
+    return any(machine.failure for machine in view.machines)
+
+
+def _lost(view: ClusterView) -> bool:
+    return "already initialized but no etcd machines exist" in view.message
