@@ -28,6 +28,10 @@ def image(clients: Clients, reference: str) -> MachineImage:
         raise Permanent(f"InvalidAMIID.NotFound: {ami} not in {clients.region}", "An AMI belongs to one region.")
     if (state := images[0]["State"]) != "available":
         raise Permanent(f"InvalidAMIID.Unavailable: {ami} is {state}", "Choose an AMI that is available.")
+    if (root := images[0].get("RootDeviceType", "ebs")) != "ebs":
+        raise Permanent(f"{ami} starts from {root}; Rancher's driver makes an EBS disk.", "Choose an EBS-backed AMI.")
+    if images[0].get("EnaSupport") is False:
+        raise Permanent(f"{ami} has no ENA support, without which current types do not start.", "Choose a newer AMI.")
     return _image(images[0])
 
 

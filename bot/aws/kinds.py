@@ -66,6 +66,7 @@ def _instance_type(item: InstanceTypeInfoTypeDef) -> InstanceType:
         memory_mib=item["MemoryInfo"]["SizeInMiB"],
         architecture="arm64" if "arm64" in architectures else "x86_64",
         on_demand="on-demand" in item.get("SupportedUsageClasses", ["on-demand"]),
+        spot="spot" in item.get("SupportedUsageClasses", ["spot"]),
     )
     if gpu is None:
         return kind

@@ -20,7 +20,7 @@ class Identity:
 class InstanceType:
     """From DescribeInstanceTypes. `gpu_memory_mib` per GPU; `architecture` is x86_64 or arm64.
 
-    `on_demand` is False for types that are sold in capacity blocks only.
+    `on_demand` is False for types that are sold in capacity blocks only, `spot` for those that are not sold as spot.
     """
 
     name: str
@@ -32,6 +32,7 @@ class InstanceType:
     gpu_manufacturer: str = ""
     gpu_memory_mib: int = 0
     on_demand: bool = True
+    spot: bool = True
 
 
 @dataclass(frozen=True)

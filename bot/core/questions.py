@@ -64,7 +64,7 @@ class Questions:
         self.images = {pool.name: ask(partial(self._image_of, pool)) for pool in preset.pools}
         self.left_overs = ask(self._left_overs)
         self.reservations = ask(lambda: cloud.reservations(gpu.instance_type))
-        self.scores = ask(lambda: cloud.placement_scores(gpu.instance_type, max(spec.gpus, 1)))
+        self.scores = ask(self._scores)
         self.prices = {name: _ask_by(name, cloud.on_demand_price) for name in every}
         self.spot = ask(lambda: cloud.spot_prices(gpu.instance_type))
         self.disk = ask(cloud.disk_price)
@@ -147,6 +147,12 @@ class Questions:
         if not self._target.security_group:
             return None
         return self._cloud.security_group(self._vpc(), self._target.security_group)
+
+    def _scores(self) -> dict[str, int]:
+        """Asked for as many machines as the order takes, which its types tell."""
+        name = self._preset.gpu_pool.instance_type
+        kind = self.types.result().get(name)
+        return self._cloud.placement_scores(name, -(-self._spec.gpus // kind.gpus) if kind and kind.gpus else 1)
 
     def _instance_profile(self) -> InstanceProfile | None:
         name = self._target.instance_profile

@@ -60,6 +60,23 @@ def test_a_missing_permission_is_named_in_awss_words(aws_says):
     assert "AccessDeniedException" in refused.value.reason
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("<rootDeviceType>instance-store</rootDeviceType>", "starts from instance-store"),
+        ("<rootDeviceType>ebs</rootDeviceType><enaSupport>false</enaSupport>", "no ENA support"),
+        ("<imageState>deregistered</imageState>", "is deregistered"),
+    ],
+)
+def test_an_image_that_no_machine_starts_from(aws_says, fault, said):
+    state = "" if "imageState" in fault else "<imageState>available</imageState>"
+    item = f"<imageId>ami-12345678</imageId>{state}<architecture>x86_64</architecture>{fault}"
+    aws_says((200, f"<DescribeImagesResponse><imagesSet><item>{item}</item></imagesSet></DescribeImagesResponse>"))
+    with pytest.raises(Permanent, match=said) as error:
+        Ec2Cloud(REGION).image("ami-12345678")
+    assert error.value.remedy
+
+
 def test_throttling_is_temporary_after_three_attempts(aws_says):
     aws = aws_says((503, ec2_error("RequestLimitExceeded", "Request limit exceeded.")))
     with pytest.raises(Temporary, match="RequestLimitExceeded"):

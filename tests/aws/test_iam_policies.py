@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -141,6 +143,23 @@ def test_ranchers_policy_is_enough_for_its_driver(account, front):
     allowed = actions(policy("rancher"))
     assert {call for call in made(front) if not any(fnmatchcase(call, action) for action in allowed)} == set()
     assert {"ec2:RunInstances", "ec2:TerminateInstances"} <= made(front)
+
+
+def test_what_rancher_needs_besides_is_written_down_to_be_copied():
+    """For keys of one's own, roles and spot machines: the statements of docs/contracts.md."""
+    told = (Path(__file__).parents[2] / "docs" / "contracts.md").read_text()
+    statements = json.loads(told.partition("As statements of its policy:\n\n```json\n")[2].partition("```")[0])
+    assert {s["Sid"]: s["Resource"].split(":")[2] for s in statements} == {
+        "DisksKey": "kms",
+        "DisksGrant": "kms",
+        "NodesRole": "iam",
+        "SpotStart": "ec2",
+    }
+    named = set(
+        re.findall(r"`((?:kms|iam|ec2):\w+)`", told.partition("Rancher's keys need more")[2].partition("```")[0])
+    )
+    assert named == set(actions(statements))
+    assert not named & set(actions(policy("rancher"))) - {"ec2:RunInstances"}
 
 
 def test_ranchers_policy_is_a_second_wall():

@@ -84,3 +84,16 @@ def test_a_quota_that_does_not_answer(others: tuple[InstanceType, ...], state: s
     facts = replace(facts, quotas={**facts.quotas, "L-417A185B": Answer(error=Temporary("503"))})
     found = check("alternatives", facts)
     assert (found.state, "could not check" in found.detail) == (state, True)
+
+
+def test_one_that_is_sold_in_capacity_blocks_only_is_left_out() -> None:
+    facts = moving(replace(G5, on_demand=False))
+    assert facts.gpu_types() == ("g4dn.xlarge",)
+    assert check("alternatives", facts).detail.startswith("g5.4xlarge is left out")
+
+
+def test_a_pool_of_spot_machines_that_aws_does_not_sell() -> None:
+    facts = limited(moving(spot=True), L_3819A6DF=1000)
+    facts = replace(facts, types=Answer({**facts.types.get(), T4.name: replace(T4, spot=False)}))
+    found = check("spot", facts)
+    assert (found.state, found.detail) == ("no", "AWS does not sell g4dn.xlarge as spot.")

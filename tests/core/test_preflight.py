@@ -236,10 +236,10 @@ def test_what_the_envelope_does_not_need_may_hang(stubborn):
 
 def test_everything_is_asked_at_once(world):
     """Nobody answers before all have been asked; asked one after another, the first would wait in vain."""
-    waits = ("routes", "security_group", "allowed_to_start")  # for another answer, by design
+    waits = ("routes", "security_group", "allowed_to_start", "placement_scores")  # for another answer, by design
     # identity, region, types, zones of two types, quotas of three families, usage, subnets, image, left-overs,
-    # reservations, scores, prices of two types, spot and disk
-    together = Barrier(18)
+    # reservations, prices of two types, spot and disk
+    together = Barrier(17)
 
     class Together:
         def __init__(self, real: Ec2Cloud) -> None:
@@ -267,6 +267,22 @@ def test_what_the_target_names_beside_machines_is_looked_up(world):
         "pull secrets": "unknown"
     }
     assert all(named(found, name).remedy for name in wrong)
+
+
+def test_placement_scores_are_asked_for_machines_not_gpus(world):
+    asked = []
+
+    class Noted:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def placement_scores(self, name: str, count: int) -> dict[str, int]:
+            asked.append((name, count))
+            return {}
+
+    real, world.cloud = world.cloud, Noted()
+    world.ask("h100", gpus=16)
+    assert asked == [("p5.48xlarge", 2)]
 
 
 def test_a_key_of_another_region_is_not_asked_for(world):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bot.core.desk import Ask
 from bot.core.insight import Insight
 from bot.core.spec import Draft, Problem
+from bot.core.sweeping import Sweeping
 from handlers.answering import Answerer
 from handlers.calls import make_clients
 from handlers.inbox import Gesture, Inbound, inbound_from_json
@@ -59,6 +60,15 @@ def another_intake(bot: Bot) -> Intake:
         inbox=bot.inbox,
         desk=bot.desk,
         insight=Insight(desk=bot.desk, clock=bot.clock, outside=no_world),
+        sweeping=Sweeping(
+            desk=bot.desk,
+            store=bot.store,
+            clock=bot.clock,
+            directory=bot.directory,
+            regions=(),
+            sweeper=lambda _: bot.sweeps,
+            cloud=lambda _: bot.sweeps,
+        ),
         directory=bot.directory,
         answerer=Answerer(bot.clients.answering, bot.clock),
         clock=bot.clock,

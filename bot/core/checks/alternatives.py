@@ -19,7 +19,9 @@ def alternatives(facts: Facts) -> Finding | None:
     for name in names:
         if name not in usable:
             lacking.append(f"take {name} out of preset {facts.preset.name}")
-            said.append(f"{name} is left out: not offered here, or with other GPUs a machine or another architecture")
+            said.append(
+                f"{name} is left out: not sold by the hour here, or with other GPUs a machine or another architecture"
+            )
             continue
         try:
             short = _missing(name, facts)

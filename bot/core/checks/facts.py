@@ -138,7 +138,8 @@ class Facts:
         if first is None:
             return ()
         listed = self.types.get()
-        names = (name for name in self.preset.gpu_pool.alternatives if name in listed and self.zones[name].get())
+        sold = (name for name in self.preset.gpu_pool.alternatives if name in listed and listed[name].on_demand)
+        names = (name for name in sold if self.zones[name].get())
         like = (n for n in names if (listed[n].gpus, listed[n].architecture) == (first.gpus, first.architecture))
         return (first.name, *like)
 

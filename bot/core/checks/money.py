@@ -40,6 +40,13 @@ def spot(facts: Facts) -> Finding | None:
     pools = [pool for pool in facts.preset.pools if pool.spot]
     if not pools or not facts.placeable():
         return None
+    listed = facts.types.get()
+    never = [pool for pool in pools if pool.instance_type in listed and not listed[pool.instance_type].spot]
+    if never:
+        return no(
+            f"AWS does not sell {never[0].instance_type} as spot.",
+            f"Take spot out of pool {never[0].name} of preset {facts.preset.name}, or choose another type.",
+        )
     try:
         bids = ", ".join(f"{pool.name} at most ${bid(facts, pool)} an hour" for pool in pools)
     except WorldError as error:
