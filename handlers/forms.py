@@ -29,9 +29,8 @@ log = logging.getLogger(__name__)
 SHORTCUT = "gpu_cluster_create"
 _WORKING = "Working out the price, the quota and who decides …"
 _LETTER = re.compile(r"(?:.*[0-9])?([a-z])")
-_STAND_INS = {"name": "preview", "reason": "preview", "gpus": "1", "hours": "1"}
-"""What is asked of AWS in place of what is not filled in yet, so that zones and counts can be chosen."""
 _FOR_A_PRICE = frozenset({"gpus", "hours"})
+"""Without these no price is shown; AWS is asked for one GPU and hour all the same, for the zones and counts."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +224,13 @@ class FormFiller:
             return
         if not self._show(form, note=_WORKING):
             return
-        asked = dataclasses.replace(draft, **{key: getattr(draft, key) or value for key, value in _STAND_INS.items()})
+        asked = dataclasses.replace(
+            draft,
+            name=draft.name or "preview",
+            reason=draft.reason or "preview",
+            gpus=draft.gpus or "1",
+            hours=draft.hours or "1",
+        )
         try:
             found = self._desk.preview(ask, asked)
         except (Denied, Conflict) as refused:
@@ -288,8 +293,8 @@ def was_said(draft: Draft, key: str) -> bool:
 def _draft(values: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Draft:
     said = {field: _value(state) for inputs in values.values() for field, state in inputs.items()}
     name, preset, kind, zone, gpus, hours, reason = (said.get(field, "") for field in FIELDS)
-    chosen = {"instance_type": "" if kind == ANY else kind, "zone": "" if zone == ANY else zone}
-    return Draft(name, preset, gpus, hours, reason, **chosen)
+    kind, zone = ("" if chosen == ANY else chosen for chosen in (kind, zone))
+    return Draft(name, preset, gpus, hours, reason, instance_type=kind, zone=zone)
 
 
 def _places(values: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

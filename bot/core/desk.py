@@ -51,6 +51,7 @@ from bot.core.spec import (
 )
 from bot.core.spending import OverBudget
 from bot.core.story import Story
+from bot.core.together import Together
 
 HISTORY_PAGE = 20
 """Lines of a cluster's history at once."""
@@ -134,6 +135,7 @@ class Desk:
         self._approvals_channel = approvals_channel
         self._previews = previews
         self._recent: dict[str, Draft] = {}
+        self._stories = Together[list[Story]]()
         self._wake = wake
         self.care = Care(store, clock, directory, self)
 
@@ -520,6 +522,9 @@ class Desk:
         """The newest request of every living cluster, oldest cluster first. Raises `Denied`."""
         team = self._catalogue.team_of(ask.user, ask.channel)
         require(Verb.LIST, self._directory.person(ask.user), team, None, self._directory)
+        return self._stories.of(self._living)
+
+    def _living(self) -> list[Story]:
         with self._store.reading() as tx:
             return [self._newest(tx, cluster) for cluster in tx.clusters(living=True)]
 

@@ -130,6 +130,7 @@ def _view(look: Look, at: Placing) -> ClusterView | None:
 def _tell_rancher(look: Look, at: Placing) -> Wait:
     """Do what an earlier look has written down."""
     sized = (dataclasses.replace(p, count=at.sizes[p.name]) for p in gpu_places(look.order) if p.name in at.sizes)
+    look.must_be_wanted()
     look.outside.rancher.size_pools(look.order, tuple(sized), look.request.id)
     told = dataclasses.replace(at, asked=True, asked_at=look.clock.now(), written=look.clock.real())
     return Wait(look.row.why or "Rancher has the new sizes", 2.0, {"placing": told.to_json()})

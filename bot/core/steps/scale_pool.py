@@ -36,6 +36,7 @@ class ScalePool:
             return _undone(look, pool)
         if "written_real" not in look.own:
             leaving = tuple(json.loads(look.own["leaving"]))
+            look.must_be_wanted()
             look.outside.rancher.scale_pool(look.order.name, pool.name, pool.count, first=leaving)
             return Wait(f"Rancher has the new size of pool {pool.name}", 2.0, {"written_real": repr(look.clock.real())})
         return _awaited(look, view, pool)
