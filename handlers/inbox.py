@@ -192,5 +192,12 @@ def inbound_from_json(text: str) -> Inbound:
             draft = Draft(**{**draft, "problems": tuple(Problem(**problem) for problem in draft["problems"])})
         return Inbound(**{**raw, "gesture": Gesture(raw["gesture"]), "draft": draft, "words": tuple(raw["words"])})
     except (KeyError, TypeError, ValueError) as error:
-        known = {key: str(raw.get(key, "")) for key in ("user", "channel", "response_url", "thread_ts")}
-        raise NotOfThisRelease(str(error), Inbound(Gesture.UNKNOWN, **known)) from error
+        said = {key: str(raw.get(key, "")) for key in ("user", "channel", "response_url", "thread_ts")}
+        whose = Inbound(
+            Gesture.UNKNOWN,
+            said["user"],
+            said["channel"],
+            response_url=said["response_url"],
+            thread_ts=said["thread_ts"],
+        )
+        raise NotOfThisRelease(str(error), whose) from error
