@@ -217,7 +217,8 @@ def _existing(envelope: Envelope, there: Existing) -> list[tuple[str, Line]]:
 
 def check_line(check: Check) -> Line:
     """One check with its answer, and what to do about it where there is something."""
-    remedy = f" {check.remedy}" if check.remedy and check.state != "unknown" else ""
+    stop = "" if check.detail.endswith((".", "!", "?")) else "."
+    remedy = f"{stop} {check.remedy}" if check.remedy and check.state != "unknown" else ""
     state = "warning" if check.state == "ok" and check.remedy else check.state
     words = _CHECK_WORDS.get(state, state)
     return line(bold(words), f" · {check.name}: {check.detail.removeprefix(f'{words}: ')}{remedy}")
