@@ -7,7 +7,6 @@ done again with another one. Slack's id of the file is stored before anybody can
 from __future__ import annotations
 
 import logging
-import threading
 import uuid
 from collections.abc import Callable
 
@@ -20,6 +19,7 @@ from bot.core.ports import Clock, Stale, Store, Temporary, WorldError
 from bot.core.records import ClusterRow, ClusterState, CredentialRow, CredentialState
 from bot.core.steps.base import Outside
 from handlers.calls import CALL_ERRORS, TIMEOUT_S, Clients, code_of
+from handlers.rounds import Rounds
 from handlers.views.kubeconfig import comment, file_name, refused
 from handlers.views.render import render
 
@@ -52,31 +52,22 @@ class Courier:
         self._store, self._clock, self._desk, self._directory = store, clock, desk, directory
         self._outside, self._clients = outside, clients
         self._owner = f"courier-{uuid.uuid4().hex[:8]}"
-        self._woken, self._stopping = threading.Event(), threading.Event()
+        self._rounds = Rounds("courier", self._round, trouble_s=LOOK_EVERY_S, last=lambda: self._lead(0.0))
         self._people_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        self._rounds.start()
 
     def wake(self) -> None:
         """Something may be due."""
-        self._woken.set()
+        self._rounds.wake()
 
     def stop(self) -> None:
-        self._stopping.set()
-        self._woken.set()
-        self._thread.join()
+        self._rounds.stop()
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._woken.clear()
-            try:
-                self.look()
-            except Exception:
-                log.exception("the courier could not look; trying again")
-            self._woken.wait(LOOK_EVERY_S)
-        self._lead(0.0)
+    def _round(self) -> float:
+        self.look()
+        return LOOK_EVERY_S
 
     def look(self) -> None:
         """Do what is due, where no other process does."""
@@ -87,7 +78,7 @@ class Courier:
         if self._people_due():
             self._look_at_people()
         for row in rows:
-            if self._stopping.is_set() or not self._lead(LEASE_S):
+            if self._rounds.stopping or not self._lead(LEASE_S):
                 return
             try:
                 self._visit(row)

@@ -30,6 +30,7 @@ SHORTCUT = "gpu_cluster_create"
 _WORKING = "Working out the price, the quota and who decides …"
 _LETTER = re.compile(r"(?:.*[0-9])?([a-z])")
 _FOR_A_PRICE = frozenset({"gpus", "hours"})
+"""Without these no price is shown; AWS is asked for one GPU and hour all the same, for the zones and counts."""
 
 
 @dataclass(frozen=True)
@@ -297,9 +298,8 @@ def _with_stand_ins(draft: Draft) -> Draft:
 def _draft(values: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Draft:
     said = {field: _value(state) for inputs in values.values() for field, state in inputs.items()}
     name, preset, kind, zone, gpus, hours, reason = (said.get(field, "") for field in FIELDS)
-    return Draft(
-        name, preset, gpus, hours, reason, instance_type="" if kind == ANY else kind, zone="" if zone == ANY else zone
-    )
+    kind, zone = ("" if chosen == ANY else chosen for chosen in (kind, zone))
+    return Draft(name, preset, gpus, hours, reason, instance_type=kind, zone=zone)
 
 
 def _places(values: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

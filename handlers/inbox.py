@@ -179,10 +179,29 @@ def _is_new(tx: Tx, row: InboundRow) -> bool:
     return True
 
 
+class NotOfThisRelease(Exception):
+    """A row that this release cannot read; `whose` says no more than whom to tell."""
+
+    def __init__(self, why: str, whose: Inbound) -> None:
+        super().__init__(why)
+        self.whose = whose
+
+
 def inbound_from_json(text: str) -> Inbound:
-    """The gesture as it was written down."""
+    """The gesture as it was written down. Raises `NotOfThisRelease` for a kind or a field that is not known here."""
     raw = json.loads(text)
-    draft = raw["draft"]
-    if draft is not None:
-        draft = Draft(**{**draft, "problems": tuple(Problem(**problem) for problem in draft["problems"])})
-    return Inbound(**{**raw, "gesture": Gesture(raw["gesture"]), "draft": draft, "words": tuple(raw["words"])})
+    try:
+        draft = raw["draft"]
+        if draft is not None:
+            draft = Draft(**{**draft, "problems": tuple(Problem(**problem) for problem in draft["problems"])})
+        return Inbound(**{**raw, "gesture": Gesture(raw["gesture"]), "draft": draft, "words": tuple(raw["words"])})
+    except (KeyError, TypeError, ValueError) as error:
+        said = {key: str(raw.get(key, "")) for key in ("user", "channel", "response_url", "thread_ts")}
+        whose = Inbound(
+            Gesture.UNKNOWN,
+            said["user"],
+            said["channel"],
+            response_url=said["response_url"],
+            thread_ts=said["thread_ts"],
+        )
+        raise NotOfThisRelease(str(error), whose) from error

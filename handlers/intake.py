@@ -24,7 +24,7 @@ from handlers.directory import SlackDirectory
 from handlers.forms import FormFiller, presets_for
 from handlers.grammar import change_of, page_of
 from handlers.home import Homes
-from handlers.inbox import Gesture, Inbound, Inbox, inbound_from_json
+from handlers.inbox import Gesture, Inbound, Inbox, NotOfThisRelease, inbound_from_json
 from handlers.views import answers, modals, moves
 from handlers.views.costs import costs
 from handlers.views.export import export_page
@@ -160,8 +160,12 @@ class Intake:
 
     def _handle(self, row: InboundRow) -> None:
         try:
-            inbound = inbound_from_json(row.payload)
-            reply = self._reply(row.key, inbound)
+            try:
+                inbound = inbound_from_json(row.payload)
+                reply = self._reply(row.key, inbound)
+            except NotOfThisRelease as unknown:
+                log.exception("%s is of another release and is closed", row.key)
+                inbound, reply = unknown.whose, Reply(answers.another_release())
             if reply is not None and inbound.gesture == Gesture.DETAILS:
                 # The window was opened for the answer, and shows whatever the answer is.
                 self._windows.show(inbound.view, inbound.hash, inbound.order, modals.told(reply.page))

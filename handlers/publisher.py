@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import threading
 import uuid
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from bot.core.troubles import notice_from_body
 from handlers.calls import Clients
 from handlers.direct import Direct
 from handlers.pacing import Pace
+from handlers.rounds import Rounds
 from handlers.sender import EDIT, POST, UPLOAD, Closed, Held, Refused, Sender
 from handlers.views.files import COMMENT, attachments
 from handlers.views.line import from_body, story_line
@@ -125,32 +125,18 @@ class Publisher:
         self._swept_real = 0.0
         self._rendered_open = False
         self._leased_until = 0.0
-        self._woken, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._rounds = Rounds("publisher", self.look, trouble_s=TROUBLE_S, last=lambda: self._take_lease(0.0))
 
     def start(self) -> None:
-        self._thread.start()
+        self._rounds.start()
 
     def wake(self) -> None:
         """Something may be due."""
-        self._woken.set()
+        self._rounds.wake()
 
     def stop(self) -> None:
         """Finish the message that is being sent, give the lease back, and end."""
-        self._stopping.set()
-        self._woken.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._woken.clear()
-            try:
-                pause = self.look()
-            except Exception:
-                log.exception("the publisher could not look; trying again")
-                pause = TROUBLE_S
-            self._woken.wait(pause)
-        self._take_lease(0.0)
+        self._rounds.stop()
 
     # --- one look -----------------------------------------------------------------------------------------
 
@@ -166,7 +152,7 @@ class Publisher:
         # extra: nothing waits for them.
         waiting: set[str] = set()
         for row in sorted(rows, key=self._turn):
-            if self._stopping.is_set() or not self._leads():
+            if self._rounds.stopping or not self._leads():
                 break
             threaded = row.kind not in _EDITED
             in_order = threaded and row.kind != MessageKind.FILES
@@ -177,7 +163,7 @@ class Publisher:
                 waiting.add(home)
         shut_out = [row for row in rows if self._is_shut_out(row)]
         for row in shut_out:
-            if row.kind == MessageKind.OUTCOME and not self._stopping.is_set() and self._leads():
+            if row.kind == MessageKind.OUTCOME and not self._rounds.stopping and self._leads():
                 self._direct.tell(row)
         self._shut_out = len(shut_out)
         return LOOK_EVERY_S

@@ -207,6 +207,14 @@ def test_slack_names() -> None:
     assert {CALLBACK, *FIELDS, play.OUTCOME, "approve", "deny", "accept", "replace", "ignore", "delete"} <= set(said)
 
 
+def test_what_slack_is_promised_is_tested() -> None:
+    told = [one for one in codes(section(CONTRACTS, "### What Slack is promised, and what tests it")) if "::" in one]
+    assert len(told) > 30
+    for one in told:
+        path, _, name = one.partition("::")
+        assert f"def {name}(" in Path(path).read_text(), one
+
+
 def test_play_keys_and_example() -> None:
     text = section(CONTRACTS, "### Play files")
     told = {codes(c[0])[0] for c in rows(text)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 from bot.core.desk import Conflict, Decided
-from bot.core.policy import Denied
+from bot.core.policy import Denied, Verb
 from bot.core.ports import WorldError
 from bot.core.records import RequestState
 from bot.core.spec import Draft, Invalid
@@ -16,32 +16,9 @@ from handlers.views.page import Bullets, Page, Para
 from handlers.views.retype import create_line
 from handlers.views.spans import Line, channel, code, joined, line, said, who
 
-COMMANDS = (
-    "create",
-    "list",
-    "status",
-    "why",
-    "logs",
-    "cost",
-    "export",
-    "delete",
-    "extend",
-    "share",
-    "unshare",
-    "kubeconfig",
-    "enable",
-    "verify",
-    "replace",
-    "scale",
-    "cancel",
-    "retry",
-    "keep",
-    "history",
-    "stop-creates",
-    "allow-creates",
-    "orphans",
-    "help",
-)
+_CLICKED = frozenset({Verb.APPROVE, Verb.DENY, Verb.ACCEPT, Verb.IGNORE})
+COMMANDS = tuple(verb.value for verb in Verb if verb not in _CLICKED)
+"""What can be typed."""
 
 
 def denied(error: Denied) -> Page:
@@ -76,6 +53,14 @@ def invalid(error: Invalid, draft: Draft | None = None) -> Page:
 def unavailable(error: WorldError) -> Page:
     """Something outside did not answer, so nothing was done."""
     return _page(line(error.reason), line(error.remedy or "Try again in a moment."))
+
+
+def another_release() -> Page:
+    """Written down by a release that knew something this one does not."""
+    return _page(
+        line("The bot was changed before it came to what you did there, and cannot do it any more."),
+        line("Please do it again; ", code("/gpu-cluster help"), " shows what there is."),
+    )
 
 
 def incident(identity: str) -> Page:

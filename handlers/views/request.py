@@ -219,7 +219,8 @@ def _existing(envelope: Envelope, there: Existing) -> list[tuple[str, Line]]:
 
 def check_line(check: Check) -> Line:
     """One check with its answer, and what to do where that is a no, or a yes with a but."""
-    remedy = f" {check.remedy}" if check.remedy and (check.warns or check.state == "no") else ""
+    stop = "" if check.detail.endswith((".", "!", "?")) else "."
+    remedy = f"{stop} {check.remedy}" if check.remedy and (check.warns or check.state == "no") else ""
     word = "ok, but" if check.warns else _CHECK_WORDS.get(check.state, check.state)
     return line(bold(word), f" · {check.name}: {check.detail.removeprefix(f'{word}: ')}{remedy}")
 

@@ -19,8 +19,6 @@ from tests.bench.preflight import preflights
 from tests.bench.verdicts import verdicts
 
 OUTPUT = Path("bench.json")
-LONG = frozenset({"rush"})
-"""Run only when named: on two cores it has not yet come to an end, and why is not known."""
 RUNS: dict[str, Callable[[], Coroutine[Any, Any, list[Figure]]]] = {
     "acks": lambda: runs.acks(speed=1, busy_speed=10, end_speed=25),
     "overhead": lambda: runs.overhead(speed=20),
@@ -38,7 +36,7 @@ def main(chosen: list[str]) -> int:
     """Run what was chosen (nothing: everything), print the table and write `bench.json`."""
     console, told = Console(width=None if sys.stdout.isatty() else 140), Console(stderr=True, highlight=False)
     figures: list[Figure] = []
-    for name in chosen or [name for name in RUNS if name not in LONG]:
+    for name in chosen or list(RUNS):
         began = time.monotonic()
         try:
             figures += asyncio.run(RUNS[name]())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -282,6 +283,41 @@ def test_a_look_under_way_begins_no_further_step_after_a_cancel(stage: Stage) ->
     stage.rancher.ensure_machine_config = cancelled_meanwhile  # type: ignore[method-assign]
     stage.look()
     assert stage.rancher.made == {"config cp": 1}, "neither the other configs nor the cluster"
+
+
+READS = ("observe", "app", "system_project", "chart_versions", "nodes", "policy", "job")
+WRITES = (
+    "ensure_machine_config", "ensure_cluster", "size_pools", "ensure_repo", "install_chart", "bind_role",
+    "ensure_namespace", "ensure_job", "remove_taint",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", range(2, 34, 3))
+def test_whenever_a_cancel_comes_nothing_new_is_begun(stage: Stage, moment: int) -> None:
+    """The cancel comes during some call to Rancher or the cluster: that call ends, and no other effect begins."""
+    request_id = stage.running()
+    heard: list[str] = []
+
+    def hearing(name: str, call: Callable[..., object]) -> Callable[..., object]:
+        def hear(*given: object, **named: object) -> object:
+            heard.append(name)
+            if len(heard) == moment:
+                stage.desk.cancel(stage.ask(), NAME)
+            return call(*given, **named)
+
+        return hear
+
+    for seam in (stage.rancher, stage.kube):
+        for name in (*READS, *WRITES):
+            if hasattr(seam, name):
+                setattr(seam, name, hearing(name, getattr(seam, name)))
+    for _ in range(200):
+        if len(heard) >= moment:
+            break
+        stage.look()
+    assert len(heard) >= moment, "the create came to its end before"
+    assert [name for name in heard[moment:] if name in WRITES] == []
+    assert stage.request(request_id).state == RequestState.CANCELLED
 
 
 def test_a_change_that_waits_is_withdrawn_and_the_cluster_stays(ready: Stage) -> None:

@@ -72,6 +72,7 @@ def test_the_form_asks_for_the_same_thing_only_once(bot: Bot) -> None:
         ("create c-abcde --gpus 1 --preset starter --hours 8 --reason x", "name", "Rancher keeps"),
         ("create train-a --gpus 1 --preset nope --hours 8 --reason x", "preset", "no preset “nope”"),
         ("create train-a --gpus 0 --preset starter --hours 8 --reason x", "gpus", "from 1 to 64"),
+        ("create <!channel> --gpus 1 --preset starter --hours 8 --reason x", "name", "2 to 30 characters"),
         ("create train-a --gpus 10000 --preset starter --hours 8 --reason x", "gpus", "from 1 to 64"),
         ("create train-a --gpus two --preset starter --hours 8 --reason x", "gpus", "whole number"),
         ("create train-a --gpus 1 --preset starter --hours 1000 --reason x", "hours", "from 1 to 72"),

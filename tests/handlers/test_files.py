@@ -23,6 +23,7 @@ from bot.core.records import MessageKind, MessageRow
 from bot.core.spec import GpuExpectation
 from bot.core.story import Story
 from bot.core.verdict import FAILED, GpuResult, Report, judge, judge_node, report_to_json
+from bot.sandbox.slack.blocks import check_blocks
 from handlers.publisher import UPLOAD_TRIES
 from handlers.sender import NO_UPLOAD_S
 from handlers.views.files import Attachment, attachments
@@ -163,6 +164,13 @@ def test_a_table_that_is_cut_off_has_a_csv_beside_it_with_the_worst_first() -> N
     assert rows[0]["reasons"].startswith("'="), "no formula for a spreadsheet"
     assert float(rows[0]["device"]) == pytest.approx(3016, rel=0.01)
     assert float(rows[0]["device_expected"]) == 3016.0
+
+
+def test_a_thousand_rows_fit_in_both_renderings() -> None:
+    rendered = render(results(told(report(1_000))))
+    for blocks in (rendered.blocks, rendered.plain_blocks):
+        assert check_blocks(list(blocks), "message") == []
+    assert "of 1,000 rows" in str(rendered.blocks)
 
 
 def colours(png: bytes) -> set[tuple[int, ...]]:

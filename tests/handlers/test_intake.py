@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bot.core.desk import Ask
 from bot.core.insight import Insight
+from bot.core.records import InboundRow
 from bot.core.spec import Draft, Problem
 from bot.core.sweeping import Sweeping
 from handlers.answering import Answerer
@@ -24,7 +25,7 @@ from handlers.intake import LEASE_S, Intake
 from handlers.views.listing import listing
 from handlers.windows import Windows
 from tests.handlers.conftest import no_world
-from tests.handlers.harness import CHANNEL, LEAD, LINE, REQUESTER, Bot
+from tests.handlers.harness import CHANNEL, LEAD, LINE, REQUESTER, Bot, all_text
 from tests.handlers.older_slack import older_slack
 
 ASKED = Inbound(Gesture.CREATE, REQUESTER, CHANNEL, draft=Draft("train-a", "starter", "1", "8", "try it"))
@@ -52,6 +53,21 @@ def test_what_was_done_before_the_crash_is_not_done_again(bot: Bot) -> None:
     bot.told(REQUESTER, "Got it: train-a")
     again.stop()
     assert bot.only_request("train-a").id == request.request_id
+
+
+@pytest.mark.parametrize("odd", [{"gesture": "later"}, {"another": 1}, {"draft": {"colour": "red"}}])
+def test_what_another_release_wrote_down_is_closed_and_told_once(bot: Bot, odd: dict[str, object]) -> None:
+    payload = json.dumps({**dataclasses.asdict(Inbound(Gesture.LIST, REQUESTER, CHANNEL)), **odd})
+    with bot.store.transaction() as tx:
+        tx.add(InboundRow("command:old", "later", payload, received_real=bot.clock.real()))
+    bot.told(REQUESTER, "Please do it again")
+    bot.clock.real_shift += LEASE_S + 1
+    bot.types(REQUESTER, "list")
+    bot.told(REQUESTER, "There are no clusters")
+    assert len([e for e in bot.workspace.events if e.kind == "ephemeral" and "do it again" in all_text(e)]) == 1
+    with bot.store.transaction() as tx:
+        left = tx.claim_inbound(real=bot.clock.real() + LEASE_S + 1, lease_s=LEASE_S, limit=5)
+    assert "command:old" not in [row.key for row in left]
 
 
 def another_intake(bot: Bot) -> Intake:

@@ -37,6 +37,7 @@ class Access:
         team = look.catalogue.teams.get(look.cluster.team)
         group = team.rancher_group if team else ""
         role = role_to_give(look) if principal or group else ""
+        look.must_be_wanted()
         if principal:
             look.outside.rancher.bind_role(look.management_id, principal, role, person=owner)
         if group:
@@ -58,6 +59,7 @@ class Share:
         person = person_of(look.request)
         principal = look.principals.get(person, "")
         role = role_to_give(look) if principal else ""
+        look.must_be_wanted()
         if principal:
             look.outside.rancher.bind_role(look.management_id, principal, role, person=person)
         return Done(

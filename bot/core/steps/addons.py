@@ -76,6 +76,7 @@ def _install(look: Look, addon: Addon) -> Outcome | None:
         raise Permanent(f"Helm failed{f': {log}' if log else ''}.", "See Apps, Recent Operations in Rancher.")
     if app is not None and app.status != "deployed":
         return Wait(f"{addon.name}: Helm: {app.status}", 3.0)
+    look.must_be_wanted()
     found = rancher.ensure_repo(mid, repo, addon.repo, look.request.id, look.order.network)
     if not found.ready:
         return Wait(f"{addon.name}: {found.message or f'the index of {addon.repo} is being downloaded'}", 3.0)
@@ -100,6 +101,7 @@ def _order(look: Look, addon: Addon, repo: str) -> Outcome:
     project = look.outside.rancher.system_project(look.management_id) if addon.namespace != "kube-system" else ""
     if project is None:
         return Wait("Rancher has not made the System project yet", 3.0)
+    look.must_be_wanted()
     if project:
         labels = {LABEL_MANAGED: "true", LABEL_REQUEST: look.request.id}
         look.downstream.ensure_namespace(addon.namespace, project=project, privileged=False, labels=labels)

@@ -14,6 +14,7 @@ class Catalog:
             return Done()  # what is there stays as it is, its repository too
         rancher, mid = look.outside.rancher, look.management_id
         network, url = look.order.network, repo_url(look.order)
+        look.must_be_wanted()
         repo = rancher.ensure_repo(mid, REPO_NAME, url, look.request.id, network)
         if not repo.ready:
             return Wait(repo.message or "the index of NVIDIA's chart repository is being downloaded", 3.0)

@@ -141,6 +141,7 @@ def _view(look: Look, at: Placing) -> ClusterView | None:
 
 def _tell_rancher(look: Look, at: Placing) -> Wait:
     """Do what an earlier look has written down."""
+    look.must_be_wanted()
     look.size_pools(at.sizes)
     told = at.told(look.clock.now(), look.clock.real())
     return Wait(look.row.why or "Rancher has the new sizes", 2.0, {"placing": told.to_json()})

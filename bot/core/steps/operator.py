@@ -35,6 +35,7 @@ class Operator:
         project = rancher.system_project(mid)
         if project is None:
             return Wait("Rancher has not made the System project yet", 3.0)
+        look.must_be_wanted()
         look.downstream.ensure_namespace(
             NAMESPACE,
             project=project,
@@ -95,6 +96,7 @@ class Operator:
             return Wait("Helm is installing the chart", 3.0)
         values, version = operator_values(look.order), look.order.operator
         order = ChartOrder(REPO_NAME, CHART, version, RELEASE, NAMESPACE, project, values)
+        look.must_be_wanted()
         try:
             operation, why = (
                 look.outside.rancher.install_chart(look.management_id, order),

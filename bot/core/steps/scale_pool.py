@@ -105,6 +105,7 @@ def _begun(look: Look, view: ClusterView) -> Wait:
 
 def _tell_rancher(look: Look, at: Placing) -> Wait:
     """Do what an earlier look has written down."""
+    look.must_be_wanted()
     for machine in json.loads(look.own.get("leaving", "[]")):
         look.outside.rancher.mark_machine(machine)
     look.size_pools(at.sizes)

@@ -1,0 +1,50 @@
+"""A thread that looks for what is due, sleeps until it is woken or its time has come, and looks again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+
+class Rounds:
+    """`look` returns the real seconds until the next one; `trouble_s` counts after an error. `last` ends it all."""
+
+    def __init__(
+        self, name: str, look: Callable[[], float], *, trouble_s: float, last: Callable[[], object] = lambda: None
+    ) -> None:
+        self._look, self._trouble_s, self._last = look, trouble_s, last
+        self._woken, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop: what is under way ends soon."""
+        return self._stopping.is_set()
+
+    def start(self) -> None:
+        """Returns at once."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Wait for what is under way, and end."""
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self.stopping:
+            self._woken.clear()
+            try:
+                pause = self._look()
+            except Exception:
+                log.exception("the %s could not look; trying again", self._thread.name)
+                pause = self._trouble_s
+            self._woken.wait(pause)
+        self._last()
