@@ -48,7 +48,7 @@ class RancherAdapter:
     """One Rancher. Safe to share between threads.
 
     `token` may be a function, which is read again when Rancher answers 401. `ca_bundle` is the path of a PEM file for
-    a Rancher with a private CA. `snapshot_s`: how old a shared snapshot may be, in world seconds.
+    a Rancher with a private CA. `snapshot_s`: how old the shared snapshot may get, in world seconds.
     Every method raises `Temporary`, `Permanent`, `Refused` or `Foreign` of the core, and nothing else.
     """
 
@@ -59,7 +59,7 @@ class RancherAdapter:
         *,
         ca_bundle: str | None = None,
         clock: Clock,
-        snapshot_s: float = 4.0,
+        snapshot_s: float = 3.0,
     ) -> None:
         self._client = RancherClient(url, token, ca_bundle=ca_bundle)
         self._reader = SnapshotReader(self._client, clock, snapshot_s)
@@ -126,7 +126,7 @@ class RancherAdapter:
 
     def observe(self, name: str, *, newer_than: float) -> ClusterView | None:
         snapshot = self._reader.get(newer_than)
-        view = snapshot.view(name)
+        view = snapshot.views.get(name)
         if view is not None:
             return view
         # Lists come from a cache that may lag; and to a bot without a right on the whole namespace, a cluster made just
@@ -140,6 +140,9 @@ class RancherAdapter:
                 "If this lasts, let the bot's user get clusters (provisioning.cattle.io) in fleet-default.",
             )
         return snapshot.view_of(answer.json())
+
+    def changed(self) -> frozenset[str]:
+        return self._reader.changed()
 
     def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:
         """Give GPU pools their `count`, all in one change; those that the cluster lacks are added."""

@@ -16,7 +16,7 @@ class Catalog:
         network, url = look.order.network, repo_url(look.order)
         repo = rancher.ensure_repo(mid, REPO_NAME, url, look.request.id, network)
         if not repo.ready:
-            return Wait(repo.message or "the index of NVIDIA's chart repository is being downloaded", 3.0)
+            return Wait(repo.message or "the index of NVIDIA's chart repository is being downloaded")
         versions = rancher.chart_versions(mid, REPO_NAME, CHART)
         if look.order.operator in versions:
             return Done()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.core.ports import Foreign
 from bot.core.records import RequestState
-from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.base import WATCHED_S, Done, Fail, Look, Outcome, Wait
 
 _ABSENT_LOOKS = 2
 
@@ -28,7 +28,7 @@ class RemoveCluster:
             return Done({"note": "a cluster of this name exists in Rancher and is not ours; it was left alone"})
         view = rancher.observe(name, newer_than=started)
         if view is not None:
-            return Wait(view.message or "Rancher is removing the machines", 5.0, {"absent": "0"})
+            return Wait(view.message or "Rancher is removing the machines", WATCHED_S, {"absent": "0"}, watched=True)
         absent = int(look.own.get("absent", "0")) + 1
         first = float(look.own.get("absent_real", "0")) if absent > 1 else started
         mid = look.cluster.management_id

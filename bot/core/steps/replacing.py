@@ -15,7 +15,7 @@ from bot.core.diagnosis import aws_words
 from bot.core.measuring import give_up, measured
 from bot.core.ports import ClusterView, MachineView, Node
 from bot.core.spec import UNVERIFIED_TAINT
-from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.base import WATCHED_S, Done, Fail, Look, Outcome, Wait
 from bot.core.steps.remeasure import measuring_for
 from bot.core.verdict import VERIFIED, NodeResult, judge, report_to_json
 
@@ -28,7 +28,7 @@ class Surge:
     def ensure(self, look: Look) -> Outcome:
         view = _view(look)
         if view is None:
-            return Wait("Rancher does not show the cluster")
+            return Wait("Rancher does not show the cluster", watched=True)
         machines = view.pool(look.gpu_pool.name)
         if "before" not in look.own:
             _close(look)
@@ -45,7 +45,7 @@ class Surge:
         failures |= {m.uid: m.failure for m in machines if m.failure}
         if len(failures) >= look.catalogue.policy.tries_per_place:
             return _without(look, machines, f"EC2 has no machine for it: {aws_words(list(failures.values())[-1])}")
-        return Wait("waiting for the new machine to join", 5.0, {"failures": json.dumps(failures)})
+        return Wait("waiting for the new machine to join", WATCHED_S, {"failures": json.dumps(failures)}, watched=True)
 
     def give_up(self, look: Look) -> Done | Fail:
         view = _view(look)
@@ -65,7 +65,7 @@ class MeasureNew:
             return Wait("the driver is being set up on the new machine", 10.0, facts)
         level = look.catalogue.probe_image.level
         if why := measuring_for(look, level).look(look.downstream, node, facts, look.clock.now()):
-            return Wait(why, 4.0, facts)
+            return Wait(why, 10.0, facts)
         result = measured(facts)[0]
         if result.verdict != VERIFIED:
             return _failed_too(look, "; ".join(result.reasons))
@@ -87,7 +87,7 @@ class Retire:
     def ensure(self, look: Look) -> Outcome:
         view = _view(look)
         if view is None:
-            return Wait("Rancher does not show the cluster")
+            return Wait("Rancher does not show the cluster", watched=True)
         bad = _bad(look, view.pool(look.gpu_pool.name))
         if bad is None:
             return Done()
@@ -96,7 +96,7 @@ class Retire:
             rancher.mark_machine(bad.name)
             rancher.resize_pool(look.cluster.name, look.gpu_pool.name, machines_ordered(look))
             return Wait("the bad machine is being removed", 5.0, {"marked": "yes", "written_real": _real(look)})
-        return Wait("the bad machine is being drained and removed", 10.0)
+        return Wait("the bad machine is being drained and removed", 10.0, watched=True)
 
     def give_up(self, look: Look) -> Fail:
         return Fail(

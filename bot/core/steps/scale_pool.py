@@ -13,7 +13,7 @@ from bot.core.changes import Scale, change_from_json
 from bot.core.diagnosis import aws_words, ec2_cause
 from bot.core.ports import ClusterView, MachineView
 from bot.core.spec import UNVERIFIED_TAINT, Pool
-from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.base import WATCHED_S, Done, Fail, Look, Outcome, Wait
 
 ENOUGH_FAILURES = 3
 
@@ -91,7 +91,8 @@ def _awaited(look: Look, view: ClusterView, pool: Pool) -> Outcome:
         leaving = set(json.loads(look.own["leaving"]))
         left = [machine.name for machine in machines if machine.name in leaving]
         if left or len(machines) > pool.count:
-            return Wait(f"{len(left) or len(machines) - pool.count} machines are going: {', '.join(left[:4])}", 5.0)
+            going = len(left) or len(machines) - pool.count
+            return Wait(f"{going} machines are going: {', '.join(left[:4])}", 5.0, watched=True)
         return Done({"removed": ", ".join(sorted(leaving))})
     failures = _remembered(look, machines)
     facts = {"failures": json.dumps(failures)}
@@ -101,7 +102,8 @@ def _awaited(look: Look, view: ClusterView, pool: Pool) -> Outcome:
     if joined >= pool.count and len(machines) <= pool.count:
         return Done(facts)
     said = f"EC2 refused {len(failures)} of at most {ENOUGH_FAILURES} tries" if failures else "waiting for EC2"
-    return Wait(f"{said} for pool {pool.name}", 5.0, facts, f"{joined} of {pool.count} {pool.name} machines joined")
+    told = f"{joined} of {pool.count} {pool.name} machines joined"
+    return Wait(f"{said} for pool {pool.name}", WATCHED_S, facts, told, watched=True)
 
 
 def _undone(look: Look, pool: Pool) -> Fail:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bot.core.done_rule import unmet
 from bot.core.steps import trouble
-from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.base import WATCHED_S, Done, Fail, Look, Outcome, Wait
 
 _IN_A_ROW = 3
 
@@ -23,7 +23,7 @@ class Settled:
         if failure is not None and _whole(look):
             return failure
         if missing := unmet(view, _machines(look)):
-            return Wait(missing[0], 5.0, {**facts, "calm": "0"})
+            return Wait(missing[0], WATCHED_S, {**facts, "calm": "0"}, watched=True)
         calm = int(look.own.get("calm", "0")) + 1
         if calm < _IN_A_ROW:
             return Wait(
