@@ -85,7 +85,7 @@ class _Flight:
 class SnapshotReader:
     """Gives snapshots not older than `every_s` world seconds, with at most one refresh at a time.
 
-    Safe to share between threads. A failed refresh fails all who waited for it, and the next asks anew.
+    Safe to share between threads. A failed refresh fails all who ask until the next may begin.
     """
 
     def __init__(self, client: RancherClient, clock: Clock, every_s: float) -> None:
@@ -95,6 +95,7 @@ class SnapshotReader:
         self._lock = threading.Lock()
         self._last: Snapshot | None = None
         self._flight: _Flight | None = None
+        self._failed: _Flight | None = None
         self._changed: frozenset[str] = frozenset()
 
     def changed(self) -> frozenset[str]:
@@ -108,42 +109,46 @@ class SnapshotReader:
         """A snapshot whose requests started after `newer_than` (wall time).
 
         Raises `Unread` where the next one may not be begun yet, so that writes of many clusters do not make it read
-        all the time; and `WorldError`s.
+        all the time; and `WorldError`s, the same one until it is time to try again.
         """
         with self._lock:
-            if self._last is not None and (left := self._every_s - self._age(self._last)) > 0:
-                if self._last.started_real > newer_than:
-                    return self._last
-                if self._flight is None:
-                    raise Unread(left)
-            flight, mine = self._flight, self._flight is None
+            last, flight = self._last, self._flight
+            # While the next one is under way nobody waits for it who can do with this one.
+            if last is not None and self._left(last, self._every_s if flight is None else 2 * self._every_s) > 0:
+                if last.started_real > newer_than:
+                    return last
+                if flight is None:
+                    raise Unread(self._left(last, self._every_s))
+            if flight is None and self._failed is not None and self._left(self._failed, self._every_s) > 0:
+                flight = self._failed
+            mine = flight is None
             if flight is None:
                 flight = self._flight = _Flight(self._clock.real(), self._clock.now(), Future())
         if mine:
             self._fly(flight)
         elif flight.started_real <= newer_than:
             # It began too early for us.
-            raise Unread(max(self._every_s - (self._clock.now() - flight.started_world), 0.0))
+            raise Unread(max(self._left(flight, self._every_s), 0.0))
         return flight.result.result()
 
-    def _age(self, snapshot: Snapshot) -> float:
-        """World seconds; one from the future, the clock having been set back, is too old."""
-        age = self._clock.now() - snapshot.started_world
-        return age if age >= 0 else self._every_s
+    def _left(self, begun: Snapshot | _Flight, most: float) -> float:
+        """World seconds until it is `most` old; one from the future, the clock having been set back, is too old."""
+        age = self._clock.now() - begun.started_world
+        return most - age if age >= 0 else 0.0
 
     def _fly(self, flight: _Flight) -> None:
         try:
             snapshot = self._read(flight.started_real, flight.started_world)
         except BaseException as error:
-            self._land(None)
+            self._land(None, flight)
             flight.result.set_exception(error)
         else:
-            self._land(snapshot)
+            self._land(snapshot, None)
             flight.result.set_result(snapshot)
 
-    def _land(self, snapshot: Snapshot | None) -> None:
+    def _land(self, snapshot: Snapshot | None, failed: _Flight | None) -> None:
         with self._lock:
-            self._flight = None
+            self._flight, self._failed = None, failed
             if snapshot is not None:
                 self._changed |= snapshot.unlike(self._last)
                 self._last = snapshot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from statistics import fmean
 
 from bot.core import lifecycle, plan
@@ -34,6 +35,15 @@ WALK_THROUGH = (
 """The order in which a person does it by hand in Rancher's pages: each begins when the one before has ended."""
 
 
+@dataclass(frozen=True)
+class _Played:
+    """Mean minutes from approval to verified, reads of each cluster, and how many of a cluster's were node lists."""
+
+    minutes: float
+    reads: list[int]
+    of_nodes: float
+
+
 def one_after_the_other(usual: str) -> str:
     """The steps of a plan in the walk-through's order, frozen; raises ValueError where they are not the same ones."""
     kinds = {planned.kind for planned in plan.thaw(usual)}
@@ -45,8 +55,9 @@ def one_after_the_other(usual: str) -> str:
 
 async def overlap(*, speed: float = 20, requests: int = 4) -> list[Figure]:
     """Minutes from approval to verified, and what each cluster's own API was asked meanwhile."""
-    sequential, _ = await _minutes(speed, requests, in_order=True)
-    overlapped, reads = await _minutes(speed, requests, in_order=False)
+    sequential = (await _play(speed, requests, in_order=True)).minutes
+    played = await _play(speed, requests, in_order=False)
+    overlapped, reads = played.minutes, played.reads
     how = (
         f"from approval to verified, mean of {requests} requests at once, the same world and seed, world speed "
         f"{speed:g}; how long each thing takes there, and where that is from: bot/sandbox/world/timings.py"
@@ -61,20 +72,23 @@ async def overlap(*, speed: float = 20, requests: int = 4) -> list[Figure]:
             max(reads),
             "reads",
             f"GETs of a cluster's own API, Helm through Rancher's catalog included, from its order to verified; the "
-            f"most of {requests} clusters with one GPU machine each, mean {fmean(reads):.1f}; world speed {speed:g}",
+            f"most of {requests} clusters with one GPU machine each; mean {fmean(reads):.1f}, of which "
+            f"{played.of_nodes:.1f} are node lists; world speed {speed:g}",
             target=60,
         ),
     ]
 
 
-async def _minutes(speed: float, requests: int, *, in_order: bool) -> tuple[float, list[int]]:
+async def _play(speed: float, requests: int, *, in_order: bool) -> _Played:
     async with crowd(Plot(speed=speed)) as people:
         asked = names("order", requests)
         await people.ask(asked)
         await _approve(people, requests, in_order=in_order)
         lives = await people.verified(asked, _LIFE_S / speed)
-        reads = [people.stage.world.reads[life.cluster.management_id] for life in lives]
-    return fmean(map(_took_s, lives)) / 60, reads
+        world = people.stage.world
+        reads = [world.reads[life.cluster.management_id] for life in lives]
+        of_nodes = sum(n for (behind, call), n in world.calls.items() if behind and call.endswith("/api/v1/nodes"))
+    return _Played(fmean(map(_took_s, lives)) / 60, reads, of_nodes / requests)
 
 
 async def _approve(people: Crowd, requests: int, *, in_order: bool) -> None:

@@ -151,8 +151,8 @@ def test_what_no_view_needs_is_left_out_of_the_lists(listed: Scripted, rancher: 
         assert {"metadata.managedFields", "metadata.annotations"} < set(asked.query["exclude"].split(","))
 
 
-def test_a_failed_refresh_fails_all_who_waited_and_is_not_kept(
-    listed: Scripted, rancher: RancherAdapter, pool: ThreadPoolExecutor
+def test_a_failed_refresh_fails_all_who_ask_until_the_next(
+    listed: Scripted, rancher: RancherAdapter, hands: Hands, pool: ThreadPoolExecutor
 ) -> None:
     held = Held()
     held.reply = Reply(500, {"message": "database is locked"})
@@ -165,7 +165,27 @@ def test_a_failed_refresh_fails_all_who_waited_and_is_not_kept(
         with pytest.raises(Temporary, match="database is locked"):
             look.result(10)
     listed.on(f"GET {CLUSTERS}", collection(cluster("a")))
+    tries = refreshes(listed)
+    with pytest.raises(Temporary, match="database is locked"):
+        rancher.observe("a", newer_than=0)
+    assert refreshes(listed) == tries, "an outage is not made worse by the number of clusters"
+    hands.world += 3
     assert rancher.observe("a", newer_than=0) is not None
+
+
+def test_while_the_next_is_under_way_the_last_one_serves(
+    listed: Scripted, rancher: RancherAdapter, hands: Hands, pool: ThreadPoolExecutor
+) -> None:
+    rancher.observe("a", newer_than=0)
+    held = Held()
+    listed.on(f"GET {CLUSTERS}", held)
+    hands.world += 4
+    late = pool.submit(rancher.observe, "a", newer_than=0)
+    assert held.asked.acquire(timeout=10)
+    assert rancher.observe("b", newer_than=0) is not None, "which the next one does not have"
+    held.go.release()
+    assert late.result(10) is not None
+    assert refreshes(listed) == 2
 
 
 def test_every_page_is_read(listed: Scripted, rancher: RancherAdapter) -> None:
