@@ -26,7 +26,8 @@ class RemoveCluster:
             rancher.delete_cluster(name, tuple(r.id for r in look.requests))
         except Foreign:
             return Done({"note": "a cluster of this name exists in Rancher and is not ours; it was left alone"})
-        view = rancher.observe(name, newer_than=started)
+        # An old snapshot can only show a cluster that has gone meanwhile: that it is gone, Rancher is asked by its id.
+        view = rancher.observe(name, newer_than=0.0)
         if view is not None:
             return Wait(view.message or "Rancher is removing the machines", WATCHED_S, {"absent": "0"}, watched=True)
         absent = int(look.own.get("absent", "0")) + 1
