@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -40,6 +41,8 @@ _MACHINE_CONFIGS = "/v1/rke-machine-config.cattle.io.amazonec2configs"
 _PROXY_CONFIGS = "/v1/management.cattle.io.clusterproxyconfigs"
 _BINDINGS = "/v3/clusterroletemplatebindings"
 _PATCH_TRIES = 4
+_PROJECTS_S = 5.0
+"""World seconds before the list of System projects is read again; Norman gives 10,000 at once, no more."""
 _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-([\w.-]+))?\+(?:rke2r|k3s)(\d+)")
 DELETE_MACHINE = "cluster.x-k8s.io/delete-machine"
 
@@ -64,6 +67,10 @@ class RancherAdapter:
         self._client = RancherClient(url, token, ca_bundle=ca_bundle)
         self._reader = SnapshotReader(self._client, clock, snapshot_s)
         self._catalog = Catalog(self._client, clock)
+        self._clock = clock
+        self._projects_lock = threading.Lock()
+        self._projects: dict[str, str] = {}
+        self._projects_at = float("-inf")
 
     def close(self) -> None:
         """Close the connections to Rancher."""
@@ -266,8 +273,14 @@ class RancherAdapter:
     # --- inside the cluster ------------------------------------------------------------------------------------
 
     def system_project(self, management_id: str) -> str | None:
-        projects = self._client.get("/v3/projects", {"clusterId": management_id, "name": "System"}).get("data") or []
-        return next((str(p["id"]) for p in projects if p.get("name") == "System"), None)
+        """One list answers for all clusters, and is read anew only when a cluster's is not in it."""
+        with self._projects_lock:
+            age = self._clock.now() - self._projects_at
+            if management_id not in self._projects and not 0 <= age < _PROJECTS_S:
+                found = self._client.get("/v3/projects", {"name": "System", "limit": "10000"}).get("data") or []
+                ours = {str(p.get("clusterId")): str(p["id"]) for p in found if p.get("name") == "System"}
+                self._projects, self._projects_at = ours, self._clock.now()
+        return self._projects.get(management_id)
 
     def releases(self, management_id: str) -> tuple[Release, ...]:
         return self._catalog.releases(management_id)

@@ -225,3 +225,22 @@ def test_machines_and_management_cluster_are_joined_to_their_cluster(listed: Scr
     assert view.connected is True
     other = rancher.observe("b", newer_than=0)
     assert other is not None and other.connected is None
+
+
+def test_one_list_of_system_projects_serves_all_clusters(
+    server: Scripted, rancher: RancherAdapter, hands: Hands
+) -> None:
+    def project(cluster_id: str, name: str = "System") -> dict[str, Any]:
+        return {"id": f"{cluster_id}:p-{name.lower()}", "name": name, "clusterId": cluster_id}
+
+    server.on("GET /v3/projects", collection(project("c-m-a"), project("c-m-a", "Default"), project("c-m-b")))
+    assert [rancher.system_project(one) for one in ("c-m-a", "c-m-b", "c-m-c")] == [
+        "c-m-a:p-system",
+        "c-m-b:p-system",
+        None,
+    ]
+    assert len(server.calls("GET /v3/projects")) == 1
+    server.on("GET /v3/projects", collection(project("c-m-c")))
+    hands.world += 5
+    assert rancher.system_project("c-m-c") == "c-m-c:p-system"
+    assert len(server.calls("GET /v3/projects")) == 2
