@@ -171,7 +171,7 @@ def make_engine(settings: Settings, store: Store, clock: Clock, outsides: Outsid
         principals=settings.config.access.principals,
         probe_script=(resources.files("manifests") / "verify" / "probe.py").read_text(),
     )
-    return Engine(store=store, clock=clock, around=around)
+    return Engine(store=store, clock=clock, around=around, changed=outsides.rancher.changed)
 
 
 # --- programs -------------------------------------------------------------------------------------------------

@@ -32,6 +32,9 @@ WATCHERS = 4
 """Looks at clusters in use at once: they go before nobody's request."""
 _ATTENDED = 50
 """Clusters that are attended to in one transaction."""
+NOTICE_S, _NOTICE_REAL_S = 0.5, 0.05
+"""How often it is asked what has changed in Rancher: world seconds, at least so many real ones. The reader behind it
+keeps its own pace."""
 IDLE_S = 1.0
 """Longest real time between two claims: another process may have written something due."""
 
@@ -39,11 +42,22 @@ IDLE_S = 1.0
 class Engine:
     """Runs looks until told to stop. `wake` it when something became due."""
 
-    def __init__(self, *, store: Store, clock: Clock, around: Surroundings, threads: int = 16) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        around: Surroundings,
+        threads: int = 16,
+        changed: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
+        """`changed`: names of the clusters that have changed in Rancher since it was called last."""
         self._store = store
         self._clock = clock
         self._around = around
         self._threads = threads
+        self._changed = changed
+        self._noticed: dict[str, tuple[str, float]] = {}
         self._owner = f"engine-{uuid.uuid4().hex[:8]}"
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -71,6 +85,8 @@ class Engine:
 
     def run(self) -> None:
         """Until `stop`: claim no more than there are free threads, look, wait for the next thing due."""
+        noticing = threading.Thread(target=self._keep_noticing, name="notice", daemon=True)
+        noticing.start()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="look") as pool:
             while not self._stop.is_set():
                 self._wake.clear()
@@ -88,10 +104,36 @@ class Engine:
                     log.warning("the store cannot be used: %s %s", error.reason, error.remedy)
                     pause = IDLE_S
                 self._wake.wait(pause)
+        noticing.join()
+
+    def _keep_noticing(self) -> None:
+        while not self._stop.wait(max(self._clock.real_seconds(NOTICE_S), _NOTICE_REAL_S)):
+            try:
+                if self.notice():
+                    self._wake.set()
+            except WorldError as error:
+                log.debug("what has changed in Rancher cannot be seen: %s", error.reason)
+            except Exception:
+                log.exception("incident %s: looking for changes broke", looking.new_incident())
+
+    def notice(self) -> bool:
+        """What has changed in Rancher is due at once. Asks Rancher only while something is under way."""
+        with self._store.reading() as tx:
+            if not tx.anything_running():
+                return False
+        names, at = self._changed(), self._clock.real()
+        if not names:
+            return False
+        with self._store.transaction() as tx:
+            due = tx.look_at_once(names, self._clock.now())
+        self._noticed.update({cluster: (name, at) for cluster, name in due.items()})
+        return bool(due)
 
     def look_once(self) -> int:
         """Look at everything due, in this thread; returns how many. For tests and the command line."""
         self._attend()
+        with contextlib.suppress(WorldError):
+            self.notice()
         claimed = self._claim(self._threads)
         for request in claimed:
             self._look(request)
@@ -167,6 +209,7 @@ class Engine:
 
     def _look(self, request: RequestRow) -> None:
         """One look; whatever happens in it, the lease is given back or runs out by itself."""
+        began = self._clock.real()
         try:
             self._look_by_state(request)
         except Stale:
@@ -174,8 +217,15 @@ class Engine:
         except Exception:
             log.exception("incident %s: the look at %s broke", looking.new_incident(), request.id)
             self._afterwards(lambda tx: self._postpone(tx, request))
-        self._afterwards(lambda tx: tx.release_request(request.id, self._owner))
+        self._afterwards(lambda tx: self._release(tx, request, began))
         self._written()
+
+    def _release(self, tx: Tx, request: RequestRow, began: float) -> None:
+        """What changed while it was looked at may not have been seen."""
+        tx.release_request(request.id, self._owner)
+        name, noticed_at = self._noticed.pop(request.cluster_id, ("", 0.0))
+        if noticed_at > began:
+            tx.look_at_once([name], self._clock.now())
 
     def _look_by_state(self, request: RequestRow) -> None:
         match request.state:

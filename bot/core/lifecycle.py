@@ -296,7 +296,7 @@ def retry(tx: Tx, request: RequestRow, user: str, at: float) -> RequestRow:
     for row in tx.steps(request.id):
         if row.state in (StepState.FAILED, StepState.RUNNING):
             anew = {"state": StepState.PENDING, "started_at": None, "looked_at": None, "why": "", "progress": ""}
-            tx.change(row, **anew, observed_s=0.0, errors=0, broken=0, facts=_facts_anew(row))
+            tx.change(row, **anew, observed_s=0.0, errors=0, broken=0, not_before=0.0, facts=_facts_anew(row))
     running = move(
         tx, request, RequestState.RUNNING, actor=user, at=at, detail="retry", next_look_at=at,
         finished_at=None, reason="", remedy="", diagnosis="[]", incident="", wish="",

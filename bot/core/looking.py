@@ -7,13 +7,13 @@ import json
 import logging
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.core import guard, lifecycle, plan, stall, telling
 from bot.core.announced import Announced
 from bot.core.kinds import rules_of
-from bot.core.ports import Clock, Stale, Store, Temporary, TokenRefused, Tx, WorldError
+from bot.core.ports import Clock, Stale, Store, Temporary, TokenRefused, Tx, Unread, WorldError
 from bot.core.records import (
     ClusterRow,
     MessageKind,
@@ -62,6 +62,14 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class _Looked:
+    """What one look came to: the steps it ran, and when (world) those are due that it left alone."""
+
+    seen: tuple[Seen, ...]
+    left: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class _Loaded:
     request: RequestRow
     cluster: ClusterRow
@@ -93,9 +101,9 @@ def visit(claimed: RequestRow, store: Store, clock: Clock, around: Surroundings)
             rules_of(request.kind).started(tx, request, clock.now())
     with store.reading() as tx:
         loaded = _load(tx, request)
-    seen = _run_steps(loaded, clock, around, lambda: _must_be_wanted(store, request))
+    looked = _run_steps(loaded, clock, around, lambda: _must_be_wanted(store, request))
     with store.transaction() as tx:
-        _write_down(tx, loaded, seen, clock.now())
+        _write_down(tx, loaded, looked, clock.now())
 
 
 def _load(tx: Tx, request: RequestRow) -> _Loaded:
@@ -109,18 +117,23 @@ def _load(tx: Tx, request: RequestRow) -> _Loaded:
     )
 
 
-def _run_steps(loaded: _Loaded, clock: Clock, around: Surroundings, must_be_wanted: Callable[[], None]) -> list[Seen]:
-    """Run what may run, in the plan's order; a step that is done lets its followers run in the same look."""
+def _run_steps(loaded: _Loaded, clock: Clock, around: Surroundings, must_be_wanted: Callable[[], None]) -> _Looked:
+    """Run what may run and is due, in the plan's order; a step that is done lets its followers run in the same look."""
     rows = {row.kind: row for row in loaded.steps}
     facts: dict[str, Facts] = {step_name(row.kind): json.loads(row.facts) for row in loaded.steps}
     until = clock.real() + LOOK_S
     seen: list[Seen] = []
+    left: list[float] = []
     for planned in plan.thaw(loaded.request.plan):
         row = rows[planned.kind]
         ready = all(rows[kind].state == StepState.DONE for kind in planned.after)
         if row.state == StepState.DONE or not ready:
             continue
+        if row.not_before > clock.now():
+            left.append(row.not_before)
+            continue
         if clock.real() > until:
+            left.append(clock.now())
             break
         must_be_wanted()
         found = _run_step(row, loaded, facts, clock, around, must_be_wanted)
@@ -129,7 +142,7 @@ def _run_steps(loaded: _Loaded, clock: Clock, around: Surroundings, must_be_want
         facts[step_name(planned.kind)] = json.loads(found.after.facts)
         if isinstance(found.outcome, Fail):
             break
-    return seen
+    return _Looked(tuple(seen), tuple(left))
 
 
 def _must_be_wanted(store: Store, request: RequestRow) -> None:
@@ -165,6 +178,8 @@ def _run_step(
         errors = broken = 0
     except Stale:
         raise
+    except Unread as early:
+        outcome, errors, broken = Wait(row.why or "Rancher is being read again", early.look_in), 0, 0
     except Temporary as error:
         outcome, errors, broken, counted = (
             _again(error, row.errors),
@@ -230,19 +245,26 @@ def _seen(before: StepRow, observed: StepRow, outcome: Outcome, now: float) -> S
             after = dataclasses.replace(row, state=StepState.DONE, done_at=now, why=outcome.short, progress="")
             next_at = now
         case Wait():
-            after = dataclasses.replace(row, state=StepState.RUNNING, why=outcome.why, progress=outcome.progress)
             next_at = now + outcome.look_in
+            after = dataclasses.replace(
+                row,
+                state=StepState.RUNNING,
+                why=outcome.why,
+                progress=outcome.progress,
+                not_before=0.0 if outcome.watched else next_at,
+            )
         case Fail():
             after = dataclasses.replace(row, state=StepState.FAILED, why=outcome.reason)
             next_at = now
     return Seen(before, after, outcome, next_at)
 
 
-def _write_down(tx: Tx, loaded: _Loaded, seen: list[Seen], now: float) -> None:
+def _write_down(tx: Tx, loaded: _Loaded, looked: _Looked, now: float) -> None:
     """Everything one look found, in one transaction; dropped as a whole when the request changed meanwhile."""
     request = tx.request(loaded.request.id)
     if request is None or request.rev != loaded.request.rev:
         raise Stale(loaded.request.id)
+    seen = looked.seen
     for one in seen:
         tx.change(one.before, **_changes(one.before, one.after))
         telling.tell_step(tx, request, one.before, one.after, one.outcome, now)
@@ -258,7 +280,7 @@ def _write_down(tx: Tx, loaded: _Loaded, seen: list[Seen], now: float) -> None:
         _finish(tx, request, now)
         return
     waited_for = [one.next_at for one in seen if isinstance(one.outcome, Wait)]
-    tx.change(request, next_look_at=min(waited_for, default=now))
+    tx.change(request, next_look_at=min([*waited_for, *looked.left], default=now))
     if any(telling.shows_otherwise(one.before, one.after) for one in seen):
         lifecycle.rerender(tx, request.id, urgent=False)
 
@@ -281,7 +303,7 @@ def _fail(tx: Tx, request: RequestRow, failure: Fail, now: float) -> None:
     rules_of(failed.kind).failed(tx, failed, failure.reason, now)
 
 
-def _keep_management_id(tx: Tx, cluster: ClusterRow, seen: list[Seen]) -> None:
+def _keep_management_id(tx: Tx, cluster: ClusterRow, seen: Sequence[Seen]) -> None:
     """Rancher's own id outlives the request: the delete needs it, and EC2's tags carry it."""
     for one in seen:
         mid = json.loads(one.after.facts).get("management_id")

@@ -5,7 +5,7 @@ Adapters implement these; the values that cross are frozen dataclasses. Adapters
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -55,6 +55,14 @@ class Temporary(WorldError):
 class Busy(Temporary):
     """It answered: not yet. Something of ours is being removed, or others write it all the time. The step's clock
     goes on, because the world could be observed."""
+
+
+class Unread(Temporary):
+    """Rancher has not been read since our own last write; it will be in `look_in` world seconds. Nothing is wrong."""
+
+    def __init__(self, look_in: float) -> None:
+        super().__init__("Rancher has not been read since the last change.")
+        self.look_in = look_in
 
 
 class Permanent(WorldError):
@@ -215,6 +223,13 @@ class Tx(Protocol):
 
     def release_request(self, request_id: str, owner: str) -> None:
         """Give the lease back, if it is still ours."""
+
+    def anything_running(self) -> bool:
+        """Whether some request is under way."""
+
+    def look_at_once(self, names: Iterable[str], now: float) -> Mapping[str, str]:
+        """Make the running requests of the clusters of these names due at `now`, unless they are already; a look that
+        is under way goes on. Returns the names by id of the clusters that have one. Changes no `rev`."""
 
     def claim_inbound(self, *, real: float, lease_s: float, limit: int) -> list[InboundRow]:
         """Inbound rows not handled and not leased, oldest first, now leased."""
@@ -412,8 +427,12 @@ class Rancher(Protocol):
     def observe(self, name: str, *, newer_than: float) -> ClusterView | None:
         """The cluster from a snapshot whose request started after `newer_than` (real time).
 
-        None when it is not there, which is believed only from a GET by id.
+        None when it is not there, which is believed only from a GET by id. Raises `Unread` while the snapshot is older
+        than `newer_than` and too young to be made anew.
         """
+
+    def changed(self) -> frozenset[str]:
+        """Names of the clusters that look otherwise in Rancher than when this was asked last; all, the first time."""
 
     def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:
         """Give pools their `count` and let them work where they were held, all in one change; places that the cluster

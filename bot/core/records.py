@@ -167,6 +167,7 @@ class StepRow:
 
     `observed_s` counts world seconds in which the outside world could be seen: stall and give-up clocks use it.
     `errors` counts looks in a row in which it could not be seen, `broken` those in which our own code broke.
+    `not_before` (world) is when it may be looked at again; looks that come earlier, for another step, leave it alone.
     """
 
     request_id: str
@@ -182,6 +183,7 @@ class StepRow:
     facts: str = "{}"
     errors: int = 0
     broken: int = 0
+    not_before: float = 0.0
 
 
 @dataclass(frozen=True)

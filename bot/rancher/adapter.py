@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -46,6 +47,8 @@ _PROXY_CONFIGS = "/v1/management.cattle.io.clusterproxyconfigs"
 _BINDINGS = "/v3/clusterroletemplatebindings"
 _SECRETS = "/v1/secrets"
 _PATCH_TRIES = 4
+_PROJECTS_S = 5.0
+"""World seconds before the list of System projects is read again; Norman gives 10,000 at once, no more."""
 _VERSION = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-([\w.-]+))?\+(?:rke2r|k3s)(\d+)")
 DELETE_MACHINE = "cluster.x-k8s.io/delete-machine"
 
@@ -54,7 +57,7 @@ class RancherAdapter:
     """One Rancher. Safe to share between threads.
 
     `token` may be a function, which is read again when Rancher answers 401, or a `BotToken`. `ca_bundle` is the path of
-    a PEM file for a Rancher with a private CA. `snapshot_s`: how old a shared snapshot may be, in world seconds.
+    a PEM file for a Rancher with a private CA. `snapshot_s`: how old the shared snapshot may get, in world seconds.
     Every method raises `Temporary`, `Permanent`, `Refused` or `Foreign` of the core, and nothing else.
     """
 
@@ -65,12 +68,16 @@ class RancherAdapter:
         *,
         ca_bundle: str | None = None,
         clock: Clock,
-        snapshot_s: float = 4.0,
+        snapshot_s: float = 3.0,
     ) -> None:
         self._token = BotToken.of(token, clock)
         self._client = RancherClient(url, self._token, ca_bundle=ca_bundle)
         self._reader = SnapshotReader(self._client, clock, snapshot_s)
         self._catalog = Catalog(self._client, clock)
+        self._clock = clock
+        self._projects_lock = threading.Lock()
+        self._projects: dict[str, str] = {}
+        self._projects_at = float("-inf")
 
     def close(self) -> None:
         """Close the connections to Rancher."""
@@ -150,7 +157,7 @@ class RancherAdapter:
 
     def observe(self, name: str, *, newer_than: float) -> ClusterView | None:
         snapshot = self._reader.get(newer_than)
-        view = snapshot.view(name)
+        view = snapshot.views.get(name)
         if view is not None:
             return view
         # Lists come from a cache that may lag; and to a bot without a right on the whole namespace, a cluster made just
@@ -164,6 +171,9 @@ class RancherAdapter:
                 "If this lasts, let the bot's user get clusters (provisioning.cattle.io) in fleet-default.",
             )
         return snapshot.view_of(answer.json())
+
+    def changed(self) -> frozenset[str]:
+        return self._reader.changed()
 
     def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:
         """Give pools their `count` and let them work, all in one change; places that the cluster lacks are added."""
@@ -269,8 +279,14 @@ class RancherAdapter:
     # --- inside the cluster ------------------------------------------------------------------------------------
 
     def system_project(self, management_id: str) -> str | None:
-        projects = self._client.get("/v3/projects", {"clusterId": management_id, "name": "System"}).get("data") or []
-        return next((str(p["id"]) for p in projects if p.get("name") == "System"), None)
+        """One list answers for all clusters, and is read anew only when a cluster's is not in it."""
+        with self._projects_lock:
+            age = self._clock.now() - self._projects_at
+            if management_id not in self._projects and not 0 <= age < _PROJECTS_S:
+                found = self._client.get("/v3/projects", {"name": "System", "limit": "10000"}).get("data") or []
+                ours = {str(p.get("clusterId")): str(p["id"]) for p in found if p.get("name") == "System"}
+                self._projects, self._projects_at = ours, self._clock.now()
+        return self._projects.get(management_id)
 
     def releases(self, management_id: str) -> tuple[Release, ...]:
         return self._catalog.releases(management_id)

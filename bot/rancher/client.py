@@ -114,23 +114,23 @@ class RancherClient:
         answer = self.ask("GET", path, accept=(404,))
         return None if answer.status == 404 else answer.json()
 
-    def list(self, path: str, *exclude: str) -> Iterator[Json]:
-        """Every item of a Steve collection, page by page, without its managed fields and those named in `exclude`.
+    def list(self, path: str, *exclude: str, page: int = PAGE) -> Iterator[Json]:
+        """Every item of a Steve collection, page by page, without the fields named in `exclude`.
 
         A type that Rancher does not know is `Temporary`: Cluster API's arrive by a chart, minutes after an upgrade.
         """
-        params: dict[str, Param] = {"limit": PAGE, "exclude": ("metadata.managedFields", *exclude)}
+        params: dict[str, Param] = {"limit": page, **({"exclude": exclude} if exclude else {})}
         while True:
             answer = self.ask("GET", path, params=params, accept=(404,))
             if answer.status == 404:
                 raise Temporary(
                     f"Rancher does not know {path} yet.", "Is the Amazon EC2 node driver active in Rancher?"
                 )
-            page = answer.json()
-            yield from page.get("data") or []
-            if not page.get("continue"):
+            found = answer.json()
+            yield from found.get("data") or []
+            if not found.get("continue"):
                 return
-            params["continue"] = page["continue"]
+            params["continue"] = found["continue"]
 
     def ask(
         self,

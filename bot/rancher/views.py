@@ -48,11 +48,10 @@ def up_to_date(obj: Json) -> bool:
     return int(_status(obj).get("observedGeneration") or 0) >= int(generation)
 
 
-def cluster_view(cluster: Json, management: Json | None, machines: tuple[MachineView, ...]) -> ClusterView:
-    """`management` is the management cluster, which alone carries Connected since Rancher 2.15."""
+def cluster_view(cluster: Json, connected: bool | None, machines: tuple[MachineView, ...]) -> ClusterView:
+    """`connected` is what the management cluster says, which alone carries it since Rancher 2.15."""
     status = _status(cluster)
     state = cluster["metadata"].get("state") or {}
-    connected = holds(management, "Connected") if management is not None else None
     return ClusterView(
         name=name_of(cluster),
         request_label=label(cluster, LABEL_REQUEST),

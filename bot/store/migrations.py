@@ -357,3 +357,9 @@ def m031_verdicts_and_watch(db: Database) -> None:
         clusters.add_column(column, float, not_null_default=0.0)
     clusters.add_column("watch_owner", str, not_null_default="")
     db.execute("CREATE INDEX watch_due ON clusters (watch_at) WHERE state IN ('ready', 'degraded')")
+
+
+@migrations()
+def m044_steps_have_their_own_times(db: Database) -> None:
+    """What is due for one step of a request does not make the others ask the cluster again."""
+    db.table("steps").add_column("not_before", float, not_null_default=0.0)

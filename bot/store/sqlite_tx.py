@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -218,6 +219,17 @@ class SqliteTx:
         """Give the lease back, if it is still ours."""
         sql = "UPDATE requests SET lease_owner = '', lease_until_real = 0 WHERE id = ? AND lease_owner = ?"
         self._write(sql, (request_id, owner))
+
+    def anything_running(self) -> bool:
+        """Whether some request is under way."""
+        return bool(self._read("SELECT 1 FROM requests WHERE state = 'running' LIMIT 1"))
+
+    def look_at_once(self, names: Iterable[str], now: float) -> dict[str, str]:
+        """Running requests of these clusters are due; the clusters' names by id. A look under way is not disturbed."""
+        sql = """UPDATE requests SET next_look_at = min(next_look_at, ?) WHERE state = 'running' AND cluster_id IN
+                 (SELECT id FROM clusters WHERE name IN (SELECT value FROM json_each(?)))
+                 RETURNING cluster_id, (SELECT name FROM clusters WHERE id = cluster_id)"""
+        return dict(self._write(sql, (now, json.dumps(sorted(names)))))
 
     def next_due_at(self) -> float | None:
         """The earliest `next_look_at` of an open request that nobody holds (whoever holds one knows of it), or

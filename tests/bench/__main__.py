@@ -11,10 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench import people, runs
+from tests.bench import flight, people, runs
 from tests.bench.capacity import under_errors
 from tests.bench.crowd import NotVerified
 from tests.bench.figures import Figure, as_json, machine, table
+from tests.bench.order import overlap
 from tests.bench.preflight import preflights
 from tests.bench.verdicts import verdicts
 
@@ -25,6 +26,8 @@ RUNS: dict[str, Callable[[], Coroutine[Any, Any, list[Figure]]]] = {
     "load": lambda: runs.load(first_speed=2, speed=6),
     "manners": people.manners,
     "rush": people.rush,
+    "order": overlap,
+    "flight": flight.in_flight,
     "verdicts": verdicts,
     "preflight": preflights,
     "capacity": lambda: under_errors(speed=20),

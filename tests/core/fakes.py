@@ -304,6 +304,8 @@ class FakeRancher(Scripted):
         self.installed_at = 0.0
         self.helm_log = ""
         self.observed: list[float] = []
+        self.names: set[str] = set()
+        self.shown = ""
 
     def about(self) -> RancherAbout:
         raise AssertionError("no look asks who we are")
@@ -343,8 +345,14 @@ class FakeRancher(Scripted):
         self.machines = tuple(joined(pool.name, n) for pool in envelope.pools for n in range(pool.count))
         self._cloud.left = tuple(Instance(f"i-{m.uid}", m.name, "any", "running", "us-east-1a") for m in self.machines)
 
+    def changed(self) -> frozenset[str]:
+        shown = repr((self.label, self.machines, self.connected, self.deleting, self.says, self.existing))
+        before, self.shown = self.shown, shown
+        return frozenset(self.names if shown != before else ())
+
     def observe(self, name: str, *, newer_than: float) -> ClusterView | None:
         self._ask()
+        self.names.add(name)
         assert newer_than <= self.clock.real(), "a look cannot wait for the future"
         self.observed.append(newer_than)
         if self.deleting:

@@ -65,7 +65,7 @@ class Stage:
     def new_engine(self) -> Engine:
         """As a process that has just started."""
         around = Surroundings(self.outside, self.catalogue, self.principals, PROBE_SCRIPT)
-        return Engine(store=self.store, clock=self.clock, around=around, threads=4)
+        return Engine(store=self.store, clock=self.clock, around=around, threads=4, changed=self.rancher.changed)
 
     def outside(self, target: str) -> Outside:
         assert target == "default"

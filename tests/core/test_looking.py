@@ -8,7 +8,7 @@ import pytest
 
 from bot.core import engine as engines
 from bot.core.operator_values import NAMESPACE
-from bot.core.ports import Busy, Permanent, Temporary
+from bot.core.ports import Busy, Permanent, Temporary, Unread
 from bot.core.records import ClusterState, MessageKind, RequestState, StepState
 from bot.core.spec import UNVERIFIED_TAINT, to_json
 from bot.core.steps import operator as operators
@@ -356,7 +356,9 @@ def test_back_off_grows_to_half_a_minute_and_no_further(stage: Stage) -> None:
     waits = []
     for _ in range(12):
         stage.engine.look_once()
-        waits.append(stage.request(request_id).next_look_at - stage.clock.now())
+        with stage.store.reading() as tx:
+            late = next(row for row in tx.steps(request_id) if row.errors)
+        waits.append(late.not_before - stage.clock.now())
         stage.clock.forward(max(waits[-1], 0.0) + 1)
     assert 1.6 <= waits[0] <= 2.4
     assert 3.2 <= waits[1] <= 4.8
@@ -443,3 +445,65 @@ def test_a_look_never_trusts_a_snapshot_older_than_its_own_write(stage: Stage) -
     stage.look(every=7.0)
     stage.finish(request_id)
     assert set(stage.rancher.observed) <= {written, 0.0}, "0: the watch of the ready cluster has written nothing"
+
+
+# --- when what is looked at -----------------------------------------------------------------------------------
+
+
+def test_a_step_that_waits_for_the_cluster_is_left_alone_until_it_is_due(stage: Stage) -> None:
+    """What changes in Rancher meanwhile is looked at, without asking the cluster's own API once more."""
+    request_id = stage.running()
+    stage.rancher.helm_seconds = 3600.0
+    stage.rancher.says = {"updated": False}
+    until_it_waits = 0
+    while not (asked := stage.step(request_id, "operator")).not_before > stage.clock.now():
+        stage.look(every=1.0)
+        until_it_waits += 1
+        assert until_it_waits < 40, stage.whys(request_id)
+    assert asked.not_before - (asked.looked_at or 0.0) == pytest.approx(10.0)
+    stage.rancher.says = {"updated": False, "message": "waiting for something else"}
+    seen = stage.step(request_id, "settled").looked_at or 0.0
+    stage.look(every=1.0)
+    assert (stage.step(request_id, "settled").looked_at or 0.0) > seen
+    assert stage.step(request_id, "operator") == asked
+    assert stage.request(request_id).next_look_at <= asked.not_before
+    stage.clock.forward(10.0)
+    stage.look()
+    assert (stage.step(request_id, "operator").looked_at or 0.0) >= asked.not_before
+
+
+def test_what_changes_while_it_is_looked_at_is_looked_at_again(stage: Stage) -> None:
+    request_id = stage.running()
+    stage.rancher.connected = False
+    stage.look(4)
+    real = stage.rancher.observe
+
+    def while_looking(name: str, *, newer_than: float) -> object:
+        stage.rancher.observe = real  # type: ignore[method-assign]
+        view = real(name, newer_than=newer_than)
+        stage.clock.wall += 1.0
+        stage.rancher.connected = True
+        assert stage.engine.notice()
+        return view
+
+    stage.clock.forward(60.0)
+    stage.rancher.observe = while_looking  # type: ignore[assignment, method-assign]
+    stage.engine.look_once()
+    assert stage.step(request_id, "control_plane").state == StepState.RUNNING, "it saw what was so before"
+    assert stage.request(request_id).next_look_at <= stage.clock.now()
+    stage.engine.look_once()
+    assert stage.step(request_id, "control_plane").state == StepState.DONE
+
+
+def test_that_rancher_has_not_been_read_yet_is_no_error(stage: Stage) -> None:
+    request_id = stage.running()
+    stage.rancher.connected = False
+    stage.look(4)
+    before = stage.step(request_id, "control_plane")
+    stage.rancher.trouble = Unread(3.0)
+    stage.clock.forward(30.0)
+    stage.look(every=0.0)
+    after = stage.step(request_id, "control_plane")
+    assert (after.errors, after.why) == (0, before.why)
+    assert after.not_before - stage.clock.now() == pytest.approx(3.0)
+    assert after.observed_s > before.observed_s, "the time counts, for nothing is wrong"

@@ -64,7 +64,7 @@ class Living:
         self._runner = web.AppRunner(make_app(self.world))
         self.url: str = self._run(self._serve())
         self.hand = HandClock(self.clock)
-        self.rancher = RancherAdapter(self.url, token, clock=self.hand)
+        self.rancher = RancherAdapter(self.url, token, clock=self.hand, snapshot_s=0.0)
         self._kubes: list[KubeCluster] = []
 
     def kube(self, management_id: str) -> KubeCluster:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scripted import Asked, Hands, Reply, Scripted
 
-from bot.core.ports import Temporary
+from bot.core.ports import Temporary, Unread
 from bot.rancher import RancherAdapter
 
 CLUSTERS = "/v1/provisioning.cattle.io.clusters/fleet-default"
@@ -22,6 +22,12 @@ LISTS = (CLUSTERS, MACHINES, EC2_MACHINES, MANAGEMENT)
 
 def cluster(name: str, **status: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, "labels": {"gpu-cluster/request": f"r-{name}"}}, "status": status}
+
+
+def machine(name: str, of: str) -> dict[str, Any]:
+    labels = {"cluster.x-k8s.io/cluster-name": of, "rke.cattle.io/rke-machine-pool-name": "gpu"}
+    infrastructure = {"infrastructureRef": {"name": f"{name}-ec2"}}
+    return {"metadata": {"name": name, "uid": f"uid-{name}", "labels": labels}, "spec": infrastructure}
 
 
 def collection(*items: dict[str, Any], more: str = "") -> Reply:
@@ -45,7 +51,7 @@ def test_one_snapshot_serves_all_until_it_is_too_old(listed: Scripted, rancher: 
         view = rancher.observe(name, newer_than=0)
         assert view is not None and view.request_label == f"r-{name}"
     assert refreshes(listed) == 1
-    hands.world += 3.9
+    hands.world += 2.9
     rancher.observe("a", newer_than=0)
     assert refreshes(listed) == 1
     hands.world += 0.2
@@ -57,9 +63,14 @@ def test_a_snapshot_older_than_the_callers_last_write_is_not_used(
     listed: Scripted, rancher: RancherAdapter, hands: Hands
 ) -> None:
     rancher.observe("a", newer_than=0)
+    hands.world += 1
     written = hands.real()
+    with pytest.raises(Unread) as early:
+        rancher.observe("a", newer_than=written)
+    assert early.value.look_in == pytest.approx(2)
+    assert refreshes(listed) == 1, "whoever writes, it is not read more often"
+    hands.world += early.value.look_in
     rancher.observe("a", newer_than=written)
-    assert refreshes(listed) == 2
     rancher.observe("b", newer_than=written)
     assert refreshes(listed) == 2
 
@@ -105,7 +116,7 @@ def test_callers_wait_for_the_refresh_under_way(
     assert refreshes(listed) == 1
 
 
-def test_who_needs_a_newer_one_waits_and_starts_the_next(
+def test_who_needs_a_newer_one_than_that_under_way_comes_again(
     listed: Scripted, rancher: RancherAdapter, hands: Hands, pool: ThreadPoolExecutor
 ) -> None:
     held = Held()
@@ -113,17 +124,35 @@ def test_who_needs_a_newer_one_waits_and_starts_the_next(
     early = pool.submit(rancher.observe, "a", newer_than=0)
     assert held.asked.acquire(timeout=10)
     written = hands.real()
-    late = [pool.submit(rancher.observe, "a", newer_than=written) for _ in range(4)]
+    with pytest.raises(Unread):
+        rancher.observe("a", newer_than=written)
     held.go.release()
     assert early.result(10) is not None
-    assert held.asked.acquire(timeout=10), "the late ones are not content with what began before their write"
-    held.go.release()
-    assert all(look.result(10) is not None for look in late)
-    assert refreshes(listed) == 2
+    assert refreshes(listed) == 1
 
 
-def test_a_failed_refresh_fails_all_who_waited_and_is_not_kept(
-    listed: Scripted, rancher: RancherAdapter, pool: ThreadPoolExecutor
+def test_what_has_changed_is_told_once(listed: Scripted, rancher: RancherAdapter, hands: Hands) -> None:
+    assert rancher.changed() == {"a", "b"}, "nothing was known before"
+    assert rancher.changed() == frozenset()
+    hands.world += 3
+    listed.on(f"GET {CLUSTERS}", collection(cluster("a", ready=True), cluster("c")))
+    rancher.observe("a", newer_than=0)
+    assert rancher.changed() == {"a", "b", "c"}, "it looks otherwise, has gone, has come"
+    hands.world += 3
+    listed.on(f"GET {MACHINES}", collection(machine("a-1", "a")))
+    assert rancher.changed() == {"a"}
+    assert refreshes(listed) == 3
+
+
+def test_what_no_view_needs_is_left_out_of_the_lists(listed: Scripted, rancher: RancherAdapter) -> None:
+    rancher.observe("a", newer_than=0)
+    for path in LISTS:
+        (asked,) = listed.calls(f"GET {path}")
+        assert {"metadata.managedFields", "metadata.annotations"} < set(asked.query["exclude"].split(","))
+
+
+def test_a_failed_refresh_fails_all_who_ask_until_the_next(
+    listed: Scripted, rancher: RancherAdapter, hands: Hands, pool: ThreadPoolExecutor
 ) -> None:
     held = Held()
     held.reply = Reply(500, {"message": "database is locked"})
@@ -136,14 +165,34 @@ def test_a_failed_refresh_fails_all_who_waited_and_is_not_kept(
         with pytest.raises(Temporary, match="database is locked"):
             look.result(10)
     listed.on(f"GET {CLUSTERS}", collection(cluster("a")))
+    tries = refreshes(listed)
+    with pytest.raises(Temporary, match="database is locked"):
+        rancher.observe("a", newer_than=0)
+    assert refreshes(listed) == tries, "an outage is not made worse by the number of clusters"
+    hands.world += 3
     assert rancher.observe("a", newer_than=0) is not None
+
+
+def test_while_the_next_is_under_way_the_last_one_serves(
+    listed: Scripted, rancher: RancherAdapter, hands: Hands, pool: ThreadPoolExecutor
+) -> None:
+    rancher.observe("a", newer_than=0)
+    held = Held()
+    listed.on(f"GET {CLUSTERS}", held)
+    hands.world += 4
+    late = pool.submit(rancher.observe, "a", newer_than=0)
+    assert held.asked.acquire(timeout=10)
+    assert rancher.observe("b", newer_than=0) is not None, "which the next one does not have"
+    held.go.release()
+    assert late.result(10) is not None
+    assert refreshes(listed) == 2
 
 
 def test_every_page_is_read(listed: Scripted, rancher: RancherAdapter) -> None:
     listed.on(f"GET {CLUSTERS}", collection(cluster("a"), more="next"), collection(cluster("z")))
     assert rancher.observe("z", newer_than=0) is not None
     first, second = listed.calls(f"GET {CLUSTERS}")
-    assert first.query == {"limit": "500", "exclude": "metadata.managedFields,spec.rkeConfig"}
+    assert first.query["limit"] == "10000"
     assert second.query == {**first.query, "continue": "next"}
 
 
@@ -165,11 +214,6 @@ def test_a_type_that_rancher_does_not_know_yet_is_temporary(listed: Scripted, ra
 
 
 def test_machines_and_management_cluster_are_joined_to_their_cluster(listed: Scripted, rancher: RancherAdapter) -> None:
-    def machine(name: str, of: str) -> dict[str, Any]:
-        labels = {"cluster.x-k8s.io/cluster-name": of, "rke.cattle.io/rke-machine-pool-name": "gpu"}
-        infrastructure = {"infrastructureRef": {"name": f"{name}-ec2"}}
-        return {"metadata": {"name": name, "uid": f"uid-{name}", "labels": labels}, "spec": infrastructure}
-
     connected = {"conditions": [{"type": "Connected", "status": "True"}]}
     listed.on(f"GET {CLUSTERS}", collection(cluster("a", clusterName="c-m-a"), cluster("b")))
     listed.on(f"GET {MACHINES}", collection(machine("a-2", "a"), machine("b-1", "b"), machine("a-1", "a")))
@@ -181,3 +225,22 @@ def test_machines_and_management_cluster_are_joined_to_their_cluster(listed: Scr
     assert view.connected is True
     other = rancher.observe("b", newer_than=0)
     assert other is not None and other.connected is None
+
+
+def test_one_list_of_system_projects_serves_all_clusters(
+    server: Scripted, rancher: RancherAdapter, hands: Hands
+) -> None:
+    def project(cluster_id: str, name: str = "System") -> dict[str, Any]:
+        return {"id": f"{cluster_id}:p-{name.lower()}", "name": name, "clusterId": cluster_id}
+
+    server.on("GET /v3/projects", collection(project("c-m-a"), project("c-m-a", "Default"), project("c-m-b")))
+    assert [rancher.system_project(one) for one in ("c-m-a", "c-m-b", "c-m-c")] == [
+        "c-m-a:p-system",
+        "c-m-b:p-system",
+        None,
+    ]
+    assert len(server.calls("GET /v3/projects")) == 1
+    server.on("GET /v3/projects", collection(project("c-m-c")))
+    hands.world += 5
+    assert rancher.system_project("c-m-c") == "c-m-c:p-system"
+    assert len(server.calls("GET /v3/projects")) == 2

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.core.ports import AppView, RepoView
-from bot.rancher.views import app_view, cluster_view, machine_view, repo_failed, repo_view
+from bot.rancher.views import app_view, cluster_view, holds, machine_view, repo_failed, repo_view
 
 DRIVER = "Error creating machine: error launching instance: InsufficientInstanceCapacity: We currently do not have it"
 CREATE_ERROR = f"failed creating server [fleet-default/m] of kind (Amazonec2Machine): CreateError: {DRIVER}"
@@ -31,13 +31,13 @@ def test_connected_stands_on_the_management_cluster() -> None:
     cluster = provisioning({"clusterName": "c-m-1", "conditions": conditions(Updated="True")})
     for status, expected in (("True", True), ("False", False), ("Unknown", False)):
         management = {"metadata": {"name": "c-m-1"}, "status": {"conditions": conditions(Connected=status)}}
-        assert cluster_view(cluster, management, ()).connected is expected
+        assert cluster_view(cluster, holds(management, "Connected"), ()).connected is expected
 
 
 def test_connected_before_2_15_is_also_on_the_cluster_itself() -> None:
     cluster = provisioning({"clusterName": "c-m-1", "conditions": conditions(Connected="True")})
     assert cluster_view(cluster, None, ()).connected is True
-    assert cluster_view(cluster, {"metadata": {"name": "c-m-1"}}, ()).connected is True
+    assert cluster_view(cluster, holds({"metadata": {"name": "c-m-1"}}, "Connected"), ()).connected is True
 
 
 @pytest.mark.parametrize(("seen", "expected"), [(None, False), (1, False), (2, True), (3, True)])

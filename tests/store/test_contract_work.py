@@ -198,3 +198,18 @@ def test_the_trail_of_a_cluster_is_that_of_all_its_requests(store: Store) -> Non
         for number, of in enumerate(("c1", "c2", "c1")):
             tx.add(rows.audit(f"act {number}", f"r{number}", cluster_id=of))
         assert [row.action for row in tx.audit_of("c1")] == ["act 0", "act 2"]
+
+
+def test_what_has_changed_outside_is_due_at_once_and_nothing_else_is_touched(store: Store) -> None:
+    with store.transaction() as tx:
+        assert not tx.anything_running()
+        for number, state in enumerate((RequestState.RUNNING, RequestState.RUNNING, RequestState.AWAITING_APPROVAL)):
+            tx.add(rows.cluster(id=f"c{number}", name=f"n{number}"))
+            tx.add(rows.request(id=f"r{number}", cluster_id=f"c{number}", state=state, next_look_at=100.0))
+        assert tx.anything_running()
+        before = tx.request("r0")
+        assert tx.look_at_once(["n0", "n2", "nobody"], 50.0) == {"c0": "n0"}
+        assert tx.look_at_once(["n0"], 70.0) == {"c0": "n0"}, "it is due already"
+        after = [tx.request(f"r{number}") for number in range(3)]
+    assert [row and row.next_look_at for row in after] == [50.0, 100.0, 100.0]
+    assert before and after[0] and after[0].rev == before.rev, "a look under way is not disturbed"

@@ -75,11 +75,11 @@ def _install(look: Look, addon: Addon) -> Outcome | None:
         log = _log(look, addon)
         raise Permanent(f"Helm failed{f': {log}' if log else ''}.", "See Apps, Recent Operations in Rancher.")
     if app is not None and app.status != "deployed":
-        return Wait(f"{addon.name}: Helm: {app.status}", 3.0)
+        return Wait(f"{addon.name}: Helm: {app.status}")
     look.must_be_wanted()
     found = rancher.ensure_repo(mid, repo, addon.repo, look.request.id, look.order.network)
     if not found.ready:
-        return Wait(f"{addon.name}: {found.message or f'the index of {addon.repo} is being downloaded'}", 3.0)
+        return Wait(f"{addon.name}: {found.message or f'the index of {addon.repo} is being downloaded'}")
     versions = rancher.chart_versions(mid, repo, addon.chart)
     if addon.version not in versions:
         offered = ", ".join(versions[:6]) or "none"
@@ -97,10 +97,10 @@ def _order(look: Look, addon: Addon, repo: str) -> Outcome:
     begun = f"operation:{addon.name}" in look.own
     untouched = not begun and real - began_real < _FRESH_REAL_S
     if not untouched and now - began <= _RETRY_AFTER_S:
-        return Wait(f"{addon.name}: Helm is installing the chart", 3.0)
+        return Wait(f"{addon.name}: Helm is installing the chart")
     project = look.outside.rancher.system_project(look.management_id) if addon.namespace != "kube-system" else ""
     if project is None:
-        return Wait("Rancher has not made the System project yet", 3.0)
+        return Wait("Rancher has not made the System project yet")
     look.must_be_wanted()
     if project:
         labels = {LABEL_MANAGED: "true", LABEL_REQUEST: look.request.id}
@@ -112,7 +112,7 @@ def _order(look: Look, addon: Addon, repo: str) -> Outcome:
     except Temporary:
         operation = ""  # the answer is lost, not necessarily the order
     facts = {**look.own, key: f"{now!r} {real!r}", f"operation:{addon.name}": operation}
-    return Wait(f"{addon.name}: Helm is installing the chart", 3.0, facts)
+    return Wait(f"{addon.name}: Helm is installing the chart", facts=facts)
 
 
 def _log(look: Look, addon: Addon) -> str:

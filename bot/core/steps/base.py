@@ -14,6 +14,9 @@ from bot.core.survey import expectation
 
 Facts = Mapping[str, str]
 
+WATCHED_S = 20.0
+"""World seconds until a step looks again by itself at what it would be told of: some causes are a matter of time."""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -34,15 +37,18 @@ class Wait:
     `patience_s` is added to the time after which the step gives up: what was ordered takes that much longer.
     `anew`: the step's clock begins again, because it has begun something else, or waits for what takes its time.
     `tell` is a line for the thread, '' for none.
+    `watched`: what it waits for shows in Rancher's shared snapshot, so it is looked at as soon as that changes, and in
+    `look_in` at the latest. Else nobody asks earlier than in `look_in`.
     """
 
     why: str
-    look_in: float = 5.0
+    look_in: float = 10.0
     facts: Facts | None = None
     progress: str = ""
     patience_s: float = 0.0
     anew: bool = False
     tell: str = ""
+    watched: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Catalog:
         look.must_be_wanted()
         repo = rancher.ensure_repo(mid, REPO_NAME, url, look.request.id, network)
         if not repo.ready:
-            return Wait(repo.message or "the index of NVIDIA's chart repository is being downloaded", 3.0)
+            return Wait(repo.message or "the index of NVIDIA's chart repository is being downloaded")
         versions = rancher.chart_versions(mid, REPO_NAME, CHART)
         if look.order.operator in versions:
             return Done()

@@ -15,9 +15,9 @@ class ClusterObject:
             return Wait("Rancher has the order", 2.0, {"written_real": repr(look.clock.real())})
         view = look.view()
         if view is None:
-            return Wait("Rancher has not stored the cluster yet", 2.0, {})
+            return Wait("Rancher has not stored the cluster yet", 2.0, {}, watched=True)
         if not view.management_id:
-            return Wait(view.message or "Rancher is making its own records of the cluster", 2.0)
+            return Wait(view.message or "Rancher is making its own records of the cluster", 5.0, watched=True)
         return Done({"management_id": view.management_id, "written_real": written})
 
     def give_up(self, look: Look) -> Fail:

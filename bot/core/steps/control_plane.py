@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.core.planner import phase, sentence
 from bot.core.ports import ClusterView
 from bot.core.steps import trouble
-from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.base import WATCHED_S, Done, Fail, Look, Outcome, Wait
 
 
 class ControlPlane:
@@ -25,7 +25,7 @@ class ControlPlane:
         workers = [m for pool in look.order.pools if pool.worker and not pool.gpu for m in view.pool(pool.name)]
         if not view.connected or not any(m.node for m in workers):
             why = trouble.childless(look, view) or sentence(view.message) or "machines are starting"
-            return Wait(why, facts={**facts, "planner": view.message[:300]}, progress=_started(look, view))
+            return Wait(why, WATCHED_S, {**facts, "planner": view.message[:300]}, _started(look, view), watched=True)
         return Done({"version": look.downstream.version()})
 
     def give_up(self, look: Look) -> Fail:

@@ -20,7 +20,7 @@ from bot.core.placing import HOLDING, LEAVING, SETTLED_S, TRYING, Placing
 from bot.core.ports import ClusterView
 from bot.core.spec import Pool
 from bot.core.steps import trouble
-from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
+from bot.core.steps.base import WATCHED_S, Done, Facts, Fail, Look, Outcome, Wait
 
 
 class Machines:
@@ -91,16 +91,15 @@ class Sight:
         return {"failures": json.dumps(self.failures), "placing": (at or self.at).to_json(), "missing_at": ""}
 
     def wait(
-        self, why: str, *, at: Placing | None = None, look_in: float = 5.0, anew: bool = False, tell: str = ""
+        self, why: str, *, at: Placing | None = None, look_in: float = WATCHED_S, anew: bool = False, tell: str = ""
     ) -> Wait:
         wanted = self.ordered + sum(p.count for p in self.look.order.pools if p != self.look.order.sized_pool)
         there = self.gpus_there + sum(
             joined(self.view, [p]) for p in self.look.order.pools if p != self.look.order.sized_pool
         )
-        return Wait(
-            why, look_in, self.facts(at), f"{there} of {wanted} machines joined",
-            patience_s=placing.patience_s(self.look.catalogue.policy), anew=anew, tell=tell,
-        )  # fmt: skip
+        told = f"{there} of {wanted} machines joined"
+        patience = placing.patience_s(self.look.catalogue.policy)
+        return Wait(why, look_in, self.facts(at), told, patience, anew, tell, watched=True)
 
     def fail(self, pool: Pool, texts: list[str]) -> Fail:
         """What EC2 refused for good; nothing is bought any more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from bot.core.denial import denied_by
 from bot.core.operator_values import CHART, NAMESPACE, RELEASE, REPO_NAME, operator_values
 from bot.core.ports import ChartOrder, JobView, Temporary
@@ -32,17 +34,17 @@ class Operator:
         rancher, mid = look.outside.rancher, look.management_id
         if look.order.existing is not None and look.order.existing.adopted:
             return self._adopted(look)
+        if known := look.own.get("project"):
+            return self._follow(look, known)
         project = rancher.system_project(mid)
         if project is None:
-            return Wait("Rancher has not made the System project yet", 3.0)
-        look.must_be_wanted()
-        look.downstream.ensure_namespace(
-            NAMESPACE,
-            project=project,
-            privileged=True,
-            labels={LABEL_MANAGED: "true", LABEL_REQUEST: look.request.id},
-        )
-        app = rancher.app(mid, NAMESPACE, RELEASE)
+            return Wait("Rancher has not made the System project yet")
+        _ensure_namespace(look, project)
+        outcome = self._follow(look, project)
+        return dataclasses.replace(outcome, facts={**(outcome.facts or {}), "project": project})
+
+    def _follow(self, look: Look, project: str) -> Outcome:
+        app = look.outside.rancher.app(look.management_id, NAMESPACE, RELEASE)
         if app is not None and app.status == "deployed" and app.version == look.order.operator:
             return Done({"version": app.version})
         if look.order.operator_by == "manifest":
@@ -53,7 +55,7 @@ class Operator:
         if failed:
             return self._failed(look)
         if app is not None:
-            return Wait(f"Helm: {app.status}", 3.0)
+            return Wait(f"Helm: {app.status}")
         return self._install(look, project)
 
     def _adopted(self, look: Look) -> Outcome:
@@ -72,11 +74,11 @@ class Operator:
         (k3s-io/helm-controller: pkg/controllers/chart/chart.go). Rancher shows the release all the same."""
         job = look.downstream.job(_JOB_NAMESPACE, _JOB)
         if job is None:
-            return Wait("the cluster has not begun to install the chart from its manifest", 5.0)
+            return Wait("the cluster has not begun to install the chart from its manifest")
         if job.finished == "failed":
             return self._job_failed(job)
         said = ": ".join(filter(None, (job.reason, job.message)))
-        return Wait(f"the cluster installs the chart from its manifest{f' ({said})' if said else ''}", 5.0)
+        return Wait(f"the cluster installs the chart from its manifest{f' ({said})' if said else ''}")
 
     def _job_failed(self, job: JobView) -> Fail:
         return Fail(
@@ -93,7 +95,8 @@ class Operator:
             return Wait("about to install the chart", 0.0, {"intent_at": repr(now), "intent_real": repr(real)})
         untouched = not look.own.get("operation") and real - float(look.own["intent_real"]) < _FRESH_REAL_S
         if not untouched and now - float(intent_at) <= _RETRY_AFTER_S:
-            return Wait("Helm is installing the chart", 3.0)
+            return Wait("Helm is installing the chart")
+        _ensure_namespace(look, project)
         values, version = operator_values(look.order), look.order.operator
         order = ChartOrder(REPO_NAME, CHART, version, RELEASE, NAMESPACE, project, values)
         look.must_be_wanted()
@@ -105,7 +108,7 @@ class Operator:
         except Temporary as lost:
             # The answer is lost, not necessarily the order: Helm may be at work.
             operation, why = _UNKNOWN, f"{lost.reason} Looking whether Helm has begun all the same."
-        return Wait(why, 3.0, {"intent_at": repr(now), "operation": operation})
+        return Wait(why, facts={"intent_at": repr(now), "operation": operation})
 
     def _failed(self, look: Look) -> Fail:
         operation = look.own.get("operation", "")
@@ -128,3 +131,10 @@ class Operator:
             "Look at Apps → Recent Operations of the cluster in Rancher.",
             self._failed(look).diagnosis,
         )
+
+
+def _ensure_namespace(look: Look, project: str) -> None:
+    """Before anything is installed there, for Pod Security would refuse the operator's pods."""
+    look.must_be_wanted()
+    labels = {LABEL_MANAGED: "true", LABEL_REQUEST: look.request.id}
+    look.downstream.ensure_namespace(NAMESPACE, project=project, privileged=True, labels=labels)

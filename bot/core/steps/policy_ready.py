@@ -15,6 +15,10 @@ _LATE_S = 600.0
 """A driver builds in 3 to 5 minutes; after this long the pods are asked what is wrong, before anybody asks us."""
 
 
+_BUILDING_S, _SELDOM_S = 120.0, 20.0
+"""No driver is built sooner, so it is asked for less often until then."""
+
+
 class PolicyReady:
     kind = "policy_ready@1"
 
@@ -29,7 +33,7 @@ class PolicyReady:
             causes := likely_causes(look, look.downstream.pod_troubles(NAMESPACE), policy)
         ):
             return Wait(f"{causes[0].what}. {causes[0].remedy}", 20.0, progress=why)
-        return Wait(why)
+        return Wait(why, _SELDOM_S if look.observed_s < _BUILDING_S else 10.0)
 
     def give_up(self, look: Look) -> Fail:
         cluster = look.downstream

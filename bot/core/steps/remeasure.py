@@ -27,7 +27,7 @@ class Remeasure:
         waiting = [why for node in nodes if (why := _look_at(look, measuring, node, facts))]
         if waiting:
             done = len(nodes) - len(waiting)
-            return Wait(waiting[0], 4.0, facts, f"{done} of {len(nodes)} GPU nodes measured")
+            return Wait(waiting[0], 10.0, facts, f"{done} of {len(nodes)} GPU nodes measured")
         return _concluded(look, nodes, facts)
 
     def give_up(self, look: Look) -> Done | Fail:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.core.ports import Foreign
 from bot.core.records import RequestState
-from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
+from bot.core.steps.base import WATCHED_S, Done, Fail, Look, Outcome, Wait
 
 _ABSENT_LOOKS = 2
 
@@ -26,9 +26,10 @@ class RemoveCluster:
             rancher.delete_cluster(name, tuple(r.id for r in look.requests))
         except Foreign:
             return Done({"note": "a cluster of this name exists in Rancher and is not ours; it was left alone"})
-        view = rancher.observe(name, newer_than=started)
+        # An old snapshot can only show a cluster that has gone meanwhile: that it is gone, Rancher is asked by its id.
+        view = rancher.observe(name, newer_than=0.0)
         if view is not None:
-            return Wait(view.message or "Rancher is removing the machines", 5.0, {"absent": "0"})
+            return Wait(view.message or "Rancher is removing the machines", WATCHED_S, {"absent": "0"}, watched=True)
         absent = int(look.own.get("absent", "0")) + 1
         first = float(look.own.get("absent_real", "0")) if absent > 1 else started
         mid = look.cluster.management_id

@@ -16,7 +16,7 @@ from bot.core.measuring import give_up, measured
 from bot.core.places import home_of, homes, sizes, to_try
 from bot.core.ports import ClusterView, MachineView, Node
 from bot.core.spec import UNVERIFIED_TAINT, Pool
-from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
+from bot.core.steps.base import WATCHED_S, Done, Facts, Fail, Look, Outcome, Wait
 from bot.core.steps.remeasure import measuring_for
 from bot.core.verdict import VERIFIED, NodeResult, judge, report_to_json
 
@@ -33,7 +33,7 @@ class Surge:
     def ensure(self, look: Look) -> Outcome:
         view = _view(look)
         if view is None:
-            return Wait("Rancher does not show the cluster")
+            return Wait("Rancher does not show the cluster", watched=True)
         if "before" not in look.own:
             _close(look)
             return Wait("a new machine is ordered", 1.0, _chosen(look, view))
@@ -51,7 +51,8 @@ class Surge:
         if len(failures) >= policy.tries_per_place or late:
             return _without(look, view, f"EC2 has no machine for it: {aws_words(list(failures.values())[-1])}")
         facts = {"failures": json.dumps(failures)}
-        return Wait("waiting for the new machine to join", 5.0, facts, patience_s=placing.patience_s(policy))
+        patience = placing.patience_s(policy)
+        return Wait("waiting for the new machine to join", WATCHED_S, facts, patience_s=patience, watched=True)
 
     def give_up(self, look: Look) -> Done | Fail:
         view = _view(look)
@@ -74,7 +75,7 @@ class MeasureNew:
             return Wait("the driver is being set up on the new machine", 10.0, facts)
         level = look.catalogue.probe_image.level
         if why := measuring_for(look, level).look(look.downstream, node, facts, look.clock.now()):
-            return Wait(why, 4.0, facts)
+            return Wait(why, 10.0, facts)
         result = measured(facts)[0]
         if result.verdict != VERIFIED:
             return _failed_too(look, "; ".join(result.reasons))
@@ -96,7 +97,7 @@ class Retire:
     def ensure(self, look: Look) -> Outcome:
         view = _view(look)
         if view is None:
-            return Wait("Rancher does not show the cluster")
+            return Wait("Rancher does not show the cluster", watched=True)
         bad = _bad(look, view)
         if bad is None:
             return Done()
@@ -104,7 +105,7 @@ class Retire:
             look.outside.rancher.mark_machine(bad.name)
             look.size_pools(_sizes(look, "was"))
             return Wait("the bad machine is being removed", 5.0, {"marked": "yes", "written_real": _real(look)})
-        return Wait("the bad machine is being drained and removed", 10.0)
+        return Wait("the bad machine is being drained and removed", 10.0, watched=True)
 
     def give_up(self, look: Look) -> Fail:
         return Fail(

@@ -124,7 +124,7 @@ def _shrunk(look: Look, view: ClusterView, at: Placing) -> Outcome:
     left = [machine.name for machine in machines if machine.name in leaving]
     over = len(machines) - sum(at.sizes.values())
     if left or over > 0:
-        return Wait(f"{len(left) or over} machines are going: {', '.join(left[:4])}", 5.0)
+        return Wait(f"{len(left) or over} machines are going: {', '.join(left[:4])}", 5.0, watched=True)
     return Done({"removed": ", ".join(sorted(leaving))})
 
 
@@ -180,10 +180,10 @@ class _Growth:
     def facts(self, at: Placing | None = None) -> Facts:
         return {"failures": json.dumps(self.failures), "placing": (at or self.at).to_json()}
 
-    def wait(self, why: str, *, at: Placing | None = None, look_in: float = 5.0, anew: bool = False) -> Wait:
+    def wait(self, why: str, *, at: Placing | None = None, look_in: float = WATCHED_S, anew: bool = False) -> Wait:
         said = f"{self.there} of {self.wanted} {self.homes[0].name} machines joined"
         patience_s = placing.patience_s(self.look.catalogue.policy)
-        return Wait(why, look_in, self.facts(at), said, patience_s=patience_s, anew=anew, tell=why if anew else "")
+        return Wait(why, look_in, self.facts(at), said, patience_s, anew, tell=why if anew else "", watched=True)
 
 
 def _growth(look: Look, view: ClusterView, at: Placing) -> _Growth:

@@ -10,7 +10,7 @@ from bot.core.done_rule import unmet
 from bot.core.places import going
 from bot.core.ports import ClusterView
 from bot.core.steps import trouble
-from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
+from bot.core.steps.base import WATCHED_S, Done, Facts, Fail, Look, Outcome, Wait
 
 _IN_A_ROW = 3
 _LEAVING_S = 180.0
@@ -62,10 +62,10 @@ def _unmet(look: Look, view: ClusterView, missing: str, facts: Facts) -> Outcome
     joined = sum(bool(machine.node) and not going(machine) for machine in view.machines)
     runs = view.observed and view.connected and view.ready and not trouble.final(view)
     if not leaving or not runs or joined < _wanted(look):
-        return Wait(missing, 5.0, {**facts, "leaving_s": ""})
+        return Wait(missing, WATCHED_S, {**facts, "leaving_s": ""}, watched=True)
     since = float(look.own.get("leaving_s") or look.observed_s)
     if look.observed_s - since < _LEAVING_S:
-        return Wait(missing, 5.0, {**facts, "leaving_s": repr(since)})
+        return Wait(missing, WATCHED_S, {**facts, "leaving_s": repr(since)}, watched=True)
     said = f"everything runs, but Rancher has not removed {', '.join(leaving[:4])} yet: look there, it may cost money"
     return Done({**facts, "version": look.downstream.version()}, short=said)
 

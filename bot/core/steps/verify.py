@@ -34,7 +34,7 @@ def measure(look: Look, nodes: list[Node], facts: dict[str, str]) -> Wait | None
         looked.append(measuring.look(look.downstream, node, facts, look.clock.now()))
     if waiting := [why for why in looked if why]:
         done = len(nodes) - len(waiting)
-        return Wait(waiting[0], 4.0, facts, f"{done} of {len(nodes)} GPU nodes measured", measuring.patience_s)
+        return Wait(waiting[0], 10.0, facts, f"{done} of {len(nodes)} GPU nodes measured", measuring.patience_s)
     return None
 
 

@@ -64,6 +64,7 @@ class World:
         self.calls: Counter[tuple[bool, str]] = Counter()
         scarcity = Scarcity(self.faults, seed, lambda: self.engine.now)
         self._ec2 = Ec2(ec2_endpoint, scarcity=scarcity, announce=announce)
+        self.reads: Counter[str] = Counter()  # of each cluster behind the proxy, by Rancher's id
         self.management = Management(
             self.engine,
             self.journal,
@@ -110,6 +111,8 @@ class World:
         self.advance()
         downstream, template = self.gateway.template(call.path)
         self.calls[downstream, f"{call.method} {template}"] += 1
+        if downstream and call.method == "GET":
+            self.reads[call.path.split("/")[3]] += 1
         if self._out_of_order():
             return Reply(503, "no available server\n", "text/plain")
         return self.gateway.handle(call, authorization)
