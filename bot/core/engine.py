@@ -35,6 +35,8 @@ _ATTENDED = 50
 NOTICE_S, _NOTICE_REAL_S = 0.5, 0.05
 """How often it is asked what has changed in Rancher: world seconds, at least so many real ones. The reader behind it
 keeps its own pace."""
+AHEAD_S = 60.0
+"""World seconds by which a change goes before looks that are only due: where there are too many, those wait."""
 IDLE_S = 1.0
 """Longest real time between two claims: another process may have written something due."""
 
@@ -125,7 +127,7 @@ class Engine:
         if not names:
             return False
         with self._store.transaction() as tx:
-            due = tx.look_at_once(names, self._clock.now())
+            due = tx.look_at_once(names, self._clock.now() - AHEAD_S)
         self._noticed.update({cluster: (name, at) for cluster, name in due.items()})
         return bool(due)
 
@@ -225,7 +227,7 @@ class Engine:
         tx.release_request(request.id, self._owner)
         name, noticed_at = self._noticed.pop(request.cluster_id, ("", 0.0))
         if noticed_at > began:
-            tx.look_at_once([name], self._clock.now())
+            tx.look_at_once([name], self._clock.now() - AHEAD_S)
 
     def _look_by_state(self, request: RequestRow) -> None:
         match request.state:

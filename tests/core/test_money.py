@@ -462,7 +462,7 @@ def test_an_order_that_comes_late_is_removed_and_the_half_minute_starts_again(st
     stage.look(4)
     stage.rancher.label = stage.cloud.owner = create
     stage.rancher.lingers = 2
-    stage.look(2, every=20.0)
+    stage.look(2, every=30.0)
     stage.look()
     assert stage.rancher.label == ""
     seen_at = stage.clock.real()

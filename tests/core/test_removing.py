@@ -58,7 +58,7 @@ def test_an_absence_that_was_a_mistake_is_counted_from_the_start_again(ready: St
     deletion = ready.delete()
     ready.look()
     ready.rancher.label, ready.rancher.lingers = deletion, 1
-    ready.look(2, every=20.0)
+    ready.look(2, every=30.0)
     assert "looking once more" in ready.step(deletion, "remove_cluster").why
     assert ready.finish(deletion).cluster_state == ClusterState.GONE
 

@@ -14,7 +14,7 @@ from bot.core.survey import expectation
 
 Facts = Mapping[str, str]
 
-WATCHED_S = 20.0
+WATCHED_S = 30.0
 """World seconds until a step looks again by itself at what it would be told of: some causes are a matter of time."""
 
 
