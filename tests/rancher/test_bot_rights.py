@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -32,7 +33,7 @@ def needed() -> set[tuple[str, str, str, str]]:
 
 def everything(living: Living) -> None:
     """Every question and every change of Rancher's management API that the core's `Rancher` knows."""
-    rancher, envelope = living.rancher, living.envelope()
+    rancher, envelope = living.rancher, living.envelope(gpu_machines=2)
     rancher.about(), rancher.kubernetes_versions(), rancher.default_kubernetes()
     assert rancher.has_credential(envelope.cloud_credential)
     assert rancher.has_role("gpu-cluster-user")
@@ -47,11 +48,12 @@ def everything(living: Living) -> None:
     mid = view.management_id
     rancher.observe("train-b", newer_than=0)
     rancher.system_project(mid)
-    rancher.scale_pool("train-a", "gpu", 2)
-    rancher.trim_pools("train-a", {"cp": 1, "wk": 1, "gpu": 1})
     machine = view.pool("gpu")[0].name
     rancher.mark_machine(machine)
     rancher.remove_machine(machine)
+    gpu = next(pool for pool in envelope.pools if pool.gpu)
+    rancher.size_pools(envelope, (replace(gpu, count=1),), REQUEST)
+    rancher.trim_pools("train-a", {"cp": 1, "wk": 1, "gpu": 0})
     rancher.bind_role(mid, "local://u-requester", "gpu-cluster-user", person="UREQUESTER")
     rancher.unbind(mid, "UREQUESTER")
     rancher.let_tokens_through(mid, may_change=True)

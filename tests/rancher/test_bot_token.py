@@ -52,6 +52,7 @@ def test_a_token_is_changed_while_a_cluster_is_made(
     file.write_text(third)
     gateway.tokens.revoke(second)
     assert len(kube.nodes()) == there > 0
+    living.forward(5)
     assert rancher.observe("train-a", newer_than=living.hand.real()) is not None
     rancher.close()
     kube.close()

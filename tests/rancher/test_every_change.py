@@ -80,6 +80,7 @@ def test_what_changes_something_has_read_it_by_id(living: Living, sent: list[tup
 def test_what_the_bot_does_not_know_survives_every_change(living: Living) -> None:
     envelope = living.envelope(gpu_machines=2, zones="ab")
     rancher = living.rancher
+    gpu = next(pool for pool in envelope.pools if pool.gpu)
     living.order(envelope)
     living.forward(600)
     oddly(living, PROVISIONING_CLUSTER, "train-a", fleetAgentDeploymentCustomization={"deep": [1, {"er": None}]})
@@ -90,8 +91,8 @@ def test_what_the_bot_does_not_know_survives_every_change(living: Living) -> Non
     view = rancher.observe("train-a", newer_than=0)
     assert view is not None
     for change in (
-        lambda: rancher.scale_pool("train-a", "gpu", 1),
-        lambda: rancher.resize_pool("train-a", "gpu", 2),
+        lambda: rancher.size_pools(envelope, (replace(gpu, count=1),), REQUEST),
+        lambda: rancher.size_pools(envelope, (gpu,), REQUEST),
         lambda: rancher.trim_pools("train-a", {"cp": 1, "wk": 1, "gpu": 1}),
         lambda: rancher.bind_role(view.management_id, "local://u-requester", "cluster-member", person="U1"),
         lambda: rancher.unbind(view.management_id, "U1"),
@@ -123,8 +124,9 @@ def test_a_machine_config_stays_as_it_is_to_the_byte(living: Living, sent: list[
     living.order(replace(envelope, hours=envelope.hours + 24))
     living.rancher.bind_role(view.management_id, "local://u-lead", "gpu-cluster-user", person="U2")
     living.rancher.unbind(view.management_id, "")
-    living.rancher.scale_pool("train-a", "gpu", 0)
-    living.rancher.scale_pool("train-a", "gpu", 1)
+    gpu = next(pool for pool in envelope.pools if pool.gpu)
+    living.rancher.size_pools(envelope, (replace(gpu, count=0),), REQUEST)
+    living.rancher.size_pools(envelope, (gpu,), REQUEST)
     living.forward(60)
     assert json.dumps(stored(living, MACHINE_CONFIG), sort_keys=True) == before
     assert not [call for call in sent if "amazonec2configs" in call[1] and call[0] in ("PUT", "PATCH", "DELETE")]

@@ -22,7 +22,7 @@ BINDINGS = "/v3/clusterroletemplatebindings"
 #: What is asked, and the calls that answer strangely.
 ASKED: list[tuple[Callable[[RancherAdapter], object], tuple[str, ...]]] = [
     (lambda r: r.ensure_machine_config(ENVELOPE, ENVELOPE.pools[0], "r-1"), (f"POST {CONFIGS}",)),
-    (lambda r: r.scale_pool("train-a", "gpu", 3), (f"GET {ONE}",)),
+    (lambda r: r.size_pools(ENVELOPE, ENVELOPE.pools[:1], "r-1"), (f"GET {ONE}",)),
     (lambda r: r.delete_cluster("train-a", ("r-1",)), (f"GET {ONE}",)),
     (lambda r: r.observe("train-a", newer_than=0), ("GET /v1/provisioning.cattle.io.clusters/fleet-default",)),
     (lambda r: r.bind_role("c-m-1", "local://u-1", "cluster-member"), (f"GET {BINDINGS}",)),

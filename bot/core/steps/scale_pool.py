@@ -21,7 +21,7 @@ from bot.core.places import going, homes, joined, sizes, to_try, where
 from bot.core.placing import LEAVING, SETTLED_S, Placing
 from bot.core.ports import ClusterView, MachineView
 from bot.core.spec import UNVERIFIED_TAINT, Pool
-from bot.core.steps.base import Done, Facts, Fail, Look, Outcome, Wait
+from bot.core.steps.base import WATCHED_S, Done, Facts, Fail, Look, Outcome, Wait
 
 
 class ScalePool:

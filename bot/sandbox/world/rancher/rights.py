@@ -24,6 +24,7 @@ _NORMAN = {
     "clusterroletemplatebindings": "clusterroletemplatebindings",
     "roletemplates": "roletemplates",
 }
+_IN_A_CLUSTER = ("projects", "clusterroletemplatebindings")
 _ITEM = {"GET": "get", "PUT": "update", "DELETE": "delete", "POST": "create"}
 
 
@@ -73,8 +74,8 @@ class Rights:
             return
         verb = _ITEM.get(call.method, "get") if ident or call.method != "GET" else "list"
         namespace = ident.partition(":")[0] if ":" in ident else call.query.get("clusterId", "")
-        if verb == "list":  # Norman lists what may be seen
-            self.asked.add(("management.cattle.io", _NORMAN[kind], verb, "owned" if namespace else ""))
+        if verb == "list":  # Norman lists what may be seen: of what is in a cluster, that of one's own
+            self.asked.add(("management.cattle.io", _NORMAN[kind], verb, "owned" if kind in _IN_A_CLUSTER else ""))
             return
         if call.method == "POST":
             namespace = str(call.object().get("clusterId") or "")
