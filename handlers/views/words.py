@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections.abc import Mapping
 
 from bot.core import plan
@@ -10,9 +10,11 @@ from bot.core.records import ClusterState, Kind, RequestState
 from bot.core.story import Story
 from bot.core.verdict import DEGRADED, VERIFIED
 
-# Marks that change the direction of what follows, so that a text reads as another one.
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_SPACES = frozenset("\t\r\u2028\u2029\x0b\x0c\x85")
+_SPACES = re.compile("[\t\r\u2028\u2029\x0b\x0c\x85]")
+# Control characters but the newline, surrogates, and marks that change the direction of what follows, so that a text
+# reads as another one.
+_UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_AT_AN_EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 _FORMATTING = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ"})
 
 STEP_TITLES: Mapping[str, str] = {
@@ -49,11 +51,7 @@ def clean(text: str) -> str:
     """Without control characters, surrogates and direction marks; newlines stay."""
     if text.isprintable():
         return text
-    return "".join(
-        " " if c in _SPACES else c
-        for c in text
-        if c == "\n" or c in _SPACES or (unicodedata.category(c) not in ("Cc", "Cs") and c not in _BIDI)
-    )
+    return _UNSEEN.sub("", _SPACES.sub(" ", text))
 
 
 def escape(text: str) -> str:
@@ -66,12 +64,7 @@ def neutral(text: str) -> str:
 
     An underscore formats only at the edge of a word, so those inside of names stay.
     """
-    escaped = escape(text).translate(_FORMATTING)
-    return "".join("ˍ" if c == "_" and not _inside_word(escaped, i) else c for i, c in enumerate(escaped))
-
-
-def _inside_word(text: str, index: int) -> bool:
-    return 0 < index < len(text) - 1 and text[index - 1].isalnum() and text[index + 1].isalnum()
+    return _AT_AN_EDGE.sub("ˍ", escape(text).translate(_FORMATTING))
 
 
 def clip(text: str, limit: int) -> str:
