@@ -68,7 +68,7 @@ def done(story: Story) -> Page:
     """What has come of it."""
     said = line(who(story.requester), f" {story.cluster}: ", *_came_true(story))
     more = Bullets(tuple(line(item) for item in story.diagnosis))
-    whole = closed_whole(story.report) if story.report is not None else ()
+    whole = closed_whole(story.report) if story.report is not None and not story.enabled else ()
     para = Para((said, *(line(text) for text in whole)))
     return Page(said, (Header(f"{story.cluster}: {story.kind} done"), para, *((more,) if more.items else ())))
 
@@ -115,8 +115,10 @@ def _measured(story: Story, why: str) -> Line:
         return line("nothing was measured.")
     subject = "a new node was measured: " if why == "new" else "measured again: "
     busy = f"; {report.unmeasured} in use: healthy, not measured" if report.unmeasured else ""
-    closed = [node.node for node in report.nodes if node.verdict in ("failed", "degraded")]
-    shut = f" Closed for new work: {', '.join(closed)}." if closed else ""
+    bad = ", ".join(node.node for node in report.nodes if node.verdict in ("failed", "degraded"))
+    closed = f" Closed for new work: {bad}."
+    told = f" The bot closes no node of a cluster that it has not made: keep work from {bad} yourself."
+    shut = "" if not bad else told if story.enabled else closed
     opened = " It is open for work." if why == "new" and report.verdict == "verified" else ""
     return line(f"{subject}{report.good} of {count(report.expected, 'GPU')} verified{busy}.{shut}{opened}")
 

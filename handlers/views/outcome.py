@@ -102,7 +102,7 @@ def _usable(story: Story, leads: tuple[str, ...]) -> Page:
         lines += [line(bold("Why: "), _reason(story) or told)]
         if story.remedy:
             lines.append(line(bold("What to do: "), story.remedy))
-        lines += [line(said) for said in closed_whole(report)] if report else []
+        lines += [line(said) for said in closed_whole(report)] if report and not story.enabled else []
         remove = code(f"/gpu-cluster delete {story.cluster}")
         if not story.enabled:
             lines.append(line("Use what passed, or give it back with ", remove, " and ask again."))

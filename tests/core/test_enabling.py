@@ -16,6 +16,7 @@ from bot.core.records import ClusterState, RequestState
 from bot.core.spec import EnablePolicy, Existing, Taint, Team
 from bot.core.story import Story
 from bot.core.survey import expected_gpus
+from handlers.views.changes import done
 from tests.core.fakes import MID, OPERATOR, joined, probe_log
 from tests.core.stage import BYSTANDER, CATALOGUE, GUEST, LEAD, REQUESTER, Stage
 
@@ -87,6 +88,17 @@ def test_it_is_measured_again_by_what_its_own_nodes_say(lab: Stage) -> None:
     assert again.report is not None
     assert (again.report.verdict, again.report.good, again.report.expected) == ("verified", 3, 3), again.report.reasons
     assert again.cluster_state == ClusterState.READY
+
+
+def test_a_gpu_of_it_that_has_gone_bad_is_told_and_no_node_is_closed(lab: Stage) -> None:
+    assert enabled(lab).cluster_state == ClusterState.READY
+    lab.kube.results["node-gpu-0"] = JobView("succeeded", "", "", probe_log(ok=False))
+    story = lab.finish(lab.desk.ask_change(lab.ask(), NAME, Verify("")).request_id)
+    assert story.report is not None and story.report.verdict != "verified"
+    assert story.cluster_state == ClusterState.DEGRADED
+    assert lab.kube.closed == []
+    said = repr(done(story))
+    assert "closes no node" in said and "node-gpu-0" in said
 
 
 def test_a_machine_of_it_that_is_gone_is_told_and_no_taint_is_set(lab: Stage) -> None:
