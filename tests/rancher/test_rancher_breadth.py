@@ -15,10 +15,10 @@ import yaml
 from living import REQUEST, Living
 from scripted import Reply, Scripted
 
-from bot.core import spec
 from bot.core.base import read_base
 from bot.core.operator_values import operator_values
 from bot.core.spec import Envelope, GpuExpectation, Pool, Taint, envelope_from_json, to_json
+from bot.core.spec import envelope as envelope_module
 from bot.core.wiring import Addon, Network
 from bot.rancher import RancherAdapter, bodies
 from bot.rancher.export import gitops, in_the_cluster, on_rancher
@@ -359,10 +359,10 @@ def test_terraform_is_hcl_that_is_balanced_and_refers_to_itself() -> None:
 def test_old_envelopes_keep_their_hash() -> None:
     """What the first release has approved says nothing of all this."""
     old = dataclasses.asdict(ENVELOPE)
-    for key in spec._SINCE:
+    for key in envelope_module._SINCE:
         del old[key]
     for pool in old["pools"]:
-        for key in spec._SINCE_POOL:
+        for key in envelope_module._SINCE_POOL:
             del pool[key]
     again = envelope_from_json(json.dumps(old))
     assert (again, again.digest()) == (ENVELOPE, ENVELOPE.digest())
