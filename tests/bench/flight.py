@@ -79,9 +79,7 @@ async def in_flight(numbers: Sequence[int] = (1, 100, 1_000)) -> list[Figure]:
 async def _traffic(number: int) -> Traffic:
     async with crowd(Plot(speed=1)) as people:
         people.stage.workspace.limiter = RateLimiter({})
-        model = await _model(people)
-        fleet = await _seed(people, model, number)
-        await asyncio.sleep(_SETTLE_S)
+        fleet = await aloft(people, number)
         world, clock = people.stage.world, people.stage.clock
         before, began = Counter(world.calls), clock.now()
         delays = await _changes(people, fleet)
@@ -90,6 +88,13 @@ async def _traffic(number: int) -> Traffic:
     downstream = sum(n for (behind, _), n in calls.items() if behind)
     busiest = ", ".join(f"{call} ({n})" for call, n in at_rancher.most_common(5))
     return Traffic(seconds, at_rancher.total(), downstream, busiest, tuple(delays))
+
+
+async def aloft(people: Crowd, number: int) -> list[str]:
+    """So many requests that run, settled; the names of their clusters, oldest first."""
+    fleet = await _seed(people, await _model(people), number)
+    await asyncio.sleep(_SETTLE_S)
+    return fleet
 
 
 async def _model(people: Crowd) -> RequestRow:

@@ -12,6 +12,7 @@ from bot.sandbox.slack.limits import RateLimiter
 from bot.sandbox.stage import CHANNEL, Plot
 from tests.bench.crowd import Crowd, Life, create_line, crowd, names
 from tests.bench.figures import Figure
+from tests.bench.flight import aloft
 from tests.bench.meter import metered
 
 _BOT, _REQUESTER, _LEAD = "U0BOT", "U0REQUESTER", "U0LEAD"
@@ -23,18 +24,15 @@ _RUSH_S = 2.0
 async def rush(*, speed: float = 1, running: int = 1_000, commands: int = 500) -> list[Figure]:
     """500 slash commands within two seconds while very many requests run.
 
-    They are approved in the store, and Slack's own limits are lifted meanwhile: at a post a second and 45 edits a
-    minute the first would have ended before the last began. The limits hold again when the commands come.
+    They are seeded as in `flight`, with Slack's own limits lifted: at a post a second and 45 edits a minute the first
+    would have ended before the last began. The limits hold again when the commands come.
     """
     async with crowd(Plot(speed=speed)) as people:
         workspace = people.stage.workspace
         limits, workspace.limiter = workspace.limiter, RateLimiter({})
-        asked = names("rush", running)
-        await people.ask(asked)
-        await people.approve_unseen(running, running * _CARD_S)
-        await people.running(running, running * _CARD_S)
+        fleet = await aloft(people, running)
         workspace.limiter = limits
-        seconds = await _typed(people, asked, commands)
+        seconds = await _typed(people, fleet, commands)
     how = (
         f"{commands} commands in {_RUSH_S:g} s (create, status, list, help: a quarter each), {running} requests running"
     )
@@ -45,17 +43,17 @@ async def rush(*, speed: float = 1, running: int = 1_000, commands: int = 500) -
     ]
 
 
-async def _typed(people: Crowd, asked: list[str], commands: int) -> list[float]:
+async def _typed(people: Crowd, fleet: list[str], commands: int) -> list[float]:
     """Evenly over the two seconds, whatever becomes of those before."""
     waiting = []
-    for line in islice(_lines(asked), commands):
+    for line in islice(_lines(fleet), commands):
         waiting.append(asyncio.create_task(people.type(line)))
         await asyncio.sleep(_RUSH_S / commands)
     return [delivery.seconds for delivery in await asyncio.gather(*waiting)]
 
 
-def _lines(asked: list[str]) -> Iterator[str]:
-    for number, name in enumerate(cycle(asked)):
+def _lines(fleet: list[str]) -> Iterator[str]:
+    for number, name in enumerate(cycle(fleet)):
         yield create_line(f"typed-{number:03}")
         yield f"/gpu-cluster status {name}"
         yield "/gpu-cluster list"

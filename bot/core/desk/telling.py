@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bot.core import ledger, lifecycle, roster, spending
@@ -29,6 +30,7 @@ from bot.core.spec import (
     Team,
 )
 from bot.core.story import Story
+from bot.core.together import Together
 
 HISTORY_PAGE = 20
 """Lines of a cluster's history at once."""
@@ -64,12 +66,23 @@ class History:
 
 
 class Telling(Base):
-    """Reads the store only."""
+    """Reads the store only. What costs as much as there are clusters is worked out once for all who ask at once."""
+
+    @cached_property
+    def _living_stories(self) -> Together[list[Story]]:
+        return Together()
+
+    @cached_property
+    def _months(self) -> Mapping[str, Together[Committed]]:
+        return {name: Together() for name in self._catalogue.teams}
 
     def stories(self, ask: Ask) -> list[Story]:
         """The newest request of every living cluster, oldest cluster first. Raises `Denied`."""
         team = self._catalogue.team_of(ask.user, ask.channel)
         require(Verb.LIST, self._directory.person(ask.user), team, None, self._directory)
+        return self._living_stories.of(self._living)
+
+    def _living(self) -> list[Story]:
         with self._store.reading() as tx:
             return [self._newest(tx, cluster) for cluster in tx.clusters(living=True)]
 
@@ -156,8 +169,12 @@ class Telling(Base):
 
     def committed_of(self, team: Team) -> Committed:
         """What a team has spent and promised this month."""
-        with self._store.reading() as tx:
-            return ledger.committed(tx, team, self._clock.now())
+
+        def month() -> Committed:
+            with self._store.reading() as tx:
+                return ledger.committed(tx, team, self._clock.now())
+
+        return self._months[team.name].of(month)
 
     def made(self, ask: Ask, name: str) -> Made:
         """What a cluster was made of. Raises `Denied`, or `Conflict` when there is none, or nothing resolved yet."""
