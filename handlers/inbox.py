@@ -149,7 +149,7 @@ class Inbox:
         """All of them in one transaction; an error is everybody's whose row was in it."""
         error: Exception | None = None
         try:
-            with self._store.transaction() as tx:
+            with self._store.transaction(first=True) as tx:  # somebody's three seconds run
                 for put in coming:
                     put.new = _is_new(tx, put.row)
         except Exception as trouble:

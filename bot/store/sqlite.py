@@ -16,6 +16,7 @@ from bot.core.ports import Tx
 from bot.store.errors import StoreError, explained, primary_code
 from bot.store.migrations import migrate
 from bot.store.sqlite_tx import SqliteTx
+from bot.store.turns import Turns
 
 BUSY_S = 30.0
 """Real seconds that a transaction waits for another process's."""
@@ -35,17 +36,20 @@ class SqliteStore:
         self._path = path.expanduser().absolute()
         self._threads = threading.local()
         # SQLite lets one writer in at a time anyway, but lets the others sleep and poll; a lock wakes them at once.
-        self._writing = threading.Lock()
+        self._turns = Turns()
         _create_file(self._path)
         with explained(self._path):
             _use_wal(self._database().conn, self._path)
             self._schema = migrate(self._database(), self._path)
 
     @contextmanager
-    def transaction(self) -> Iterator[Tx]:
-        """A write transaction: serialised with all others, committed at the end, rolled back on an exception."""
+    def transaction(self, *, first: bool = False) -> Iterator[Tx]:
+        """A write transaction: serialised with all others, committed at the end, rolled back on an exception.
+
+        `first`: before those of this process that wait, too.
+        """
         database = self._idle_database()
-        with explained(self._path), self._writing:
+        with explained(self._path), self._turns.mine(first=first):
             # IMMEDIATE: a deferred one that reads first and writes later fails when another has written meanwhile.
             database.conn.execute("BEGIN IMMEDIATE")
             try:

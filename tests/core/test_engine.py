@@ -140,7 +140,7 @@ class MoodyStore:
         self.was_bad = False
 
     @contextmanager
-    def transaction(self) -> Iterator[Tx]:
+    def transaction(self, *, first: bool = False) -> Iterator[Tx]:
         self._good -= 1
         if self._good == -1:
             self.was_bad = True

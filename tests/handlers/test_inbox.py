@@ -30,7 +30,7 @@ class Gate(SqliteStore):
         self.open.set()
 
     @contextmanager
-    def transaction(self) -> Iterator[Tx]:
+    def transaction(self, *, first: bool = False) -> Iterator[Tx]:
         self.count += 1
         assert self.open.wait(5)
         if self.broken:

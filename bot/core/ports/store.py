@@ -189,8 +189,11 @@ class Tx(Protocol):
 class Store(Protocol):
     """Where everything asked is written down before anything is done about it."""
 
-    def transaction(self) -> AbstractContextManager[Tx]:
-        """A write transaction: serialised with all others, committed at the end, rolled back on an exception."""
+    def transaction(self, *, first: bool = False) -> AbstractContextManager[Tx]:
+        """A write transaction: serialised with all others, committed at the end, rolled back on an exception.
+
+        `first`: for whoever a person waits for within seconds; it goes before the others of this process.
+        """
 
     def reading(self) -> AbstractContextManager[Tx]:
         """A read transaction; writing in it is an error."""
