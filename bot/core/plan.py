@@ -42,6 +42,7 @@ _CLOCKS = {
     "gpu_labels@1": Clocks(90, 240, 600),
     "policy_ready@1": Clocks(300, 600, 1200),
     "allocatable@1": Clocks(60, 180, 420),
+    "allocatable@2": Clocks(360, 780, 1200),
     "verify@1": Clocks(90, 240, 900),
     "gate@1": Clocks(5, 60, 300),
     "access@1": Clocks(5, 60, 300),
@@ -104,8 +105,8 @@ _REPLACE = (
 _SCALE = (
     Planned("scale_pool@1", ()),
     Planned("gpu_labels@1", ("scale_pool@1",)),
-    Planned("allocatable@1", ("gpu_labels@1",)),
-    Planned("verify_new@1", ("allocatable@1",)),
+    Planned("allocatable@2", ("gpu_labels@1",)),
+    Planned("verify_new@1", ("allocatable@2",)),
     Planned("gate_new@1", ("verify_new@1",)),
 )
 _PLANS: dict[Kind, tuple[Planned, ...]] = {

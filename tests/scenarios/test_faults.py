@@ -72,7 +72,7 @@ async def test_a_cluster_that_has_moved_grows_where_it_stands(tmp_path: Path) ->
         await now.type("scale sandbox 2")
         await now.approve("sandbox")
         grown = await now.outcome("sandbox", since)
-        assert (grown["kind"], grown["state"]) == ("scale", "done")
+        assert (grown["kind"], grown["state"]) == ("scale", "done"), grown["reason"]
         assert now.made("sandbox", ["instance-running"]) == {"instance-running": 4}, "nothing was bought twice"
 
 

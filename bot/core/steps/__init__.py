@@ -2,7 +2,7 @@
 
 from bot.core.steps.access import Access, FirstAccess, Share, Unshare
 from bot.core.steps.addons import Addons
-from bot.core.steps.allocatable import Allocatable
+from bot.core.steps.allocatable import Allocatable, AllocatableAgain
 from bot.core.steps.base import Step
 from bot.core.steps.catalog import Catalog
 from bot.core.steps.cluster_object import ClusterObject
@@ -37,6 +37,7 @@ _ALL: tuple[Step, ...] = (
     GpuLabels(),
     PolicyReady(),
     Allocatable(),
+    AllocatableAgain(),
     Verify(),
     Gate(),
     FirstAccess(),

@@ -13,6 +13,7 @@ _SETTLED_S = 180.0
 
 class Allocatable:
     kind = "allocatable@1"
+    settled_s = _SETTLED_S
 
     def ensure(self, look: Look) -> Outcome:
         nodes = look.gpu_nodes()
@@ -20,7 +21,7 @@ class Allocatable:
         waking = [node.name for node in nodes if node.gpus and not node.ready]
         if there >= wanted and not waking:
             return Done()
-        if there and not waking and look.observed_s > _SETTLED_S:
+        if there and not waking and look.observed_s > self.settled_s:
             short = f"{there} of {wanted} GPUs can be handed out"
             return Done(borne(look, short), short=short)
         if waking:
@@ -41,3 +42,10 @@ class Allocatable:
             causes[0].remedy if causes else "Look at the device plugin's log in namespace gpu-operator.",
             (*cause_lines(causes), *lost, *pod_lines(troubles)),
         )
+
+
+class AllocatableAgain(Allocatable):
+    """In a cluster that has grown: no step before this one waits for the driver of the new machines."""
+
+    kind = "allocatable@2"
+    settled_s = 900.0
