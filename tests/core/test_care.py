@@ -7,9 +7,11 @@ import itertools
 import pytest
 
 from bot.core.conflict import Conflict
+from bot.core.kinds.replace import _room
 from bot.core.policy import Denied
 from bot.core.ports import JobView
 from bot.core.records import ClusterState, RequestState, TroubleRow
+from bot.core.spec import Pool
 from bot.core.story import Story
 from tests.core.fakes import probe_log, refused
 from tests.core.stage import BYSTANDER, DRAFT, GUEST, LEAD, REQUESTER, SECOND_LEAD, Stage
@@ -235,3 +237,15 @@ def test_its_hours_end_a_cluster_of_which_a_machine_is_being_replaced(degraded: 
     with degraded.store.reading() as tx:
         (cluster,) = tx.clusters()
     assert cluster.warned_for == cluster.expires_at and cluster.due_at is not None
+
+
+@pytest.mark.parametrize(("bid", "machines", "fits"), [("", 3, True), ("0.526", 2, True), ("0.526", 3, False)])
+def test_spot_machines_have_a_quota_of_their_own(stage: Stage, bid: str, machines: int, fits: bool) -> None:
+    """What runs as spot is not told by AWS, so all of the pool's count; of others the one that is added."""
+    codes: list[str] = []
+    stage.cloud.limit = 8.0
+    quota = stage.cloud.quota
+    stage.cloud.quota = lambda code: codes.append(code) or quota(code)  # type: ignore[method-assign,func-returns-value]
+    place = Pool("gpu", "g4dn.xlarge", machines, False, True, True, 120, "a", "subnet-1", "ami-1", spot_price=bid)
+    assert _room(stage.cloud, place, machines) is fits
+    assert codes == ["L-3819A6DF" if bid else "L-DB2E81BA"]

@@ -12,7 +12,7 @@ from bot.core.families import family_of
 from bot.core.kinds.base import Asked, Opening, Plain
 from bot.core.kinds.verify import settle
 from bot.core.places import home_of, homes
-from bot.core.ports import Cloud, Tx, WorldError
+from bot.core.ports import Cloud, Temporary, Tx, WorldError
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow
 from bot.core.spec import Catalogue, Check, Envelope, Pool, Preflight
 from bot.core.story import step_facts
@@ -55,7 +55,7 @@ class ReplaceRules(Plain):
         place = next(home for home in homes(envelope, ordered) if home.name == stands)
         more = one_more(envelope, ordered)
         try:
-            room = _room(asked.outside.cloud, place.instance_type)
+            room = _room(asked.outside.cloud, place, ordered.count + 1)
         except WorldError as error:
             found = Check("quota", "unknown", f"{error.reason} The new machine is tried first; the bad one stays.")
             return Preflight((found,), more)
@@ -127,10 +127,15 @@ def to_replace(tx: Tx, cluster: ClusterRow, wish: str) -> Replace:
     )
 
 
-def _room(cloud: Cloud, instance_type: str) -> bool:
-    """Whether the quota has room for one more such machine."""
-    family = family_of(instance_type)
-    vcpus = cloud.instance_types((instance_type,))[instance_type].vcpus
+def _room(cloud: Cloud, place: Pool, machines: int) -> bool:
+    """Whether the quota has room for one more such machine; for spot ones, for all `machines`, since AWS does not tell
+    us what runs as spot. Raises `WorldError`s."""
+    family = family_of(place.instance_type)
+    vcpus = cloud.instance_types((place.instance_type,))[place.instance_type].vcpus
+    if place.spot_price:
+        if not family.spot:
+            raise Temporary(f"AWS's code for the spot quota of {family.name} machines is not known here.")
+        return machines * vcpus <= cloud.quota(family.spot).limit
     return used_of(family, cloud.vcpus_in_use()) + vcpus <= cloud.quota(family.code).limit
 
 
