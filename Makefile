@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 .PHONY: help demo sandbox test test-all check bench clean
 
 help:
-	@echo "make demo     the walk-through in Slack, in a sandbox, in under a minute"
+	@echo "make demo     the walk-through in Slack, in a sandbox; under a minute once installed"
 	@echo "make sandbox  the sandbox to click in, in your browser"
 	@echo "make test     every check: tests, ruff, mypy, layers"
 	@echo "make test-all the same with the long tests: every scenario on every version of Rancher"

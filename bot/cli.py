@@ -321,7 +321,7 @@ def forgotten(*, days: float) -> None:
         )
         click.echo(f"{one.cluster.name} ({one.cluster.team}, {one.cluster.owner}): {said}")
     if not idle:
-        click.echo(f"Every cluster's GPUs have been asked for within {days:g} days.")
+        click.echo(f"There is no cluster whose GPUs nobody has asked for in {days:g} days.")
 
 
 @main.command()

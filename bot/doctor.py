@@ -22,12 +22,13 @@ _SLACK_REMEDY = {
     "account_inactive": "Install the app into the workspace again, and copy the new token.",
     "missing_scope": "Install the app again from manifests/slack-app.yaml.",
 }
+_WHERE_IT_IS = "Set it to the Bot User OAuth Token (xoxb-…): api.slack.com/apps, your app, “OAuth & Permissions”."
 
 
 def slack_checks(environment: Environment, workspace: str) -> Iterator[Check]:
     """The bot token and its workspace; the app-level token (Socket Mode) or the signing secret (HTTP)."""
     if not environment.slack_bot_token:
-        yield Check("Slack bot token", "no", "SLACK_BOT_TOKEN is not set", _SLACK_REMEDY["invalid_auth"])
+        yield Check("Slack bot token", "no", "SLACK_BOT_TOKEN is not set", _WHERE_IT_IS)
     else:
         yield _asked("Slack bot token", lambda: _slack(lambda: _bot_token(environment, workspace)))
     if environment.slack_signing_secret:

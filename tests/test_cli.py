@@ -178,7 +178,7 @@ def test_dry_run_prints_the_envelope_and_leaves_no_trace(stage: Stage, tmp_path:
     [
         (("cost",), "on GPUs nobody could use"),
         (("orphans",), "Nothing is left in us-east-1."),
-        (("forgotten",), "Every cluster's GPUs have been asked for within 3 days."),
+        (("forgotten",), "There is no cluster whose GPUs nobody has asked for in 3 days."),
     ],
 )
 def test_reports_of_a_bot_that_has_done_nothing(stage: Stage, tmp_path: Path, line: tuple[str, ...], said: str) -> None:
@@ -216,3 +216,12 @@ def test_example_config_is_one_that_loads(tmp_path: Path, stage: Stage) -> None:
     written.write_text(ended.stdout)
     heard = program("doctor", env={"GPU_CLUSTER_CONFIG": str(written), "DATABASE_URL": f"sqlite:///{tmp_path}/x.db"})
     assert f"ok  Configuration: {written}" in heard.stderr
+
+
+@pytest.mark.slow
+def test_a_play_whose_request_ends_before_the_click_says_so_and_shows_no_log() -> None:
+    ended = program("sandbox", "--headless", "--preset", "blog", "--without-p3", env={})
+    assert ended.returncode == 1
+    assert "no longer lists p3.2xlarge" in ended.stdout
+    assert "a lead approves: the request had ended before" in ended.stderr
+    assert "The end of the bot's log" not in ended.stderr

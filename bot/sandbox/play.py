@@ -43,6 +43,10 @@ class NotSeen(Exception):
     """A step of the play did not come true."""
 
 
+class EndedBefore(NotSeen):
+    """There was nothing to click any more: what was asked came to its end first, and says why itself."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One step; see the module's text. `who` is TOML's `as`."""
@@ -169,10 +173,10 @@ class Player:
 
         found = find()
         if found is None:
-            await self._wait(lambda event: find(event) is not None, step)
+            await self._wait(lambda event: find(event) is not None or is_outcome(event), step)
             found = find()
         if found is None:
-            raise NotSeen(f"{step.title}: there is no such message")
+            raise EndedBefore(f"{step.title}: the request had ended before")
         return found
 
     async def _see_outcome(self, step: Step) -> None:

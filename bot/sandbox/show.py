@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bot.sandbox.play import NotSeen, Play, Player, is_outcome
+from bot.sandbox.play import EndedBefore, NotSeen, Play, Player, is_outcome
 from bot.sandbox.slack import Event, Subscription
 from bot.sandbox.stage import Plot, Stage
 from bot.sandbox.transcript import Transcript, event_json, names_of
@@ -62,7 +62,7 @@ async def _headless(
         await raise_curtain(stage)
         reader = asyncio.create_task(_print(stage, stage.workspace.subscribe(), as_json=as_json))
         transcript = Transcript(names_of(stage.workspace), _console(stderr=True))
-        problem = ""
+        problem, explained = "", False
         with transcript.progress(len(play.steps)) as begin:
             try:
                 player = Player(
@@ -72,7 +72,7 @@ async def _headless(
                 )
                 await player.play(play)
             except NotSeen as error:
-                problem = str(error)
+                problem, explained = str(error), isinstance(error, EndedBefore)
         await asyncio.sleep(_WATCH_S)
         stage.workspace.log.close()
         await reader
@@ -80,7 +80,8 @@ async def _headless(
         outcome = outcome_of(stage.database) or _never_asked(stage.workspace.events)
         if problem:
             outcome = {**outcome, "played": False, "problem": problem}
-            print(f"{problem}\n\nThe end of the bot's log:\n{stage.bot_log(15)}", file=sys.stderr)
+            log = "" if explained else f"\n\nThe end of the bot's log:\n{stage.bot_log(15)}"
+            print(f"{problem}{log}", file=sys.stderr)
     outcome["seconds"] = round(time.monotonic() - began, 1)
     if as_json:
         print(json.dumps(outcome, ensure_ascii=False), flush=True)
