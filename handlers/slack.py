@@ -168,9 +168,23 @@ class SocketConnection:
         return bool(self._handler.client.is_connected())
 
     def close(self) -> None:
-        # slack_sdk's built-in client loses its own session when a reconnect races the close.
-        with contextlib.suppress(AttributeError):
-            self._handler.client.close()
+        """End it; returns once its threads have ended."""
+        closed = threading.Event()
+        ending = threading.Thread(target=self._keep_ending, args=(closed,), daemon=True)
+        ending.start()
+        try:
+            # slack_sdk's built-in client loses its own session when a reconnect races the close.
+            with contextlib.suppress(AttributeError):
+                self._handler.client.close()
+        finally:
+            closed.set()
+            ending.join()
+
+    def _keep_ending(self, closed: threading.Event) -> None:
+        """A session that starts while it is being closed takes the sign to end back (slack_sdk:
+        socket_mode/builtin/client.py, _run_current_session), and would be waited for without end."""
+        while not closed.wait(0.1):
+            self._handler.client.current_session_state.terminated = True
 
 
 def connect_socket(app: App, app_token: str) -> SocketConnection:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from slack_bolt.adapter.socket_mode import SocketModeHandler
 
 from bot.core.desk import Desk
 from bot.core.ports import Permanent, Temporary
@@ -21,7 +25,7 @@ from handlers.calls import make_clients
 from handlers.directory import SlackDirectory
 from handlers.inbox import Inbox
 from handlers.redact import Redaction, install_redaction, redact
-from handlers.slack import build_app, close_app, connect_socket, identify, serve_http
+from handlers.slack import SocketConnection, build_app, close_app, connect_socket, identify, serve_http
 from handlers.windows import Windows
 from tests.handlers.harness import LEAD, REQUESTER, Bot, MovableClock, catalogue
 
@@ -174,3 +178,24 @@ def test_the_filter_sees_arguments_and_traces() -> None:
     finally:
         logging.getLogger().removeHandler(handler)
     assert "secret" not in stream.getvalue() and "ValueError" in stream.getvalue()
+
+
+class _StartsAgain:
+    """slack_sdk's client when its session starts while it is being closed."""
+
+    def __init__(self) -> None:
+        self.current_session_state = SimpleNamespace(terminated=False)
+
+    def close(self) -> None:
+        self.current_session_state.terminated = True
+        self.current_session_state.terminated = False
+        while not self.current_session_state.terminated:
+            time.sleep(0.01)
+
+
+def test_a_connection_that_starts_while_it_is_closed_ends_all_the_same() -> None:
+    connection = SocketConnection(cast(SocketModeHandler, SimpleNamespace(client=_StartsAgain())))
+    closing = threading.Thread(target=connection.close, daemon=True)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
