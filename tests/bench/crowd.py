@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bot.core import lifecycle
 from bot.core.records import ClusterRow, ClusterState, RequestRow, RequestState
 from bot.core.verdict import VERIFIED
 from bot.sandbox.play import has_button
@@ -87,23 +86,6 @@ class Crowd:
                 await _all_acked(self.stage.workspace.click(_LEAD, CHANNEL, ts, "approve") for ts in new)
                 clicked |= new
                 await self._lives()
-
-    async def approve_unseen(self, count: int, within: float) -> None:
-        """A lead's approval of so many requests, written into the store as soon as each may be approved."""
-        approved = 0
-        async with _deadline(within, lambda: f"{approved} of {count} requests could be approved"):
-            while approved < count:
-                await asyncio.sleep(_LOOK_S)
-                approved += await asyncio.to_thread(self._approve_waiting)
-                _must_not_have_ended(await self._lives())
-
-    def _approve_waiting(self) -> int:
-        with self._store.reading() as tx:
-            waiting = tx.waiting_requests()
-        for request in waiting:
-            with self._store.transaction() as tx:
-                lifecycle.approve(tx, request, _LEAD, "bench", self.stage.clock.now(), needed=1)
-        return len(waiting)
 
     async def running(self, count: int, within: float) -> None:
         """Wait until so many requests run at the same time."""
