@@ -20,7 +20,7 @@ from bot.core import expiry, ledger, lifecycle, looking, spending, switches, wat
 from bot.core.kinds import Asked, rules_of
 from bot.core.looking import Surroundings
 from bot.core.money import dollars
-from bot.core.ports import Clock, Stale, Store, Tx, WorldError
+from bot.core.ports import Clock, News, Stale, Store, Tx, WorldError
 from bot.core.records import Kind, RequestRow, RequestState, Watch
 from bot.core.spec import Check, Preflight
 from bot.core.spending import OverBudget
@@ -33,8 +33,8 @@ WATCHERS = 4
 _ATTENDED = 50
 """Clusters that are attended to in one transaction."""
 NOTICE_S, _NOTICE_REAL_S = 0.5, 0.05
-"""How often it is asked what has changed in Rancher: world seconds, at least so many real ones. The reader behind it
-keeps its own pace."""
+"""How often it is asked whether anything is under way, and what has changed in Rancher where its reader does not say
+when more can be known: world seconds, at least so many real ones."""
 AHEAD_S = 60.0
 """World seconds by which a change goes before looks that are only due: where there are too many, those wait."""
 IDLE_S = 1.0
@@ -51,9 +51,9 @@ class Engine:
         clock: Clock,
         around: Surroundings,
         threads: int = 16,
-        changed: Callable[[], frozenset[str]] = frozenset,
+        changed: Callable[[], News] = News,
     ) -> None:
-        """`changed`: names of the clusters that have changed in Rancher since it was called last."""
+        """`changed`: the clusters that have changed in Rancher since it was called last."""
         self._store = store
         self._clock = clock
         self._around = around
@@ -109,27 +109,31 @@ class Engine:
         noticing.join()
 
     def _keep_noticing(self) -> None:
-        while not self._stop.wait(max(self._clock.real_seconds(NOTICE_S), _NOTICE_REAL_S)):
+        look_in = NOTICE_S
+        while not self._stop.wait(max(self._clock.real_seconds(look_in), _NOTICE_REAL_S)):
+            look_in = NOTICE_S
             try:
-                if self.notice():
-                    self._wake.set()
+                look_in = self.notice()
             except WorldError as error:
                 log.debug("what has changed in Rancher cannot be seen: %s", error.reason)
             except Exception:
                 log.exception("incident %s: looking for changes broke", looking.new_incident())
 
-    def notice(self) -> bool:
-        """What has changed in Rancher is due at once. Asks Rancher only while something is under way."""
+    def notice(self) -> float:
+        """What has changed in Rancher is due at once; world seconds until more can be known.
+
+        Asks Rancher only while something is under way.
+        """
         with self._store.reading() as tx:
             if not tx.anything_running():
-                return False
-        names, at = self._changed(), self._clock.real()
-        if not names:
-            return False
-        with self._store.transaction() as tx:
-            due = tx.look_at_once(names, self._clock.now() - AHEAD_S)
-        self._noticed.update({cluster: (name, at) for cluster, name in due.items()})
-        return bool(due)
+                return NOTICE_S
+        news, at = self._changed(), self._clock.real()
+        if news.names:
+            with self._store.transaction() as tx:
+                due = tx.look_at_once(news.names, self._clock.now() - AHEAD_S)
+            self._noticed.update({cluster: (name, at) for cluster, name in due.items()})
+            self._wake.set()
+        return news.look_in
 
     def look_once(self) -> int:
         """Look at everything due, in this thread; returns how many. For tests and the command line."""

@@ -16,6 +16,7 @@ from bot.core.ports import (
     Clock,
     ClusterView,
     Foreign,
+    News,
     Permanent,
     RancherAbout,
     Refused,
@@ -68,7 +69,7 @@ class RancherAdapter:
         *,
         ca_bundle: str | None = None,
         clock: Clock,
-        snapshot_s: float = 3.0,
+        snapshot_s: float = 2.5,
     ) -> None:
         self._token = BotToken.of(token, clock)
         self._client = RancherClient(url, self._token, ca_bundle=ca_bundle)
@@ -172,7 +173,7 @@ class RancherAdapter:
             )
         return snapshot.view_of(answer.json())
 
-    def changed(self) -> frozenset[str]:
+    def changed(self) -> News:
         return self._reader.changed()
 
     def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:

@@ -1,17 +1,17 @@
 """The shared reader: one snapshot of the management API feeds the looks of all requests, and tells what has changed.
 
 A snapshot carries when its requests started, so that a look can refuse one that is older than its own last write. Four
-lists make one, whatever the number of clusters; it is made anew at most every `every_s`, whoever asks.
+lists make one, side by side and whatever the number of clusters; it is made anew at most every `every_s`, whoever asks.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from bot.core.ports import Clock, ClusterView, MachineView, Unread
+from bot.core.ports import Clock, ClusterView, MachineView, News, Unread
 from bot.rancher.bodies import NAMESPACE
 from bot.rancher.client import RancherClient
 from bot.rancher.views import (
@@ -98,12 +98,17 @@ class SnapshotReader:
         self._failed: _Flight | None = None
         self._changed: frozenset[str] = frozenset()
 
-    def changed(self) -> frozenset[str]:
-        """Names of the clusters that look otherwise than when this was asked last; raises `WorldError`s."""
-        self.get(0.0)
+    def changed(self) -> News:
+        """The clusters that look otherwise than when this was asked last; raises `WorldError`s.
+
+        Waits for the refresh that is under way, or due.
+        """
+        with self._lock:
+            flight = self._flight
+        last = self.get(0.0) if flight is None else flight.result.result()
         with self._lock:
             names, self._changed = self._changed, frozenset()
-        return names
+        return News(names, self._left(last, self._every_s))
 
     def get(self, newer_than: float) -> Snapshot:
         """A snapshot whose requests started after `newer_than` (wall time).
@@ -154,12 +159,14 @@ class SnapshotReader:
                 self._last = snapshot
 
     def _read(self, started_real: float, started_world: float) -> Snapshot:
-        clusters = list(self._list(CLUSTERS, NAMESPACE))
+        kinds = (CLUSTERS, MACHINES, MANAGEMENT, EC2_MACHINES)
+        with ThreadPoolExecutor(len(kinds), thread_name_prefix="list") as lists:
+            clusters, of_all, managed, of_ec2 = lists.map(self._list, kinds)
         of_cluster: dict[str, list[Json]] = {}
-        for machine in self._list(MACHINES, NAMESPACE):
+        for machine in of_all:
             of_cluster.setdefault(label(machine, CLUSTER_LABEL), []).append(machine)
-        connected = {name_of(obj): holds(obj, "Connected") for obj in self._list(MANAGEMENT)}
-        in_ec2 = {name_of(obj): obj for obj in self._list(EC2_MACHINES, NAMESPACE)}
+        connected = {name_of(obj): holds(obj, "Connected") for obj in managed}
+        in_ec2 = {name_of(obj): obj for obj in of_ec2}
         machines = {
             cluster: tuple(machine_view(m, in_ec2.get(infrastructure_name(m))) for m in sorted(of_it, key=name_of))
             for cluster, of_it in of_cluster.items()
@@ -167,6 +174,6 @@ class SnapshotReader:
         bare = Snapshot(started_real, started_world, {}, connected, machines)
         return replace(bare, views={name_of(cluster): bare.view_of(cluster) for cluster in clusters})
 
-    def _list(self, kind: str, namespace: str = "") -> Iterator[Json]:
-        path = f"{kind}/{namespace}" if namespace else kind
-        return self._client.list(path, *_DERIVED, *_NOT_NEEDED[kind], page=PAGE)
+    def _list(self, kind: str) -> list[Json]:
+        path = kind if kind == MANAGEMENT else f"{kind}/{NAMESPACE}"
+        return list(self._client.list(path, *_DERIVED, *_NOT_NEEDED[kind], page=PAGE))

@@ -41,6 +41,7 @@ from bot.core.ports import (
     JobView,
     MachineImage,
     MachineView,
+    News,
     Node,
     OwnEndpoint,
     Permanent,
@@ -345,10 +346,10 @@ class FakeRancher(Scripted):
         self.machines = tuple(joined(pool.name, n) for pool in envelope.pools for n in range(pool.count))
         self._cloud.left = tuple(Instance(f"i-{m.uid}", m.name, "any", "running", "us-east-1a") for m in self.machines)
 
-    def changed(self) -> frozenset[str]:
+    def changed(self) -> News:
         shown = repr((self.label, self.machines, self.connected, self.deleting, self.says, self.existing))
         before, self.shown = self.shown, shown
-        return frozenset(self.names if shown != before else ())
+        return News(frozenset(self.names if shown != before else ()))
 
     def observe(self, name: str, *, newer_than: float) -> ClusterView | None:
         self._ask()

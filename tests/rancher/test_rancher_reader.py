@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scripted import Asked, Hands, Reply, Scripted
 
-from bot.core.ports import Temporary, Unread
+from bot.core.ports import News, Temporary, Unread
 from bot.rancher import RancherAdapter
 
 CLUSTERS = "/v1/provisioning.cattle.io.clusters/fleet-default"
@@ -51,7 +51,7 @@ def test_one_snapshot_serves_all_until_it_is_too_old(listed: Scripted, rancher: 
         view = rancher.observe(name, newer_than=0)
         assert view is not None and view.request_label == f"r-{name}"
     assert refreshes(listed) == 1
-    hands.world += 2.9
+    hands.world += 2.4
     rancher.observe("a", newer_than=0)
     assert refreshes(listed) == 1
     hands.world += 0.2
@@ -67,7 +67,7 @@ def test_a_snapshot_older_than_the_callers_last_write_is_not_used(
     written = hands.real()
     with pytest.raises(Unread) as early:
         rancher.observe("a", newer_than=written)
-    assert early.value.look_in == pytest.approx(2)
+    assert early.value.look_in == pytest.approx(1.5)
     assert refreshes(listed) == 1, "whoever writes, it is not read more often"
     hands.world += early.value.look_in
     rancher.observe("a", newer_than=written)
@@ -132,16 +132,45 @@ def test_who_needs_a_newer_one_than_that_under_way_comes_again(
 
 
 def test_what_has_changed_is_told_once(listed: Scripted, rancher: RancherAdapter, hands: Hands) -> None:
-    assert rancher.changed() == {"a", "b"}, "nothing was known before"
-    assert rancher.changed() == frozenset()
+    assert rancher.changed().names == {"a", "b"}, "nothing was known before"
+    hands.world += 1
+    assert rancher.changed() == News(look_in=pytest.approx(1.5)), "as fresh as a snapshot may be"
     hands.world += 3
     listed.on(f"GET {CLUSTERS}", collection(cluster("a", ready=True), cluster("c")))
     rancher.observe("a", newer_than=0)
-    assert rancher.changed() == {"a", "b", "c"}, "it looks otherwise, has gone, has come"
+    assert rancher.changed().names == {"a", "b", "c"}, "it looks otherwise, has gone, has come"
     hands.world += 3
     listed.on(f"GET {MACHINES}", collection(machine("a-1", "a")))
-    assert rancher.changed() == {"a"}
+    assert rancher.changed().names == {"a"}
     assert refreshes(listed) == 3
+
+
+def test_whoever_asks_what_has_changed_waits_for_the_refresh_under_way(
+    listed: Scripted, rancher: RancherAdapter, hands: Hands, pool: ThreadPoolExecutor
+) -> None:
+    rancher.changed()
+    held = Held()
+    listed.on(f"GET {CLUSTERS}", held)
+    hands.world += 3
+    look = pool.submit(rancher.observe, "a", newer_than=0)
+    assert held.asked.acquire(timeout=10)
+    news = pool.submit(rancher.changed)
+    held.go.release()
+    assert look.result(10) is not None
+    assert news.result(10).names == {"b"}, "not what was so before"
+    assert refreshes(listed) == 2
+
+
+def test_the_lists_are_read_side_by_side(listed: Scripted, rancher: RancherAdapter) -> None:
+    together = threading.Barrier(len(LISTS), timeout=10)
+
+    def meet(_: Asked) -> Reply:
+        together.wait()
+        return collection(cluster("a"))
+
+    for path in LISTS:
+        listed.on(f"GET {path}", meet)
+    assert rancher.observe("a", newer_than=0) is not None
 
 
 def test_what_no_view_needs_is_left_out_of_the_lists(listed: Scripted, rancher: RancherAdapter) -> None:

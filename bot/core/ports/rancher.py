@@ -132,6 +132,14 @@ class StoredSecret:
     keys: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class News:
+    """`names` of the clusters that have changed; there can be no more before `look_in` world seconds have gone by."""
+
+    names: frozenset[str] = frozenset()
+    look_in: float = 0.0
+
+
 class Rancher(Protocol):
     """Rancher's management API, and the catalog API of downstream clusters. Every method may raise `WorldError`s."""
 
@@ -165,8 +173,8 @@ class Rancher(Protocol):
         than `newer_than` and too young to be made anew.
         """
 
-    def changed(self) -> frozenset[str]:
-        """Names of the clusters that look otherwise in Rancher than when this was asked last; all, the first time."""
+    def changed(self) -> News:
+        """The clusters that look otherwise in Rancher than when this was asked last; all, the first time."""
 
     def size_pools(self, envelope: Envelope, pools: tuple[Pool, ...], request_id: str) -> None:
         """Give pools their `count` and let them work where they were held, all in one change; places that the cluster
