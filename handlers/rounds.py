@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
+
+_REST = 4.0
+"""It rests so many times as long as it computed: a burst of wakes is answered by one look, and a thousand rows that are
+due and have to wait leave the processor to others. A look that finds little is over in a millisecond."""
 
 
 class Rounds:
@@ -41,10 +46,12 @@ class Rounds:
     def _run(self) -> None:
         while not self.stopping:
             self._woken.clear()
+            began = time.thread_time()
             try:
                 pause = self._look()
             except Exception:
                 log.exception("the %s could not look; trying again", self._thread.name)
                 pause = self._trouble_s
+            self._stopping.wait(_REST * (time.thread_time() - began))
             self._woken.wait(pause)
         self._last()

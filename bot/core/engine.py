@@ -131,7 +131,9 @@ class Engine:
         if news.names:
             with self._store.transaction() as tx:
                 due = tx.look_at_once(news.names, self._clock.now() - AHEAD_S)
-            self._noticed.update({cluster: (name, at) for cluster, name in due.items()})
+            # Only looks under way ask for it, and none outlasts its lease.
+            fresh = {cluster: seen for cluster, seen in self._noticed.items() if at - seen[1] < LEASE_S}
+            self._noticed = fresh | {cluster: (name, at) for cluster, name in due.items()}
             self._wake.set()
         return news.look_in
 
@@ -216,24 +218,30 @@ class Engine:
     def _look(self, request: RequestRow) -> None:
         """One look; whatever happens in it, the lease is given back or runs out by itself."""
         began = self._clock.real()
+
+        def release(tx: Tx) -> None:
+            self._release(tx, request, began)
+
         try:
-            self._look_by_state(request)
+            self._look_by_state(request, release)
         except Stale:
             log.info("%s changed while it was looked at; what was seen is dropped", request.id)
+            self._afterwards(release)
         except Exception:
             log.exception("incident %s: the look at %s broke", looking.new_incident(), request.id)
             self._afterwards(lambda tx: self._postpone(tx, request))
-        self._afterwards(lambda tx: self._release(tx, request, began))
+            self._afterwards(release)
         self._written()
 
     def _release(self, tx: Tx, request: RequestRow, began: float) -> None:
         """What changed while it was looked at may not have been seen."""
         tx.release_request(request.id, self._owner)
-        name, noticed_at = self._noticed.pop(request.cluster_id, ("", 0.0))
+        name, noticed_at = self._noticed.get(request.cluster_id, ("", 0.0))
         if noticed_at > began:
             tx.look_at_once([name], self._clock.now() - AHEAD_S)
 
-    def _look_by_state(self, request: RequestRow) -> None:
+    def _look_by_state(self, request: RequestRow, release: Callable[[Tx], None]) -> None:
+        """`release` is written with what the look found where that is one transaction, and by itself after others."""
         match request.state:
             case RequestState.CHECKING:
                 self._check(request)
@@ -243,7 +251,9 @@ class Engine:
                 log.warning("%s has steps that this release does not know; it is left to another", request.id)
                 self._afterwards(lambda tx: self._postpone(tx, request))
             case _:
-                looking.visit(request, self._store, self._clock, self._around)
+                looking.visit(request, self._store, self._clock, self._around, release)
+                return
+        self._afterwards(release)
 
     def _afterwards(self, write: Callable[[Tx], None]) -> None:
         try:

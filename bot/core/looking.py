@@ -89,13 +89,14 @@ def knows(request: RequestRow) -> bool:
     return all(planned.kind in STEPS for planned in plan.thaw(request.plan))
 
 
-def visit(claimed: RequestRow, store: Store, clock: Clock, around: Surroundings) -> None:
-    """Look at an approved or running request. Raises `Stale` when it changed meanwhile."""
+def visit(claimed: RequestRow, store: Store, clock: Clock, around: Surroundings, release: Callable[[Tx], None]) -> None:
+    """Look at an approved or running request, and `release` it with what was found. Raises `Stale` when it changed."""
     request = claimed
     if request.state == RequestState.APPROVED:
         with store.transaction() as tx:
             if (refusal := lifecycle.not_what_was_approved(tx, request)) is not None:
                 _fail(tx, request, Fail(refusal, "Ask again, and have it approved again."), clock.now())
+                release(tx)
                 return
             request = lifecycle.start(tx, request, clock.now())
             rules_of(request.kind).started(tx, request, clock.now())
@@ -104,6 +105,7 @@ def visit(claimed: RequestRow, store: Store, clock: Clock, around: Surroundings)
     looked = _run_steps(loaded, clock, around, lambda: _must_be_wanted(store, request))
     with store.transaction() as tx:
         _write_down(tx, loaded, looked, clock.now())
+        release(tx)
 
 
 def _load(tx: Tx, request: RequestRow) -> _Loaded:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast, get_type_hints
 
 from bot.core.records import (
@@ -29,13 +30,18 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Table(Generic[R]):
-    """One table: its columns are the fields of `row`, in that order, whatever else the database has there."""
+    """One table: its columns are the fields of `row`, in that order, whatever else the database has there.
+
+    `readers` are those of the columns, by place, whose values a driver does not give as they are wanted; `values` are
+    a row's.
+    """
 
     name: str
     row: type[R]
     key: tuple[str, ...]
     columns: tuple[str, ...]
-    readers: tuple[Callable[[Any], Any] | None, ...]
+    readers: tuple[tuple[int, Callable[[Any], Any]], ...]
+    values: Callable[[R], tuple[Any, ...]]
 
     @property
     def has_rev(self) -> bool:
@@ -44,8 +50,10 @@ class Table(Generic[R]):
 
     def read(self, values: Sequence[Any]) -> R:
         """A row from its columns, in the order of `columns`."""
-        pairs = zip(values, self.readers, strict=True)
-        return self.row(*(value if reader is None else reader(value) for value, reader in pairs))
+        found = list(values)
+        for place, reader in self.readers:
+            found[place] = reader(found[place])
+        return self.row(*found)
 
     def rev_of(self, row: R) -> int:
         """The revision at which the row was read; only where the table has them."""
@@ -68,13 +76,15 @@ def table_of(row: type[R]) -> Table[R]:
 
 def columns_of(row: Any) -> tuple[Any, ...]:
     """All values of a row, in the order of its table's columns, as a driver takes them."""
-    return written(astuple(row))
+    return written(table_of(type(row)).values(row))
 
 
 def _table(name: str, row: type[Any], *key: str) -> Table[Any]:
     hints = get_type_hints(row)
     columns = tuple(field.name for field in fields(row))
-    return Table(name, row, key, columns, tuple(_reader(hints[column]) for column in columns))
+    readers = ((place, _reader(hints[column])) for place, column in enumerate(columns))
+    special = tuple((place, reader) for place, reader in readers if reader is not None)
+    return Table(name, row, key, columns, special, attrgetter(*columns))
 
 
 def _reader(hint: Any) -> Callable[[Any], Any] | None:
