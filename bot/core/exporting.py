@@ -29,7 +29,7 @@ def made(tx: Tx, cluster: ClusterRow) -> Made | None:
     if create is None:
         return None
     envelope = ledger.envelope_of(requests) or envelope_from_json(create.envelope)
-    return Made(_as_it_stands(envelope, standing(tx, requests, envelope.sized_pool.name)), create.id)
+    return Made(_as_it_stands(envelope, standing(tx.steps, requests, envelope.sized_pool.name)), create.id)
 
 
 def _as_it_stands(envelope: Envelope, sizes: Mapping[str, int]) -> Envelope:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,13 +19,15 @@ from bot.core.places import saving
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState, StepRow
 from bot.core.spec import Envelope, Team, envelope_from_json
-from bot.core.standing import left_by, standing
+from bot.core.standing import NAMES, StepsOf, left_by, standing
 from bot.core.verdict import report_from_json
 
 _PROMISED = (RequestState.APPROVED, RequestState.RUNNING)
 _HELD = (*_PROMISED, RequestState.DONE)
 _AS_IT_IS = (Kind.VERIFY, Kind.REPLACE)
 _HOUR_S = 3600.0
+_COUNTED = ("cluster_object", "verify", *NAMES)
+"""The steps that say when a cluster began, where its machines stand, and how good its GPUs are."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _overlap(a: float, b: float, since: float, until: float) -> float:
 
 def accounts(tx: Tx, now: float) -> list[Account]:
     """The bill of every cluster that ever was, oldest first; those for which nothing was made cost nothing."""
-    return [_account(cluster, life, now) for cluster in tx.clusters(living=False) for life in _life(tx, cluster, now)]
+    return [_account(cluster, life, now) for cluster, life in _lives(tx, tx.clusters(living=False), now)]
 
 
 def committed(tx: Tx, team: Team, now: float, *, without: str = "") -> Committed:
@@ -166,13 +168,12 @@ def committed(tx: Tx, team: Team, now: float, *, without: str = "") -> Committed
     since = month_began(now)
     spent = promised = 0.0
     unknown = False
-    for cluster in tx.clusters(living=False):
-        if cluster.team != team.name or (cluster.gone_at is not None and cluster.gone_at < since):
-            continue
-        for life in _life(tx, cluster, now, without=without):
-            unknown = unknown or life.unknown or life.to_come is None
-            spent += life.spent(since)
-            promised += life.dollars_to_come(now) or 0.0
+    theirs = [cluster for cluster in tx.clusters(living=False) if cluster.team == team.name]
+    counted = [cluster for cluster in theirs if cluster.gone_at is None or cluster.gone_at >= since]
+    for _, life in _lives(tx, counted, now, without=without):
+        unknown = unknown or life.unknown or life.to_come is None
+        spent += life.spent(since)
+        promised += life.dollars_to_come(now) or 0.0
     return Committed(spent, promised, team.budget_per_month, unknown)
 
 
@@ -198,21 +199,31 @@ def month_began(now: float) -> float:
     return datetime(moment.year, moment.month, 1, tzinfo=UTC).timestamp()
 
 
-def _life(tx: Tx, cluster: ClusterRow, now: float, *, without: str = "") -> Iterable[_Life]:
-    """At most one: none for a cluster whose create was never approved."""
-    requests = [r for r in tx.requests_of(cluster.id) if r.id != without]
-    create = next((r for r in requests if r.kind == Kind.CREATE and r.approved_at is not None), None)
-    if create is None:
-        return
-    steps = tx.steps(create.id)
+def _lives(
+    tx: Tx, clusters: Collection[ClusterRow], now: float, *, without: str = ""
+) -> Iterator[tuple[ClusterRow, _Life]]:
+    """Those of clusters whose create was approved. What they are made of is read at once: a team may have very many."""
+    requests = tx.requests_by_cluster([cluster.id for cluster in clusters])
+    steps = tx.steps_by_request([row.id for rows in requests.values() for row in rows], _COUNTED)
+    for cluster in clusters:
+        rows = [row for row in requests.get(cluster.id, ()) if row.id != without]
+        create = next((row for row in rows if row.kind == Kind.CREATE and row.approved_at is not None), None)
+        if create is not None:
+            yield cluster, _life(cluster, rows, create, lambda request_id: steps.get(request_id, ()), now)
+
+
+def _life(
+    cluster: ClusterRow, requests: Sequence[RequestRow], create: RequestRow, steps_of: StepsOf, now: float
+) -> _Life:
+    steps = steps_of(create.id)
     removal = [r.approved_at for r in requests if r.kind == Kind.DELETE and r.approved_at is not None]
     ended = cluster.gone_at if cluster.gone_at is not None else now
     began = next((step.started_at for step in steps if step.kind.startswith("cluster_object@")), None)
-    rates = _rates(tx, create, requests, began)
+    rates = _rates(steps_of, create, requests, began)
     last = envelope_of(requests) or envelope_from_json(create.envelope)
-    saved = saving(last, standing(tx, requests, _first(last)))
+    saved = saving(last, standing(steps_of, requests, _first(last)))
     kept = cluster.state == ClusterState.FAILED and cluster.kept_until is not None
-    yield _Life(
+    return _Life(
         rates=rates,
         to_come=_dearer(_less(last.max_price_per_hour, saved), rates[-1].all),
         promised_hours=last.hours,
@@ -228,13 +239,15 @@ def _life(tx: Tx, cluster: ClusterRow, now: float, *, without: str = "") -> Iter
     )
 
 
-def _rates(tx: Tx, create: RequestRow, requests: Iterable[RequestRow], began: float | None) -> tuple[_Rate, ...]:
+def _rates(
+    steps_of: StepsOf, create: RequestRow, requests: Iterable[RequestRow], began: float | None
+) -> tuple[_Rate, ...]:
     """More costs more from the approval on, less costs less once it is done; what failed was taken back at its end.
 
     GPU machines cost what they cost where they stand; those that are still being made, what they may cost at most.
     """
     order = envelope_from_json(create.envelope)
-    stood = left_by(tx, create, _first(order)) or {}
+    stood = left_by(steps_of, create, _first(order)) or {}
     rates = [_rate(began or 0.0, order, stood)]
     for change in requests:
         if change.kind in (Kind.CREATE, *_AS_IT_IS) or not change.envelope or change.approved_at is None:
@@ -243,7 +256,7 @@ def _rates(tx: Tx, create: RequestRow, requests: Iterable[RequestRow], began: fl
         most = _rate(change.approved_at, wanted, stood)
         rates.append(_Rate(most.since, _dearer(was.all, most.all), _dearer(was.gpu, most.gpu)))
         if change.finished_at is not None and change.state == RequestState.DONE:
-            stood = left_by(tx, change, _first(wanted)) or stood
+            stood = left_by(steps_of, change, _first(wanted)) or stood
             rates.append(_rate(change.finished_at, wanted, stood))
         elif change.finished_at is not None and change.state == RequestState.FAILED:
             rates.append(dataclasses.replace(was, since=change.finished_at))

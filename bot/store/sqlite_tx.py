@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -123,6 +124,14 @@ class SqliteTx:
         """Oldest first."""
         return self._all(RequestRow, "WHERE cluster_id = ? ORDER BY asked_at, rowid", cluster_id)
 
+    def requests_by_cluster(self, cluster_ids: Collection[str]) -> Mapping[str, Sequence[RequestRow]]:
+        """Of many clusters, each's oldest first."""
+        where = "WHERE cluster_id IN (SELECT value FROM json_each(?)) ORDER BY asked_at, rowid"
+        found: dict[str, list[RequestRow]] = defaultdict(list)
+        for request in self._all(RequestRow, where, json.dumps(list(cluster_ids))):
+            found[request.cluster_id].append(request)
+        return found
+
     def open_request(self, cluster_id: str) -> RequestRow | None:
         """The open request of a cluster; where a delete waits beside another, the other, which it supersedes."""
         where = f"WHERE cluster_id = ? AND {_OPEN} ORDER BY kind = '{Kind.DELETE}' LIMIT 1"
@@ -131,6 +140,15 @@ class SqliteTx:
     def steps(self, request_id: str) -> list[StepRow]:
         """In the order of the plan."""
         return self._all(StepRow, "WHERE request_id = ? ORDER BY position", request_id)
+
+    def steps_by_request(self, request_ids: Collection[str], names: Collection[str]) -> Mapping[str, Sequence[StepRow]]:
+        """Of many requests, only the steps of these names (a kind without its version), in the order of the plan."""
+        where = """WHERE request_id IN (SELECT value FROM json_each(?))
+                   AND substr(kind, 1, instr(kind, '@') - 1) IN (SELECT value FROM json_each(?)) ORDER BY position"""
+        found: dict[str, list[StepRow]] = defaultdict(list)
+        for step in self._all(StepRow, where, json.dumps(list(request_ids)), json.dumps(list(names))):
+            found[step.request_id].append(step)
+        return found
 
     def approvals(self, request_id: str) -> list[ApprovalRow]:
         """Oldest first."""

@@ -37,7 +37,7 @@ def request(id: str = "r1", cluster_id: str = "c1", **fields: Any) -> RequestRow
 
 
 def step(position: int = 0, request_id: str = "r1", **fields: Any) -> StepRow:
-    return StepRow(request_id, position, "preflight@1", **fields)
+    return StepRow(**{"request_id": request_id, "position": position, "kind": "preflight@1", **fields})
 
 
 def approval(approver: str = "U2", request_id: str = "r1", **fields: Any) -> ApprovalRow:

@@ -262,6 +262,20 @@ def test_lists_are_in_the_order_of_the_story(filled: Store) -> None:
         assert [row.action for row in tx.audit_trail("r1")] == ["asked", "approved"]
 
 
+def test_what_many_are_made_of_is_read_at_once_as_one_by_one(filled: Store) -> None:
+    with filled.transaction() as tx:
+        tx.add(rows.cluster("c2", "other"))
+        tx.add(rows.request("r0", state=RequestState.FAILED, asked_at=50.0))
+        tx.add(rows.request("r2", "c2"))
+        for position, kind in ((2, "verify@3"), (0, "verify_all@1"), (1, "machines@1")):
+            tx.add(rows.step(position, kind=kind))
+    with filled.reading() as tx:
+        assert tx.requests_by_cluster(["c1", "c2", "c3"]) == {name: tx.requests_of(name) for name in ("c1", "c2")}
+        steps = tx.steps_by_request(["r1", "r2", "r3"], ["verify", "machines"])
+        assert {of: [step.kind for step in found] for of, found in steps.items()} == {"r1": ["machines@1", "verify@3"]}
+        assert (tx.requests_by_cluster([]), tx.steps_by_request(["r1"], [])) == ({}, {})
+
+
 def test_what_is_not_there(store: Store) -> None:
     with store.reading() as tx:
         assert (tx.request("r1"), tx.open_request("c1"), tx.living_cluster("blog")) == (None, None, None)

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from bot.core.cloud import Cloud as Cloud
-from bot.core.cloud import Identity as Identity
-from bot.core.cloud import Instance as Instance
-from bot.core.cloud import InstanceType as InstanceType
-from bot.core.cloud import MachineImage as MachineImage
-from bot.core.cloud import Subnet as Subnet
 from bot.core.records import (
     ApprovalRow,
     AuditRow,
@@ -73,11 +67,17 @@ class Tx(Protocol):
     def requests_of(self, cluster_id: str) -> list[RequestRow]:
         """Oldest first."""
 
+    def requests_by_cluster(self, cluster_ids: Collection[str]) -> Mapping[str, Sequence[RequestRow]]:
+        """Of many clusters, each's oldest first."""
+
     def open_request(self, cluster_id: str) -> RequestRow | None:
         """The open request; where a delete waits beside another, the other, which it supersedes."""
 
     def steps(self, request_id: str) -> list[StepRow]:
         """In the order of the plan."""
+
+    def steps_by_request(self, request_ids: Collection[str], names: Collection[str]) -> Mapping[str, Sequence[StepRow]]:
+        """Of many requests, only the steps of these names (a kind without its version), in the order of the plan."""
 
     def approvals(self, request_id: str) -> list[ApprovalRow]: ...
     def messages(self, request_id: str) -> list[MessageRow]:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from bot.core.spec.catalogue import Distribution, distribution_of
@@ -258,6 +259,7 @@ def to_json(value: Any) -> str:
     return json.dumps(dataclasses.asdict(value), sort_keys=True)
 
 
+@lru_cache(maxsize=2048)
 def envelope_from_json(text: str) -> Envelope:
     """The envelope as it was stored; raises ValueError or KeyError when it is not one."""
     raw = json.loads(text)
