@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,6 +15,7 @@ from bot.core.verdict import FAILED, UNKNOWN, VERIFIED
 from tests.core.test_measuring import DOCUMENT, NO_DRIVER, NODE, RUNNING, Scripted, ended, watch, what
 
 SAMPLE, ENGINE = vector_add("sample:1"), dcgm("dcgm:4", 2)
+FIXTURES = Path(__file__).parent.parent / "probe/fixtures"
 PASSED = "gpu-cluster GPU 0\n[Vector addition of 50000 elements]\nTest PASSED\nDone\nexit 0\n"
 
 
@@ -40,6 +42,13 @@ def test_each_gpu_must_pass_by_word_and_exit_code() -> None:
     assert read_vector_add(PASSED.replace("Test PASSED", ""), 1)[0].gpu == 0
     assert read_vector_add(PASSED, 2) == (Remark(1, "vectorAdd did not pass: it printed nothing"),)
     assert len(read_vector_add("sh: 1: /cuda-samples/vectorAdd: not found\n", 2)) == 2
+
+
+def test_what_the_sample_printed_on_two_h100_is_read() -> None:
+    """NVIDIA/cuda-samples, compiled by nvcc, under our command; the second log from where it finds no GPU."""
+    assert read_vector_add((FIXTURES / "h100x2-vectoradd.log").read_text(), 2) == ()
+    (remark,) = read_vector_add((FIXTURES / "no-gpu-vectoradd.log").read_text(), 1)
+    assert remark.text.startswith("vectorAdd did not pass: Failed to allocate device vector A"), "the cause, not [..."
 
 
 def test_the_sample_runs_once_for_each_gpu() -> None:

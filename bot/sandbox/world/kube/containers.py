@@ -94,18 +94,31 @@ def _nvidia_smi(place: Place) -> Run:
     return Run(1.0, 0, "".join(lines))
 
 
+_ADDED = """\
+[Vector addition of 50000 elements]
+Copy input data from the host memory to the CUDA device
+CUDA kernel launch with 196 blocks of 256 threads
+Copy output data from the CUDA device to the host memory
+Test PASSED
+Done
+"""
+_NOT_ADDED = """\
+Failed to allocate device vector A (error code no CUDA-capable device is detected)!
+[Vector addition of 50000 elements]
+"""
+
+
 def _vector_add(command: str, place: Place) -> Run:
-    """NVIDIA's sample for each index of the shell's loop. It is too small to notice a GPU that errs now and then."""
+    """NVIDIA's sample for each index of the shell's loop, its words as two H100 gave them.
+
+    It is too small to notice a GPU that errs now and then.
+    """
     wanted = re.search(r"for i in ([\d ]+);", command)
     text = ""
     for index in map(int, wanted[1].split()) if wanted else (0,):
         there = index < len(place.gpus)
-        said = (
-            "Test PASSED\nDone\n"
-            if there
-            else "Failed to allocate device vector A (error code no CUDA-capable device)!\n"
-        )
-        text += f"gpu-cluster GPU {index}\n[Vector addition of 50000 elements]\n{said}exit {int(not there)}\n"
+        said = _ADDED if there else _NOT_ADDED
+        text += f"gpu-cluster GPU {index}\n{said}exit {int(not there)}\n"
     return Run(3.0, 0, text)
 
 
