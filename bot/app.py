@@ -227,7 +227,7 @@ def run_bot(settings: Settings) -> None:
     windows = Windows(clients.asking)
     homes = Homes(store=store, desk=desk, directory=directory, clock=clock, client=clients.asking)
     inbox = Inbox(store, clock)
-    engine.before_claims(Courtesy(inbox, clock).wait)
+    engine.give_way(claims=Courtesy(inbox, clock).wait, reading=Courtesy(inbox, clock).wait)
     channels = tuple(filter(None, (slack.channel, slack.approvals_channel if slack.channel else "")))
     intake = Intake(
         store=store,
@@ -300,6 +300,8 @@ def _settle_memory(outside: Callable[[str], Outside], targets: Iterable[str]) ->
             outside(target)
     gc.collect()
     gc.freeze()
+    # A list of Rancher's is hundreds of thousands of objects in no cycle: the usual 700 have it walked again and again.
+    gc.set_threshold(50_000, 10, 10)
 
 
 def _need_slack(environment: Environment) -> None:

@@ -66,11 +66,15 @@ class Engine:
         self._busy: set[Future[None]] = set()
         self._watchers: set[Future[None]] = set()
         self._written: Callable[[], None] = lambda: None
-        self._after_you: Callable[[threading.Event], None] = lambda _: None
+        self._before_claims: Callable[[threading.Event], None] = lambda _: None
+        self._before_reading: Callable[[threading.Event], None] = lambda _: None
 
-    def before_claims(self, wait: Callable[[threading.Event], None]) -> None:
-        """Call `wait` before each claim, with what is set when the engine shall stop: looks can wait for people."""
-        self._after_you = wait
+    def give_way(self, claims: Callable[[threading.Event], None], reading: Callable[[threading.Event], None]) -> None:
+        """Looks can wait for people: call these before each claim and before Rancher is asked what has changed.
+
+        They get what is set when the engine shall stop.
+        """
+        self._before_claims, self._before_reading = claims, reading
 
     def on_written(self, tell: Callable[[], None]) -> None:
         """Call `tell` after each look: there may be something to publish."""
@@ -93,7 +97,7 @@ class Engine:
             while not self._stop.is_set():
                 self._wake.clear()
                 self._busy = {future for future in self._busy if not future.done()}
-                self._after_you(self._stop)
+                self._before_claims(self._stop)
                 try:
                     self._attend()
                     for request in self._claim(self._threads - len(self._busy)):
@@ -112,6 +116,7 @@ class Engine:
         look_in = NOTICE_S
         while not self._stop.wait(max(self._clock.real_seconds(look_in), _NOTICE_REAL_S)):
             look_in = NOTICE_S
+            self._before_reading(self._stop)
             try:
                 look_in = self.notice()
             except WorldError as error:

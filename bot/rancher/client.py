@@ -156,16 +156,17 @@ class RancherClient:
             used = self._token.current()
             response = self._send(method, path, params, data, headers, used)
         downstream = path.startswith("/k8s/clusters/")
-        if (response.ok or response.status_code in _RANCHER_S_WORD) and _PAGE_OF_HTML.match(response.text):
+        text = response.text  # decoded anew each time it is asked for
+        if (response.ok or response.status_code in _RANCHER_S_WORD) and _PAGE_OF_HTML.match(text):
             # A proxy's own page says nothing about what Rancher has, and nothing was changed.
             raise Temporary(_NOT_RANCHER, _ITS_ADDRESS)
         if 200 <= response.status_code < 300:
-            if path.startswith(_NEEDS_TOKEN) and response.text.lstrip().startswith("{"):
+            if path.startswith(_NEEDS_TOKEN) and text.lstrip().startswith("{"):
                 self._token.accepted(used)
-            return Answer(response.status_code, response.text, None)
-        error = read_error(response.status_code, response.text, response.reason)
+            return Answer(response.status_code, text, None)
+        error = read_error(response.status_code, text, response.reason)
         if response.status_code in accept:
-            return Answer(response.status_code, response.text, error)
+            return Answer(response.status_code, text, error)
         if response.status_code == 401 and not downstream:
             raise self._token.refused(used, f"it answered 401: {error.message}")
         # Below a cluster 401 may also mean the cluster.

@@ -12,7 +12,7 @@ import pytest
 
 from bot.core.engine import Engine
 from bot.core.looking import Surroundings
-from bot.core.ports import Store, Tx
+from bot.core.ports import News, Store, Tx
 from bot.core.records import ClusterState, RequestState
 from bot.core.steps.base import Outside
 from bot.store import StoreBusy
@@ -177,3 +177,33 @@ def test_a_store_that_is_busy_for_a_moment_stops_nothing(stage: Stage, good: int
     assert store.was_bad
     assert stage.story(request_id).cluster_state == ClusterState.READY
     assert stage.rancher.made["cluster train-a"] == 1
+
+
+@pytest.mark.parametrize("busy", ["claims", "reading"])
+def test_while_people_are_answered_nothing_is_claimed_and_nothing_read(stage: Stage, busy: str) -> None:
+    request_id = stage.running()
+    asked, done = threading.Event(), threading.Event()
+    waits = {"claims": threading.Event(), "reading": threading.Event()}
+
+    def hold(stopping: threading.Event) -> None:
+        waits[busy].set()
+        assert done.wait(PATIENCE_S)
+
+    def pass_by(stopping: threading.Event) -> None: ...
+
+    def changed() -> News:
+        asked.set()
+        return News(look_in=1.0)
+
+    around = Surroundings(stage.outside, stage.catalogue, principals={}, probe_script="")
+    engine = Engine(store=stage.store, clock=stage.clock, around=around, threads=2, changed=changed)
+    engine.give_way(**{"claims": pass_by, "reading": pass_by, busy: hold})
+    looked_before = stage.request(request_id).next_look_at
+    with running(engine):
+        assert waits[busy].wait(PATIENCE_S)
+        if busy == "reading":
+            assert not asked.is_set()
+        else:
+            assert stage.request(request_id).next_look_at == looked_before, "nothing was claimed"
+        done.set()
+        assert asked.wait(PATIENCE_S)
