@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from importlib.metadata import version
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from boto3.session import Session
 from botocore.config import Config
@@ -15,6 +15,8 @@ from bot.core.ports import Permanent
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_kms import KMSClient
 
 # The price list answers from these regions only (AWS: Price List Query API endpoints); each knows all regions' prices.
 _PRICE_LIST_HOME = "us-east-1"
@@ -46,12 +48,12 @@ class Clients:
     # Making a client is not thread safe, using it is.
 
     @cached_property
-    def iam(self) -> Any:
+    def iam(self) -> IAMClient:
         with self._making, translated("iam"):
             return self._session.client("iam", config=_config(self.region))
 
     @cached_property
-    def kms(self) -> Any:
+    def kms(self) -> KMSClient:
         with self._making, translated("kms"):
             return self._session.client("kms", config=_config(self.region))
 
