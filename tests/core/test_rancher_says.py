@@ -86,10 +86,10 @@ def test_a_message_that_nobody_knows_is_told_as_it_is() -> None:
     ],
 )
 def test_done_is_every_condition_at_once(changes: dict[str, object], words: str) -> None:
-    assert unmet(DONE, 0) == ()
-    missing = unmet(dataclasses.replace(DONE, **changes), 0)  # type: ignore[arg-type]
+    assert unmet(DONE, 0, 0) == ()
+    missing = unmet(dataclasses.replace(DONE, **changes), 0, 0)  # type: ignore[arg-type]
     assert missing and any(words in what for what in missing)
-    assert "0 of 2 machines are nodes" in unmet(DONE, 2)
+    assert "0 of 2 machines are nodes" in unmet(DONE, 0, 2)
 
 
 def test_nodes_stay_closed_until_rancher_calls_the_cluster_done_three_times_in_a_row(stage: Stage) -> None:

@@ -16,6 +16,7 @@ from living import REQUEST, Living
 from scripted import Reply, Scripted
 
 from bot.core.base import read_base
+from bot.core.done_rule import unmet
 from bot.core.operator_values import operator_values
 from bot.core.spec import Envelope, GpuExpectation, Pool, Taint, envelope_from_json, to_json
 from bot.core.spec import envelope as envelope_module
@@ -240,6 +241,17 @@ def test_a_base_passes_through_and_the_bot_fills_the_rest() -> None:
     assert [pool["name"] for pool in config["machinePools"]] == ["cp", "gpu"]
     assert "rotateCertificates" not in config
     assert len(config["upgradeStrategy"]["workerDrainOptions"]) == 8
+
+
+def test_rancher_makes_the_order_s_pools_only_and_is_done_with_them(living: Living) -> None:
+    """A base has pools of its own, one of them named like one of ours."""
+    base = read_base(BASE.replace("{name: old, quantity: 7}", "{name: old, quantity: 7}, {name: gpu, quantity: 3}"))
+    living.order(replace(living.envelope(), base=base))
+    living.forward(700)
+    view = living.rancher.observe("train-a", newer_than=living.hand.real())
+    assert view is not None
+    assert sorted(machine.pool for machine in view.machines) == ["cp", "gpu", "wk"]
+    assert unmet(view, sum(bool(machine.node) for machine in view.machines), 3) == ()
 
 
 def test_what_belongs_to_rke2_is_left_out_for_k3s() -> None:
