@@ -92,6 +92,18 @@ def test_done_is_every_condition_at_once(changes: dict[str, object], words: str)
     assert "0 of 2 machines are nodes" in unmet(DONE, 0, 2)
 
 
+@pytest.mark.parametrize("state", ["waiting", "unavailable", "a-state-of-tomorrow", ""])
+def test_a_state_that_is_on_no_list_is_work_under_way(stage: Stage, state: str) -> None:
+    """A list of the states that may come broke others' clients (terraform-provider-rancher2 1353, 1250)."""
+    request_id = stage.running()
+    stage.rancher.says = {"state": state, "transitioning": False}
+    stage.look(40)
+    assert stage.request(request_id).state == RequestState.RUNNING
+    assert f"its state in Rancher is {state or 'not known'}" in stage.step(request_id, "settled").why
+    stage.rancher.says = {}
+    assert stage.finish(request_id).cluster_state == ClusterState.READY
+
+
 def test_nodes_stay_closed_until_rancher_calls_the_cluster_done_three_times_in_a_row(stage: Stage) -> None:
     request_id = stage.running()
     stage.rancher.says = {"state": "updating", "transitioning": True}

@@ -51,6 +51,8 @@ ENVELOPE = Envelope(
     gpu=GpuExpectation("g5g.xlarge", "T4g", 1, 16384), gpus=2, hours=8,
 )  # fmt: skip
 WIRED = replace(ENVELOPE, network=NETWORK)
+#: Pods, services, EC2's metadata, names within the cluster, and what the block itself names.
+NEVER_PROXIED = {"10.42.0.0/16", "10.43.0.0/16", "169.254.169.254", ".svc", "mirror.corp", "100.64.0.0/10"}
 EBS = Addon(
     "aws-ebs-csi-driver", "https://kubernetes-sigs.github.io/aws-ebs-csi-driver", "aws-ebs-csi-driver", "2.53.0",
     "kube-system", json.dumps({"storageClasses": [{"name": "gp3"}]}),
@@ -68,7 +70,7 @@ def test_the_proxy_reaches_rancher_s_agents() -> None:
     told = {one["name"]: one["value"] for one in bodies.cluster(WIRED, "r-1")["spec"]["agentEnvVars"]}
     assert told["HTTP_PROXY"] == told["HTTPS_PROXY"] == "http://proxy.corp:3128"
     never = told["NO_PROXY"].split(",")
-    assert {"10.42.0.0/16", "10.43.0.0/16", "169.254.169.254", ".svc", "mirror.corp", "100.64.0.0/10"} <= set(never)
+    assert set(never) >= NEVER_PROXIED
     assert len(never) == len(set(never))
     assert "agentEnvVars" not in bodies.cluster(ENVELOPE, "r-1")["spec"]
 
@@ -82,12 +84,16 @@ def test_the_network_reaches_the_machines_through_cloud_init() -> None:
     everywhere = next(one for one in config["write_files"] if one["path"] == "/etc/environment")
     assert everywhere["append"] is True
     assert "https_proxy=http://proxy.corp:3128\n" in everywhere["content"]
+    said = dict(one.split("=", 1) for one in everywhere["content"].splitlines() if "=" in one)
+    assert set(said["no_proxy"].split(",")) >= NEVER_PROXIED
     assert any("apt-mark hold" in command for command in config["runcmd"]), "the kernel is held all the same"
 
 
 def test_the_network_reaches_the_driver_container() -> None:
     driver = operator_values(WIRED)["driver"]
     assert {"name": "HTTPS_PROXY", "value": "http://proxy.corp:3128"} in driver["env"]
+    told = {one["name"]: one["value"] for one in driver["env"]}
+    assert set(told["NO_PROXY"].split(",")) >= NEVER_PROXIED
     assert driver["certConfig"] == {"name": "gpu-cluster-ca"}
     manifest = list(yaml.safe_load_all(rke(WIRED)["additionalManifest"]))
     assert [one["kind"] for one in manifest] == ["Namespace", "ConfigMap"]
