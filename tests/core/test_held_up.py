@@ -9,7 +9,7 @@ import pytest
 
 from bot.core.records import ClusterState, RequestState
 from bot.core.stall import stall
-from tests.core.fakes import CREDENTIAL
+from tests.core.fakes import CREDENTIAL, starting
 from tests.core.stage import Stage
 
 NO_KEYS = (
@@ -111,3 +111,18 @@ def test_a_bot_that_starts_anew_does_not_tell_it_twice(ready: Stage) -> None:
         ready.engine = ready.new_engine()
         ready.look(every=30.0)
     assert len(told(ready, deletion)) == 1
+
+
+def test_a_credential_that_goes_while_machines_are_made_is_the_cause_that_is_told(stage: Stage) -> None:
+    """Rancher cannot even begin, and shows machines without a word."""
+    request_id = stage.running()
+    stage.engine.look_once()
+    silent = dataclasses.replace(starting("gpu", 0), created=False, phase="Pending")
+    stage.rancher.machines = (*(m for m in stage.rancher.machines if m.pool != "gpu"), silent)
+    stage.rancher.credentials.clear()
+    story = stage.finish(request_id, every=30.0)
+    assert story.reason == (
+        f"Rancher cannot start the machines of pool gpu: its cloud credential {CREDENTIAL} is gone, or hidden from "
+        "the bot."
+    )
+    assert story.remedy.startswith("Make the Secret anew under the same name")

@@ -90,3 +90,15 @@ def test_what_is_forced_out_of_rancher_stays_in_ec2(begin: Callable[..., Removal
     living.forward(300)
     assert living.rancher.observe("train-a", newer_than=living.hand.real()) is None
     assert len(removal.running()) == 3
+
+
+def test_without_the_credential_no_machine_is_begun_and_none_says_why(living: Living) -> None:
+    living.order(living.envelope())
+    region = living.world.management.credentials.pop(CREDENTIAL)
+    living.forward(1200)
+    view = look(living)
+    assert len(view.machines) == 3
+    assert not any(machine.created or machine.failure for machine in view.machines)
+    living.world.management.credentials[CREDENTIAL] = region
+    living.forward(60)
+    assert all(machine.created for machine in look(living).machines)

@@ -51,19 +51,29 @@ def _refused(look: Look, view: ClusterView) -> HeldUp | None:
     )
 
 
-def _without_credential(look: Look, view: ClusterView) -> HeldUp | None:
+def lost_credential(look: Look) -> tuple[str, str] | None:
+    """What there is to say and to do where Rancher does not show the cluster's credential any more: it can neither
+    start nor remove a machine then. None where it does."""
     credential = _credential(look)
-    if not view.machines or not credential or look.observed_s < _SURE_S:
-        return None
-    if look.outside.rancher.has_credential(credential):
+    if not credential or look.outside.rancher.has_credential(credential):
         return None
     namespace, _, name = credential.rpartition(":")
-    return HeldUp(
-        f"Rancher cannot remove the machines: its cloud credential {credential} is gone, or hidden from the bot",
-        "somebody deleted the cloud credential while the cluster used it",
+    return (
+        f"its cloud credential {credential} is gone, or hidden from the bot",
         f"Make the Secret anew under the same name, with keys of the same AWS account (kubectl -n {namespace} create "
         f"secret generic {name} --from-literal=amazonec2credentialConfig-accessKey=… "
-        "--from-literal=amazonec2credentialConfig-secretKey=…): Rancher then goes on by itself. To stop the cost now, "
+        "--from-literal=amazonec2credentialConfig-secretKey=…)",
+    )
+
+
+def _without_credential(look: Look, view: ClusterView) -> HeldUp | None:
+    if not view.machines or look.observed_s < _SURE_S or (lost := lost_credential(look)) is None:
+        return None
+    what, anew = lost
+    return HeldUp(
+        f"Rancher cannot remove the machines: {what}",
+        "somebody deleted the cloud credential while the cluster used it",
+        f"{anew}: Rancher then goes on by itself. To stop the cost now, "
         f"terminate the machines in EC2 by their tag {_tag(look)}; Rancher needs the Secret all the same",
     )
 

@@ -19,6 +19,7 @@ from bot.core.ports import ClusterView
 from bot.core.spec import Pool
 from bot.core.steps import trouble
 from bot.core.steps.base import WATCHED_S, Done, Facts, Fail, Look, Outcome, Wait
+from bot.core.steps.held_up import lost_credential
 from bot.core.steps.turn import Turn, known, with_new
 
 
@@ -247,6 +248,8 @@ def _never_joined(sight: Sight, pool: Pool) -> Fail:
     evidence = tuple(f"{m.name}: {m.phase}: {m.message or 'no word'}" for m in machines)
     if not started and (texts := [t for key, t in sight.failures.items() if key.startswith(f"{pool.name}/")]):
         return sight.fail(pool, texts)
+    if not started and (lost := lost_credential(sight.look)) is not None:
+        return Fail(f"Rancher cannot start the machines of pool {pool.name}: {lost[0]}.", f"{lost[1]}.", evidence)
     if not started:
         return Fail(
             f"{joined(sight.view, [pool])} of {pool.count} {pool.name} machines joined in {minutes}.",

@@ -73,6 +73,8 @@ class Machine:
 
     def _live(self) -> Process:
         cluster = self.cluster
+        while not cluster.has_credential():
+            yield _REQUEUED_S
         self._condition("creating")
         config = cluster.local.get(MACHINE_CONFIG, self.pool["machineConfigRef"]["name"], cluster.namespace)
         self._launch = cluster.ec2.launch(config, self.name, f"kubernetes.io/cluster/{cluster.mid}")
