@@ -366,6 +366,8 @@ class Publisher:
             if self._upload_tries[row.id] >= UPLOAD_TRIES:
                 raise Refused(f"no upload in {UPLOAD_TRIES} tries", str(held)) from held
             raise
+        finally:
+            self._take_lease(LEASE_S)  # else whoever comes after a crash waits for the long one
         self._upload_tries.pop(row.id, None)
         self._write(row, sent_rev=row.wanted_rev, sending="")
 

@@ -12,9 +12,9 @@ from bot.core.ports import ClusterView
 ACTIVE = "active"
 
 
-def unmet(view: ClusterView, machines: int) -> tuple[str, ...]:
-    """What is missing, the most telling first; empty when everything holds. `machines` must have become nodes."""
-    joined = sum(bool(machine.node) for machine in view.machines)
+def unmet(view: ClusterView, joined: int, machines: int) -> tuple[str, ...]:
+    """What is missing, the most telling first; empty when everything holds. Of the order's `machines`, so many have
+    `joined`: others that the cluster has do not stand in for them."""
     missing = (
         (not view.observed, "Rancher has not looked at the present order yet"),
         (view.error, f"Rancher reports an error: {view.message or view.state}"),

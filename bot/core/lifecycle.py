@@ -9,6 +9,7 @@ A retry takes a failed create back to *running*, and its cluster back to *buildi
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,11 +29,14 @@ from bot.core.records import (
     StepRow,
     StepState,
 )
-from bot.core.refusal import in_one_line
+from bot.core.refusal import in_one_line, may_pass
 from bot.core.spec import Envelope, Preflight, envelope_from_json, to_json
 
 ENGINE = "engine"
 BY_POLICY = "policy"
+
+CHECK_S = plan.clocks("preflight@1").give_up_s
+"""World seconds for which a preflight is asked again where nothing but answers is missing."""
 """Stands as the approver where the policy asks for nobody's approval."""
 
 REMINDERS = (("half", 0.5), ("leads", 0.8))
@@ -178,7 +182,8 @@ def home_of(tx: Tx, cluster_id: str) -> RequestRow:
 
 
 def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_at: float) -> RequestRow:
-    """Preflight has an answer: the request waits for a lead, or fails with what was found."""
+    """Preflight has an answer: the request waits for a lead, or fails with what was found; while answers that may come
+    yet are all that is missing, it is asked again."""
     checks = json.dumps([json.loads(to_json(check)) for check in found.checks])
     if found.envelope is not None and not found.refusals:
         return move(
@@ -195,6 +200,10 @@ def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_
             lapses_at=lapses_at,
             next_look_at=_next_reminder(request.asked_at, lapses_at, at),
         )
+    age = at - request.asked_at
+    if may_pass(found) and age < CHECK_S:
+        rerender(tx, request.id, urgent=False)
+        return tx.change(request, checks=checks, next_look_at=at + _pause(age))
     reason, remedy = in_one_line(found)
     failed = move(
         tx,
@@ -209,6 +218,11 @@ def checked(tx: Tx, request: RequestRow, found: Preflight, *, at: float, lapses_
     post(tx, failed, MessageKind.OUTCOME, at)
     free_name(tx, failed, at)
     return failed
+
+
+def _pause(age: float) -> float:
+    """As for steps, 2, 4, 8 … at most 30 world seconds with jitter: what has gone by doubles with each try."""
+    return min(max(age, 2.0), 30.0) * random.uniform(0.8, 1.2)  # noqa: S311
 
 
 def _plan_of(request: RequestRow, envelope: Envelope) -> str:

@@ -8,6 +8,7 @@ ordered pool, by which everything later finds their nodes.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping
 
 from bot.core.ports import ClusterView, MachineView
@@ -15,10 +16,15 @@ from bot.core.spec import LABEL_POOL, LABEL_TYPE, Envelope, Place, Pool
 
 
 def gpu_places(envelope: Envelope) -> tuple[Pool, ...]:
-    """The GPU pool as ordered, then its siblings; each with the whole order's count."""
-    ordered = envelope.sized_pool
+    """The GPU pool as ordered, then its siblings; each with the whole order's count.
+
+    The names follow from the envelope alone, so that a restart finds what it has made: those of ordered pools are left
+    out.
+    """
+    ordered, taken = envelope.sized_pool, {pool.name for pool in envelope.pools}
     others = (place for place in envelope.places if not place.same_as(ordered))
-    return (ordered, *(_sibling(ordered, place, number) for number, place in enumerate(others, start=2)))
+    free = (name for number in itertools.count(2) if (name := f"{ordered.name}-{number}") not in taken)
+    return (ordered, *(_sibling(ordered, place, name) for place, name in zip(others, free)))  # noqa: B905 - free is endless
 
 
 def homes(envelope: Envelope, pool: Pool) -> tuple[Pool, ...]:
@@ -69,11 +75,10 @@ def saving(envelope: Envelope, standing: Mapping[str, int]) -> float:
     return sum(count * (dearest - price) for name, count in standing.items() if (price := prices.get(name)) is not None)
 
 
-def _sibling(ordered: Pool, place: Place, number: int) -> Pool:
-    """The name follows from the place in the envelope's order, so that a restart finds what it has made."""
+def _sibling(ordered: Pool, place: Place, name: str) -> Pool:
     return dataclasses.replace(
         ordered,
-        name=f"{ordered.name}-{number}",
+        name=name,
         instance_type=place.instance_type,
         zone=place.zone,
         subnet=place.subnet,

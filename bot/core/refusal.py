@@ -14,11 +14,23 @@ _NEEDED = ("AWS account", "region", "Kubernetes version", "instance type", "GPU"
 """Checks without whose answers nothing can be resolved, by the beginning of their names."""
 
 
+def may_pass(found: Preflight) -> bool:
+    """Whether nothing but answers that did not come stands in the way."""
+    blocking = _blocking(found)
+    return found.envelope is None and bool(blocking) and all(check.passing for check in blocking)
+
+
 def in_one_line(found: Preflight) -> tuple[str, str]:
     """Reason and remedy. What AWS says to many questions in the same way is said once, with the calls it concerns."""
-    blocking = found.refusals or tuple(c for c in found.checks if c.state == "unknown" and c.name.startswith(_NEEDED))
+    blocking = _blocking(found)
     reason = "; ".join(_merged([check.detail for check in blocking])) or "The checks gave no answer."
     return reason, _remedy(blocking) or "Ask again in a few minutes."
+
+
+def _blocking(found: Preflight) -> tuple[Check, ...]:
+    """What says no; else what could not be checked and is needed, or whatever could not."""
+    unknown = tuple(check for check in found.checks if check.state == "unknown")
+    return found.refusals or tuple(check for check in unknown if check.name.startswith(_NEEDED)) or unknown
 
 
 def _merged(details: Sequence[str]) -> Iterable[str]:

@@ -83,8 +83,11 @@ def also(rows: list[StepRow], failed: str) -> tuple[str, ...]:
 
 
 def _cause(row: StepRow) -> tuple[str, str]:
-    """From what Rancher's planner says, where it says something; else what it usually is."""
-    said = json.loads(row.facts).get("planner", "")
-    if known := phase(said):
+    """What the step itself has found; from what Rancher's planner says, where it says something; else what it usually
+    is."""
+    facts = json.loads(row.facts)
+    if facts.get("likely"):
+        return facts["likely"], facts["action"]
+    if known := phase(facts.get("planner", "")):
         return known.likely, known.action
     return _USUAL.get(row.kind.partition("@")[0], ("", ""))

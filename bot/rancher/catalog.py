@@ -61,7 +61,10 @@ class Catalog:
     def install(self, management_id: str, order: ChartOrder) -> str:
         """Start `helm upgrade --install`; returns the operation's name."""
         path = f"{_steve(management_id)}/catalog.cattle.io.clusterrepos/{order.repo}"
-        answer = self._client.ask("POST", path, params={"action": "upgrade"}, body=bodies.chart_action(order))
+        body = bodies.chart_action(order)
+        answer = self._client.ask("POST", path, params={"action": "upgrade"}, body=body, accept=(404,))
+        if answer.error is not None:  # for a while after the cluster was made, though the index had it (rancher 29002)
+            raise Temporary(f"Rancher does not find {order.chart} {order.version} yet: {answer.error.message}")
         return str(answer.json().get("operationName") or "")
 
     def operation_log(self, management_id: str, namespace: str, operation: str) -> str:

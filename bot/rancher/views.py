@@ -90,8 +90,9 @@ def machine_view(machine: Json, infrastructure: Json | None) -> MachineView:
         phase=str(status.get("phase") or ""),
         created=_created(status),
         node=str((status.get("nodeRef") or {}).get("name") or ""),
-        failure=_failure(machine, infrastructure),
+        failure=_failure(machine, infrastructure, "CreateError"),
         message=_machine_message(machine),
+        undeleted=_failure(machine, infrastructure, "DeleteError"),
     )
 
 
@@ -149,22 +150,23 @@ def _created(status: Json) -> bool:
     return bool(status.get("infrastructureReady") if provisioned is None else provisioned)
 
 
-def _failure(machine: Json, infrastructure: Json | None) -> str:
-    """The driver's whole text: from the failure message, else from a condition that says CreateError."""
+def _failure(machine: Json, infrastructure: Json | None, reason: str) -> str:
+    """The driver's whole text: from the failure message, else from a condition that gives the reason. A message without
+    a reason is of a creation (rancher/rancher: pkg/controllers/capr/machineprovision/controller.go)."""
     for obj in (infrastructure, machine):
         if obj is None:
             continue
-        status = _status(obj)
-        if text := status.get("failureMessage") or _old(status).get("failureMessage"):
-            return str(text)
-        if text := _create_error([*(status.get("conditions") or []), *(_old(status).get("conditions") or [])]):
-            return text
+        for part in (_status(obj), _old(_status(obj))):
+            if part.get("failureMessage") and (part.get("failureReason") or "CreateError") == reason:
+                return str(part["failureMessage"])
+            if text := _said(part.get("conditions") or [], reason):
+                return text
     return ""
 
 
-def _create_error(conditions: Iterable[Json]) -> str:
+def _said(conditions: Iterable[Json], reason: str) -> str:
     for found in conditions:
-        if found.get("status") == "False" and "CreateError" in f"{found.get('reason')} {found.get('message')}":
+        if found.get("status") == "False" and reason in f"{found.get('reason')} {found.get('message')}":
             return str(found.get("message") or found.get("reason"))
     return ""
 

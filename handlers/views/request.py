@@ -34,6 +34,8 @@ _TASK_STATUS: dict[StepState, TaskStatus] = {
     StepState.FAILED: "error",
 }
 NO_NEWS = "2 min"
+_CHECKED = "Checking with Rancher and AWS whether it can be made."
+_CHECKED_AGAIN = "Not everything that is needed has answered yet. It is asked again by itself, for ten minutes at most."
 _BEFORE_WORK = (RequestState.CHECKING, RequestState.AWAITING_APPROVAL, RequestState.FAILED)
 
 
@@ -286,7 +288,7 @@ def _now(story: Story, approvers: tuple[str, ...]) -> list[Part]:
         case RequestState.CHECKING:
             asked = _ask_whom(approvers)
             then = line(" Then one of these decides: ", *asked, ".") if asked else ()
-            return [Para((line("Checking with Rancher and AWS whether it can be made.", *then),))]
+            return [Para((line(_CHECKED_AGAIN if story.checks else _CHECKED, *then),))]
         case RequestState.AWAITING_APPROVAL:
             return [Para(_awaiting(story, approvers))]
         case RequestState.APPROVED:

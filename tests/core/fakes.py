@@ -307,6 +307,7 @@ class FakeRancher(Scripted):
         self.observed: list[float] = []
         self.names: set[str] = set()
         self.shown = ""
+        self.credentials = {CREDENTIAL}
 
     def about(self) -> RancherAbout:
         raise AssertionError("no look asks who we are")
@@ -321,7 +322,7 @@ class FakeRancher(Scripted):
 
     def has_credential(self, credential: str) -> bool:
         self._ask()
-        return credential == CREDENTIAL
+        return credential in self.credentials
 
     def secret(self, name: str) -> StoredSecret | None:
         self._ask()

@@ -9,7 +9,7 @@ import pytest
 from bot.core.conflict import Conflict
 from bot.core.kinds.replace import _room
 from bot.core.policy import Denied
-from bot.core.ports import JobView
+from bot.core.ports import JobView, Temporary
 from bot.core.records import ClusterState, RequestState, TroubleRow
 from bot.core.spec import Pool
 from bot.core.story import Story
@@ -46,6 +46,16 @@ def replaced(stage: Stage, user: str = REQUESTER) -> Story:
     stage.look()
     stage.desk.decide(LEAD, asked.request_id, approve=True)
     return stage.finish(asked.request_id)
+
+
+def test_a_replacement_that_cannot_be_checked_is_checked_again(degraded: Stage) -> None:
+    asked = degraded.desk.care.replace_clicked(degraded.ask(), button(degraded))
+    degraded.outage(Temporary("Rancher answers 503"))
+    degraded.look()
+    assert degraded.request(asked.request_id).state == RequestState.CHECKING
+    degraded.outage(None)
+    degraded.look(2, every=30)
+    assert degraded.request(asked.request_id).state == RequestState.AWAITING_APPROVAL
 
 
 # --- accept -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from bot.core.desk import Ask, Conflict
 from bot.core.policy import Denied
-from bot.core.ports import Temporary
+from bot.core.ports import Refused, Temporary
 from bot.core.records import ClusterState, MessageKind, RequestState
 from bot.core.spec import Draft, Invalid
 from bot.core.story import Story
@@ -120,12 +121,55 @@ def test_a_create_that_fails_its_checks_frees_the_name_and_says_why(stage: Stage
     assert stage.awaiting().state == RequestState.AWAITING_APPROVAL
 
 
-def test_checks_that_get_no_answer_fail_the_request_and_say_so(stage: Stage) -> None:
-    stage.outage(Temporary("connection refused"))
+def test_checks_that_get_no_answer_are_asked_again_and_wait_for_a_lead_once_they_have(stage: Stage) -> None:
+    stage.outage(Temporary("no answer within 10 s"))
     story = stage.awaiting()
+    assert story.state == RequestState.CHECKING
+    assert any(check.detail == "could not check: no answer within 10 s" for check in story.checks)
+    with stage.store.reading() as tx:
+        (parent,) = [m for m in tx.messages(story.request_id) if m.kind == MessageKind.PARENT]
+    assert parent.wanted_rev == 2, "the message shows what it waits for"
+    stage.outage(None)
+    stage.clock.forward(3.0)
+    stage.engine.look_once()
+    assert stage.story(story.request_id).state == RequestState.AWAITING_APPROVAL
+
+
+def test_checks_are_asked_again_less_and_less_often(stage: Stage) -> None:
+    stage.outage(Temporary("no answer within 10 s"))
+    asked = stage.create()
+    due: dict[float, float] = {}
+    for _ in range(200):
+        stage.look(every=1.0)
+        row = stage.request(asked.request_id)
+        due.setdefault(row.next_look_at, row.next_look_at - row.asked_at)
+    pauses = [b - a for a, b in itertools.pairwise(due.values())]
+    assert pauses[0] <= 10
+    assert max(pauses) <= 2 * 30 * 1.2
+    assert len(pauses) in range(6, 16)
+
+
+def test_checks_that_get_no_answer_for_ten_minutes_fail_the_request_and_say_so(stage: Stage) -> None:
+    stage.outage(Temporary("connection refused"))
+    story = stage.finish(stage.create().request_id, every=5.0)
     assert story.state == RequestState.FAILED
     assert "could not check: connection refused" in story.reason
     assert story.remedy
+    assert 600 <= stage.clock.now() - story.asked_at <= 650
+
+
+def test_what_will_not_pass_by_itself_fails_at_once(stage: Stage) -> None:
+    stage.cloud.trouble = Refused("AWS answered ec2:DescribeSubnets with UnauthorizedOperation", "Give it that right.")
+    story = stage.awaiting()
+    assert story.state == RequestState.FAILED
+    assert "UnauthorizedOperation" in story.reason
+
+
+def test_a_request_whose_checks_wait_can_be_cancelled(stage: Stage) -> None:
+    stage.outage(Temporary("no answer within 10 s"))
+    asked = stage.awaiting()
+    stage.desk.cancel(stage.ask(), DRAFT.name)
+    assert stage.story(asked.request_id).state == RequestState.CANCELLED
 
 
 def test_checks_that_break_end_the_request_with_an_incident(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ from bot.core.changes import Extend, Verify
 from bot.core.desk import Conflict
 from bot.core.operator_values import operator_values
 from bot.core.policy import Denied
-from bot.core.ports import AppView, JobView, Node, Refused, Release
+from bot.core.ports import AppView, JobView, Node, Refused, Release, Temporary
 from bot.core.records import ClusterState, RequestState
 from bot.core.spec import EnablePolicy, Existing, Taint, Team
 from bot.core.story import Story
@@ -52,6 +52,17 @@ def enabled(lab: Stage) -> Story:
 
 def said(story: Story) -> str:
     return "; ".join(f"{check.name}: {check.detail}" for check in story.checks)
+
+
+def test_a_survey_that_gets_no_answer_is_made_again(lab: Stage) -> None:
+    lab.outage(Temporary("Rancher answers 503"))
+    asked = surveyed(lab)
+    assert asked.state == RequestState.CHECKING
+    assert said(asked) == "Rancher: could not check: Rancher answers 503"
+    lab.outage(None)
+    lab.clock.forward(30.0)
+    lab.engine.look_once()
+    assert lab.story(asked.request_id).state == RequestState.AWAITING_APPROVAL
 
 
 def test_from_the_survey_to_ready(lab: Stage) -> None:

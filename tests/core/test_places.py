@@ -146,7 +146,7 @@ def test_what_the_first_zone_gave_is_kept_and_the_next_makes_only_the_rest(stage
     market = Market(stage, {"gpu": 1, "gpu-2": 2})
     story = market.finish(request_id)
     assert story.cluster_state == ClusterState.READY
-    assert stage.rancher.sizes["gpu"], stage.rancher.sizes["gpu-2"] == (1, 2)
+    assert (stage.rancher.sizes["gpu"], stage.rancher.sizes["gpu-2"]) == (1, 2)
     assert market.most == 3
     assert story.report is not None
     assert story.report.good == 3
@@ -400,6 +400,35 @@ def test_places_are_pools_with_names_that_follow_from_their_order(stage: Stage) 
     ]
     assert {dict(p.labels)["gpu-cluster/pool"] for p in gpu_places(envelope)} == {"gpu"}
     assert dict(gpu_places(envelope)[3].labels)["gpu-cluster/instance-type"] == "g5.xlarge"
+
+
+def with_a_fixed_pool(stage: Stage, name: str) -> None:
+    """The preset gets a second GPU pool, of one machine; machines may be had in two zones."""
+    stage.cloud.nets = ZONES
+    preset = stage.catalogue.presets["starter"]
+    fixed = dataclasses.replace(preset.gpu_pool, name=name, count=1)
+    changed = dataclasses.replace(preset, pools=(*preset.pools[:2], fixed, preset.gpu_pool))
+    stage.catalogue = dataclasses.replace(stage.catalogue, presets={"starter": changed})
+    stage.desk, stage.engine = stage.new_desk(), stage.new_engine()
+
+
+@pytest.mark.parametrize(("fixed", "siblings"), [("gpu-2", ["gpu-3"]), ("gpu-3", ["gpu-2"]), ("other", ["gpu-2"])])
+def test_a_sibling_never_takes_the_name_of_an_ordered_pool(stage: Stage, fixed: str, siblings: list[str]) -> None:
+    with_a_fixed_pool(stage, fixed)
+    envelope = stage.awaiting(dataclasses.replace(DRAFT, gpus="2")).envelope
+    assert envelope is not None
+    assert [pool.name for pool in gpu_places(envelope)] == ["gpu", *siblings]
+    assert {pool.name for pool in envelope.pools} & set(siblings) == set()
+
+
+def test_an_order_with_a_fixed_pool_called_like_a_sibling_moves_on_beside_it(stage: Stage) -> None:
+    with_a_fixed_pool(stage, "gpu-2")
+    request_id = stage.running(dataclasses.replace(DRAFT, gpus="2"))
+    stage.engine.look_once()
+    story = Market(stage, {"gpu-2": 1, "gpu-3": 1}).finish(request_id)
+    assert story.cluster_state == ClusterState.READY, story.reason
+    sizes = {name: size for name, size in stage.rancher.sizes.items() if name.startswith("gpu")}
+    assert sizes == {"gpu": 0, "gpu-2": 1, "gpu-3": 1}
 
 
 def test_a_pool_is_lowered_so_that_what_runs_stays() -> None:

@@ -86,10 +86,22 @@ def test_a_message_that_nobody_knows_is_told_as_it_is() -> None:
     ],
 )
 def test_done_is_every_condition_at_once(changes: dict[str, object], words: str) -> None:
-    assert unmet(DONE, 0) == ()
-    missing = unmet(dataclasses.replace(DONE, **changes), 0)  # type: ignore[arg-type]
+    assert unmet(DONE, 0, 0) == ()
+    missing = unmet(dataclasses.replace(DONE, **changes), 0, 0)  # type: ignore[arg-type]
     assert missing and any(words in what for what in missing)
-    assert "0 of 2 machines are nodes" in unmet(DONE, 2)
+    assert "0 of 2 machines are nodes" in unmet(DONE, 0, 2)
+
+
+@pytest.mark.parametrize("state", ["waiting", "unavailable", "a-state-of-tomorrow", ""])
+def test_a_state_that_is_on_no_list_is_work_under_way(stage: Stage, state: str) -> None:
+    """A list of the states that may come broke others' clients (terraform-provider-rancher2 1353, 1250)."""
+    request_id = stage.running()
+    stage.rancher.says = {"state": state, "transitioning": False}
+    stage.look(40)
+    assert stage.request(request_id).state == RequestState.RUNNING
+    assert f"its state in Rancher is {state or 'not known'}" in stage.step(request_id, "settled").why
+    stage.rancher.says = {}
+    assert stage.finish(request_id).cluster_state == ClusterState.READY
 
 
 def test_nodes_stay_closed_until_rancher_calls_the_cluster_done_three_times_in_a_row(stage: Stage) -> None:

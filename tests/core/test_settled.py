@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from bot.core.base import read_base
 from bot.core.records import ClusterState, RequestState
 from bot.core.spec import PoolSpec
 from tests.core.fakes import joined, refused
@@ -110,3 +111,51 @@ def test_three_control_plane_nodes_must_all_have_joined(stage: Stage, version: s
     stage.rancher.machines = (*stage.rancher.machines, third)
     assert stage.finish(request_id).cluster_state == ClusterState.READY
     assert told(stage, request_id) == []
+
+
+BASE = """apiVersion: provisioning.cattle.io/v1
+kind: Cluster
+spec:
+  rkeConfig:
+    machinePools:
+    - {name: old, quantity: 7, workerRole: true}
+    - {name: gpu, quantity: 3, workerRole: true}
+"""
+
+
+def test_the_pools_of_a_base_file_are_not_waited_for(stage: Stage) -> None:
+    """The bot orders the preset's pools, whatever pools the exported cluster had."""
+    preset = stage.catalogue.presets["starter"]
+    extra = PoolSpec("cpu", "t3.large", 2, worker=True)
+    changed = dataclasses.replace(preset, pools=(*preset.pools, extra), base=read_base(BASE))
+    stage.catalogue = dataclasses.replace(stage.catalogue, presets={"starter": changed})
+    stage.desk, stage.engine = stage.new_desk(), stage.new_engine()
+    story = stage.finish(stage.running())
+    assert story.cluster_state == ClusterState.READY
+    assert stage.rancher.sizes == {"cp": 1, "wk": 1, "gpu": 1, "cpu": 2}
+    assert minutes(stage, story.request_id) < 1
+
+
+def test_a_machine_of_a_pool_that_nobody_ordered_stands_in_for_none(stage: Stage) -> None:
+    """Somebody adds a pool in Rancher just as one of the order's machines drops out."""
+    request_id = stage.running()
+    while stage.step(request_id, "machines").state != "done":
+        stage.look()
+    worker = next(m for m in stage.rancher.machines if m.pool == "wk")
+    others = tuple(m for m in stage.rancher.machines if m != worker)
+    stage.rancher.machines = (*others, joined("old", 0), joined("old", 1))
+    stage.look(5)
+    assert stage.whys(request_id)["settled@1"] == "2 of 3 machines are nodes"
+    stage.rancher.machines = (*others, joined("old", 0), worker)
+    assert stage.finish(request_id).cluster_state == ClusterState.READY
+
+
+def test_a_machine_too_many_in_one_pool_stands_in_for_none_in_another(stage: Stage) -> None:
+    request_id = stage.running()
+    while stage.step(request_id, "machines").state != "done":
+        stage.look()
+    worker = next(m for m in stage.rancher.machines if m.pool == "wk")
+    others = tuple(m for m in stage.rancher.machines if m != worker)
+    stage.rancher.machines = (*others, joined("cp", 7))
+    stage.look(5)
+    assert stage.whys(request_id)["settled@1"] == "2 of 3 machines are nodes"

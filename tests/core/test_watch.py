@@ -285,6 +285,31 @@ def test_a_new_node_passes_the_gate(pair: Stage) -> None:
     assert state(pair) == ClusterState.READY
 
 
+def test_an_upgrade_of_rancher_that_replaces_every_machine_is_borne(pair: Stage) -> None:
+    """A driver field that changes its default makes Rancher roll the pool (rancher 37184): a new machine joins, then an
+    old one goes. New names are no trouble, and each is measured before it takes work."""
+    for old, new in (("gpu-0", 7), ("gpu-1", 8)):
+        pair.rancher.machines = (*pair.rancher.machines, joined("gpu", new))
+        pair.look(12, every=20)
+        assert f"node-gpu-{new}" in pair.kube.opened
+        pair.rancher.machines = tuple(m for m in pair.rancher.machines if m.name != old)
+        pair.look(12, every=20)
+    assert [json.loads(asked.spec)["why"] for asked in requests(pair, Kind.VERIFY)] == ["new", "new"]
+    assert {kind for kind in kinds(pair) if not kind.startswith("over ")} <= {"machine-gone"}
+    assert state(pair) == ClusterState.READY
+    assert pair.rancher.sized == [], "the bot changes no pool for it"
+
+
+def test_a_roll_that_is_slow_says_only_that_a_machine_is_gone_and_takes_it_back(pair: Stage) -> None:
+    kept = tuple(m for m in pair.rancher.machines if m.name != "gpu-0")
+    pair.rancher.machines = kept
+    pair.look(12, every=20)
+    pair.rancher.machines = (*kept, joined("gpu", 7))
+    pair.look(12, every=20)
+    assert kinds(pair) == ["machine-gone", "over machine-gone"]
+    assert "node-gpu-7" in pair.kube.opened
+
+
 def test_a_new_node_that_fails_stays_closed(pair: Stage) -> None:
     without_gpu_machine(pair)
     pair.kube.results["node-gpu-7"] = JobView("succeeded", "", "", probe_log(ok=False, at="seven"))

@@ -24,7 +24,7 @@ from bot.core.spec import GpuExpectation
 from bot.core.story import Story
 from bot.core.verdict import FAILED, GpuResult, Report, judge, judge_node, report_to_json
 from bot.sandbox.slack.blocks import check_blocks
-from handlers.publisher import UPLOAD_TRIES
+from handlers.publisher import LEASE, LEASE_S, UPLOAD_TRIES
 from handlers.sender import NO_UPLOAD_S
 from handlers.views.files import Attachment, attachments
 from handlers.views.picture import MOST_GPUS, draw
@@ -103,6 +103,15 @@ def test_documents_and_picture_come_once_into_the_thread(bot: Bot) -> None:
     for _ in range(3):
         bot.publisher.look()
     assert len([event for event in bot.workspace.events if event.kind == "file"]) == 2
+
+
+def test_whoever_comes_after_a_crash_waits_no_longer_for_an_upload_that_is_over(bot: Bot) -> None:
+    request_id, _ = approved(bot)
+    measured(bot, request_id, report(), document(1))
+    settled(bot, request_id)
+    later = bot.clock.real() + LEASE_S + 1
+    with bot.store.transaction() as tx:
+        assert tx.take_lease(LEASE, "another", real=later, seconds=0.0)
 
 
 def test_without_the_scope_the_table_comes_and_the_log_says_why(bot: Bot, caplog: pytest.LogCaptureFixture) -> None:

@@ -287,6 +287,15 @@ def test_the_line_to_type_again_says_the_same(reason: str) -> None:
         assert again == Draft("train-a", "starter", "1", "8", expected)
 
 
+def test_a_request_that_is_checked_again_says_what_has_not_answered_and_for_how_long() -> None:
+    unsure = Check("AWS account", "unknown", "could not check: no answer within 10 s", passing=True)
+    first = dataclasses.replace(largest("x", RequestState.CHECKING), checks=())
+    assert "Checking with Rancher and AWS" in json.dumps(render(request(first, buttons=True)).blocks)
+    again = json.dumps(render(request(dataclasses.replace(first, checks=(unsure,)), buttons=True)).blocks)
+    assert "AWS account: no answer within 10 s" in again
+    assert "It is asked again by itself, for ten minutes at most" in again
+
+
 def test_a_card_folds_what_is_well_and_details_have_it_all() -> None:
     well = tuple(Check(f"check {number}", "ok", f"fine {number}") for number in range(14))
     warned = Check("image", "ok", "ami-1 is deprecated", "Move to a newer image before it is gone.")

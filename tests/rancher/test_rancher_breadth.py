@@ -16,6 +16,7 @@ from living import REQUEST, Living
 from scripted import Reply, Scripted
 
 from bot.core.base import read_base
+from bot.core.done_rule import unmet
 from bot.core.operator_values import operator_values
 from bot.core.spec import Envelope, GpuExpectation, Pool, Taint, envelope_from_json, to_json
 from bot.core.spec import envelope as envelope_module
@@ -50,6 +51,8 @@ ENVELOPE = Envelope(
     gpu=GpuExpectation("g5g.xlarge", "T4g", 1, 16384), gpus=2, hours=8,
 )  # fmt: skip
 WIRED = replace(ENVELOPE, network=NETWORK)
+#: Pods, services, EC2's metadata, names within the cluster, and what the block itself names.
+NEVER_PROXIED = {"10.42.0.0/16", "10.43.0.0/16", "169.254.169.254", ".svc", "mirror.corp", "100.64.0.0/10"}
 EBS = Addon(
     "aws-ebs-csi-driver", "https://kubernetes-sigs.github.io/aws-ebs-csi-driver", "aws-ebs-csi-driver", "2.53.0",
     "kube-system", json.dumps({"storageClasses": [{"name": "gp3"}]}),
@@ -67,7 +70,7 @@ def test_the_proxy_reaches_rancher_s_agents() -> None:
     told = {one["name"]: one["value"] for one in bodies.cluster(WIRED, "r-1")["spec"]["agentEnvVars"]}
     assert told["HTTP_PROXY"] == told["HTTPS_PROXY"] == "http://proxy.corp:3128"
     never = told["NO_PROXY"].split(",")
-    assert {"10.42.0.0/16", "10.43.0.0/16", "169.254.169.254", ".svc", "mirror.corp", "100.64.0.0/10"} <= set(never)
+    assert set(never) >= NEVER_PROXIED
     assert len(never) == len(set(never))
     assert "agentEnvVars" not in bodies.cluster(ENVELOPE, "r-1")["spec"]
 
@@ -81,12 +84,16 @@ def test_the_network_reaches_the_machines_through_cloud_init() -> None:
     everywhere = next(one for one in config["write_files"] if one["path"] == "/etc/environment")
     assert everywhere["append"] is True
     assert "https_proxy=http://proxy.corp:3128\n" in everywhere["content"]
+    said = dict(one.split("=", 1) for one in everywhere["content"].splitlines() if "=" in one)
+    assert set(said["no_proxy"].split(",")) >= NEVER_PROXIED
     assert any("apt-mark hold" in command for command in config["runcmd"]), "the kernel is held all the same"
 
 
 def test_the_network_reaches_the_driver_container() -> None:
     driver = operator_values(WIRED)["driver"]
     assert {"name": "HTTPS_PROXY", "value": "http://proxy.corp:3128"} in driver["env"]
+    told = {one["name"]: one["value"] for one in driver["env"]}
+    assert set(told["NO_PROXY"].split(",")) >= NEVER_PROXIED
     assert driver["certConfig"] == {"name": "gpu-cluster-ca"}
     manifest = list(yaml.safe_load_all(rke(WIRED)["additionalManifest"]))
     assert [one["kind"] for one in manifest] == ["Namespace", "ConfigMap"]
@@ -240,6 +247,17 @@ def test_a_base_passes_through_and_the_bot_fills_the_rest() -> None:
     assert [pool["name"] for pool in config["machinePools"]] == ["cp", "gpu"]
     assert "rotateCertificates" not in config
     assert len(config["upgradeStrategy"]["workerDrainOptions"]) == 8
+
+
+def test_rancher_makes_the_order_s_pools_only_and_is_done_with_them(living: Living) -> None:
+    """A base has pools of its own, one of them named like one of ours."""
+    base = read_base(BASE.replace("{name: old, quantity: 7}", "{name: old, quantity: 7}, {name: gpu, quantity: 3}"))
+    living.order(replace(living.envelope(), base=base))
+    living.forward(700)
+    view = living.rancher.observe("train-a", newer_than=living.hand.real())
+    assert view is not None
+    assert sorted(machine.pool for machine in view.machines) == ["cp", "gpu", "wk"]
+    assert unmet(view, sum(bool(machine.node) for machine in view.machines), 3) == ()
 
 
 def test_what_belongs_to_rke2_is_left_out_for_k3s() -> None:

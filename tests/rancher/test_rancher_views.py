@@ -119,6 +119,23 @@ def test_the_driver_s_words_are_found_wherever_they_are(
     assert machine_view(capi(machine), ec2).failure == failure
 
 
+@pytest.mark.parametrize(
+    "infrastructure",
+    [
+        {"failureReason": "DeleteError", "failureMessage": "AuthFailure: no"},
+        {
+            "conditions": [
+                {"type": "DeleteJob", "status": "False", "reason": "DeleteError", "message": "AuthFailure: no"}
+            ]
+        },
+    ],
+)
+def test_a_removal_that_failed_is_no_failed_creation(infrastructure: dict[str, Any]) -> None:
+    for machine, ec2 in (({}, {"metadata": {"name": "m"}, "status": infrastructure}), (infrastructure, None)):
+        view = machine_view(capi(machine), ec2)
+        assert (view.failure, view.undeleted) == ("", "AuthFailure: no")
+
+
 def test_a_machine_s_message_is_the_state_s_else_that_of_the_first_condition_not_true() -> None:
     waiting = {"type": "Ready", "status": "False", "message": "waiting for agent to check in"}
     status = {"phase": "Provisioning", "conditions": [{"type": "A", "status": "True", "message": "fine"}, waiting]}

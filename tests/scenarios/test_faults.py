@@ -76,6 +76,37 @@ async def test_a_cluster_that_has_moved_grows_where_it_stands(tmp_path: Path) ->
         assert now.made("sandbox", ["instance-running"]) == {"instance-running": 4}, "nothing was bought twice"
 
 
+@pytest.mark.slow
+async def test_a_delete_without_its_credential_names_it_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    async with scene(tmp_path, faults=("credential-deleted",)) as now:
+        await now.create_and_approve("sandbox")
+        await now.outcome("sandbox")
+        since = now.mark
+        await now.delete("sandbox")
+        await now.approve("sandbox")
+        await now.shown("sandbox", "its cloud credential cattle-global-data:cc-sandbox is gone", since)
+        assert now.instances() == ["running"] * 3
+        now.stage.world.management.credentials["cattle-global-data:cc-sandbox"] = "us-east-1"
+        ended = await now.outcome("sandbox", since)
+        assert (ended["kind"], ended["state"]) == ("delete", "deleted")
+        assert now.instances() == ["terminated"] * 3
+
+
+@pytest.mark.slow
+async def test_a_delete_that_aws_refuses_says_so_in_its_words_and_what_still_costs(tmp_path: Path) -> None:
+    async with scene(tmp_path, faults=("credential-refused",), speed=2 * SPEED) as now:
+        await now.create_and_approve("sandbox")
+        await now.outcome("sandbox")
+        since = now.mark
+        await now.delete("sandbox")
+        await now.approve("sandbox")
+        ended = await now.outcome("sandbox", since)
+        assert ended["state"] == "failed"
+        assert "Rancher's cloud credential was refused (AuthFailure)" in ended["reason"]
+        assert "force-machine-remove" in ended["remedy"]
+        assert now.instances() == ["running"] * 3
+
+
 async def test_two_faults_at_once(tmp_path: Path) -> None:
     async with scene(tmp_path, faults=("no-capacity", "rancher-503")) as now:
         await now.create_and_approve("sandbox")

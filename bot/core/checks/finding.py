@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bot.core.checks.facts import Facts
 from bot.core.ports import Refused, Temporary, WorldError
-from bot.core.spec import Check
+from bot.core.spec import Check, Preflight
 
 OK, NO, UNKNOWN = "ok", "no", "unknown"
 
@@ -18,6 +18,7 @@ class Finding(NamedTuple):
     state: str
     detail: str
     remedy: str
+    passing: bool = False
 
 
 Judge = Callable[[Facts], Finding | None]
@@ -29,10 +30,15 @@ def judged(name: str, facts: Facts, judge: Judge) -> Check | None:
     try:
         finding = judge(facts)
     except (Temporary, Refused) as error:
-        finding = unknown(error.reason, error.remedy)
+        finding = unknown(error.reason, error.remedy)._replace(passing=isinstance(error, Temporary))
     except WorldError as error:
         finding = no(error.reason, error.remedy)
-    return None if finding is None else Check(name, finding.state, finding.detail, finding.remedy)
+    return None if finding is None else Check(name, *finding)
+
+
+def unanswered(name: str, error: Temporary) -> Preflight:
+    """Nothing can be said without that answer, which may come yet."""
+    return Preflight((Check(name, *unknown(error.reason, error.remedy)._replace(passing=True)),))
 
 
 def ok(detail: str, remedy: str = "") -> Finding:

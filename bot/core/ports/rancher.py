@@ -40,7 +40,8 @@ class RightView:
 
 @dataclass(frozen=True)
 class MachineView:
-    """A machine as Rancher sees it. `failure` holds AWS's words where the creation failed, '' otherwise.
+    """A machine as Rancher sees it. `failure` holds AWS's words where the creation failed, '' otherwise, `undeleted`
+    those where the removal has failed.
 
     `created` says the EC2 instance runs (infrastructure ready); `node` is the Kubernetes node's name once joined.
     """
@@ -53,6 +54,7 @@ class MachineView:
     node: str
     failure: str
     message: str
+    undeleted: str = ""
 
 
 @dataclass(frozen=True)

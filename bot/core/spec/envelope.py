@@ -215,12 +215,16 @@ def _without_silence(plain: dict[str, Any], silent: dict[str, Any]) -> dict[str,
 
 @dataclass(frozen=True)
 class Check:
-    """One preflight check: `state` is ok, no or unknown ("could not check"). An ok with a remedy is a warning."""
+    """One preflight check: `state` is ok, no or unknown ("could not check"). An ok with a remedy is a warning.
+
+    `passing`: it is unknown for the moment only, for want of an answer.
+    """
 
     name: str
     state: str
     detail: str
     remedy: str = ""
+    passing: bool = False
 
     @property
     def warns(self) -> bool:

@@ -9,18 +9,18 @@ a sibling pool in the next place makes the rest; when every place has refused, t
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
 
 from bot.core import placing, waiting
 from bot.core.diagnosis import aws_words, ec2_cause
 from bot.core.excess import more_in_ec2, trimmed
 from bot.core.places import gpu_places, joined, to_keep, where
-from bot.core.placing import HOLDING, LEAVING, SETTLED_S, TRYING, Placing
+from bot.core.placing import HOLDING, LEAVING, TRYING, Placing
 from bot.core.ports import ClusterView
 from bot.core.spec import Pool
 from bot.core.steps import trouble
 from bot.core.steps.base import WATCHED_S, Done, Facts, Fail, Look, Outcome, Wait
+from bot.core.steps.held_up import lost_credential
+from bot.core.steps.turn import Turn, known, with_new
 
 
 class Machines:
@@ -35,10 +35,10 @@ class Machines:
         view = _view(look, at)
         if view is None:
             return trouble.missing(look)
-        known, places = _known(look), gpu_places(look.order)
-        at = at.seen(view, places, len(placing.refused_here(known, places[at.place])), look.clock.now())
-        failures = _with_new(known, view)
-        sight = Sight(look, view, at, places, failures)
+        before, places = known(look), gpu_places(look.order)
+        at = at.seen(view, places, len(placing.refused_here(before, places[at.place])), look.clock.now())
+        failures = with_new(before, view.machines)
+        sight = Sight(look, view, at, places, places, failures)
         if at.phase != LEAVING and (told := trimmed(look, view, at.sizes)):
             return sight.wait("more machines than were approved were wanted; the pools have been lowered", tell=told)
         for pool in look.order.pools:
@@ -54,52 +54,32 @@ class Machines:
         view = _view(look, at)
         if view is None:
             return trouble.unseen(look)
-        return _given_up(Sight(look, view, at, gpu_places(look.order), _with_new(_known(look), view)))
+        places = gpu_places(look.order)
+        return _given_up(Sight(look, view, at, places, places, with_new(known(look), view.machines)))
 
 
 @dataclasses.dataclass(frozen=True)
-class Sight:
-    """One look at the machines: the view, how far the places have come, and every refusal of this round."""
-
-    look: Look
-    view: ClusterView
-    at: Placing
-    places: tuple[Pool, ...]
-    failures: Mapping[str, str]
+class Sight(Turn):
+    """One look at all machines of an order: beside the GPU pool's turn, the plain pools, which have one place each."""
 
     @property
-    def here(self) -> Pool:
-        return self.places[self.at.place]
-
-    @property
-    def ordered(self) -> int:
-        """GPU machines of the order."""
-        return self.places[0].count
-
-    @property
-    def gpus_there(self) -> int:
-        """GPU machines that have joined, in all places."""
-        return joined(self.view, self.places)
+    def plain(self) -> list[Pool]:
+        return [pool for pool in self.look.order.pools if pool != self.look.order.sized_pool]
 
     @property
     def plain_short(self) -> list[Pool]:
-        return [
-            p for p in self.look.order.pools if p != self.look.order.sized_pool and joined(self.view, [p]) < p.count
-        ]
+        return [pool for pool in self.plain if joined(self.view, [pool]) < pool.count]
 
     def facts(self, at: Placing | None = None) -> Facts:
-        return {"failures": json.dumps(self.failures), "placing": (at or self.at).to_json(), "missing_at": ""}
+        return {**super().facts(at), "missing_at": ""}
 
     def wait(
         self, why: str, *, at: Placing | None = None, look_in: float = WATCHED_S, anew: bool = False, tell: str = ""
     ) -> Wait:
-        wanted = self.ordered + sum(p.count for p in self.look.order.pools if p != self.look.order.sized_pool)
-        there = self.gpus_there + sum(
-            joined(self.view, [p]) for p in self.look.order.pools if p != self.look.order.sized_pool
-        )
+        wanted = self.wanted + sum(pool.count for pool in self.plain)
+        there = self.there + joined(self.view, self.plain)
         told = f"{there} of {wanted} machines joined"
-        patience = placing.patience_s(self.look.catalogue.policy)
-        return Wait(why, look_in, self.facts(at), told, patience, anew, tell, watched=True)
+        return Wait(why, look_in, self.facts(at), told, self.patience_s, anew, tell, watched=True)
 
     def fail(self, pool: Pool, texts: list[str]) -> Fail:
         """What EC2 refused for good; nothing is bought any more."""
@@ -148,29 +128,23 @@ def _tell_rancher(look: Look, at: Placing) -> Wait:
 
 def _try(sight: Sight) -> Outcome:
     """A place's turn: until all have joined, or EC2 has refused often enough."""
-    look, pool, policy = sight.look, sight.here, sight.look.catalogue.policy
-    short = sight.gpus_there < sight.ordered
+    look, pool = sight.look, sight.here
+    short = sight.there < sight.wanted
     if not short and not sight.plain_short:
         return Done({**sight.facts(), "all": "yes"}, tell=more_in_ec2(look))
-    refused = placing.refused_here(sight.failures, pool)
-    final = placing.hopeless(sight.failures, pool, policy.tries_per_place)
-    if not short or not (final or placing.exhausted(sight.at, pool, len(refused), policy, look.clock.now())):
-        return sight.wait(_waiting_for(sight, refused))
-    texts = final or refused
-    machines = sight.view.pool(pool.name)
-    coming = [m for m in machines if m.created and not m.node]
-    if coming and not look.order.together:
-        gave = f"EC2 gave {sum(m.created for m in machines)} of {pool.count} {pool.name} machines"
+    if not short or not sight.spent:
+        return sight.wait(_waiting_for(sight))
+    texts = sight.hopeless or sight.refused
+    if sight.coming and not look.order.together:
+        gave = f"EC2 gave {sum(m.created for m in sight.view.pool(pool.name))} of {pool.count} {pool.name} machines"
         return sight.wait(f"{gave}; waiting for those to join: {aws_words(texts[-1])}")
-    return _leave(sight, texts, final=bool(final))
+    return _leave(sight, texts)
 
 
-def _leave(sight: Sight, texts: list[str], *, final: bool) -> Wait:
+def _leave(sight: Sight, texts: list[str]) -> Wait:
     """Before any other place is tried, this one must not buy any more: its pool keeps what has joined."""
-    words = {**sight.at.words, sight.here.name: texts[-1][-1500:]}
-    keep = {p.name: 0 if sight.look.order.together else joined(sight.view, [p]) for p in sight.places}
-    sizes = {name: keep[name] for name in sight.at.sizes}
-    left = sight.at.intend(LEAVING, sizes, sight.look.clock.now(), words=words, final=final)
+    keep = {p.name: 0 if sight.look.order.together else joined(sight.view, [p]) for p in sight.homes}
+    left = sight.leave(texts, {name: keep[name] for name in sight.at.sizes})
     why = f"EC2 refused {len(texts)} times in {where(sight.look.order, sight.here)}: {aws_words(texts[-1])}"
     return sight.wait(why, at=left, look_in=0.0, anew=True)
 
@@ -178,18 +152,16 @@ def _leave(sight: Sight, texts: list[str], *, final: bool) -> Wait:
 def _left(sight: Sight) -> Outcome:
     """The pool has been lowered: go on to the next place, go on with what is there, wait, or fail."""
     look, at, now = sight.look, sight.at, sight.look.clock.now()
-    there = 0 if look.order.together else sight.gpus_there
+    there = 0 if look.order.together else sight.there
     until = waiting.until(look)
-    goes_on = not at.final and (at.place + 1 < len(sight.places) or (not there and now < until))
-    if goes_on:
-        over = [p for p in sight.places if len(sight.view.pool(p.name)) > at.sizes.get(p.name, 0)]
-        if over or now - at.asked_at < SETTLED_S:
-            return sight.wait(f"pool {over[0].name if over else sight.here.name} is being emptied, before it goes on")
-    if not at.final and at.place + 1 < len(sight.places):
-        return _next_place(sight, at.place + 1, sight.ordered - sum(at.sizes.values()))
+    may_wait = not at.final and not there and now < until
+    if (sight.next_place or may_wait) and (pool := sight.emptying) is not None:
+        return sight.wait(f"pool {pool.name} is being emptied, before it goes on")
+    if sight.next_place:
+        return _next_place(sight, at.place + 1, sight.wanted - sum(at.sizes.values()))
     if there:
         return _go_on_with(sight, there)
-    if not at.final and now < until and placing.may_come_back(at.words):
+    if may_wait and placing.may_come_back(at.words):
         held = at.hold(now, until)
         first = at.rounds == 0
         why = waiting.sentence(look, held)
@@ -198,18 +170,18 @@ def _left(sight: Sight) -> Outcome:
 
 
 def _next_place(sight: Sight, index: int, missing: int) -> Wait:
-    pool = sight.places[index]
+    pool = sight.tried[index]
     at = sight.at.try_place(index, pool, missing, sight.look.clock.now())
     words = aws_words(sight.at.words[sight.here.name])
     why = (
-        f"EC2 has not enough in place {index} of {len(sight.places)} ({words}); "
+        f"EC2 has not enough in place {index} of {len(sight.tried)} ({words}); "
         f"now {missing} × {where(sight.look.order, pool)}, place {index + 1}"
     )
     return sight.wait(why, at=at, look_in=0.0, anew=True, tell=why if sight.at.rounds == 0 else "")
 
 
 def _go_on_with(sight: Sight, there: int) -> Outcome:
-    short = f"{there} of {sight.ordered} gpu machines: {aws_words(sight.at.words[sight.here.name])}"
+    short = f"{there} of {sight.wanted} gpu machines: {aws_words(sight.at.words[sight.here.name])}"
     if sight.plain_short:
         return sight.wait(f"EC2 gave {short}; waiting for pool {sight.plain_short[0].name}")
     return Done(sight.facts(), short=short, tell=more_in_ec2(sight.look))
@@ -221,8 +193,8 @@ def _hold(sight: Sight) -> Outcome:
     if now < sight.at.next_at:
         return sight.wait(waiting.sentence(sight.look, sight.at), look_in=waiting.look_in(sight.at, now), anew=True)
     fresh = dataclasses.replace(sight, failures={})
-    again = sight.at.try_place(0, sight.places[0], sight.ordered - sum(sight.at.sizes.values()), now)
-    return fresh.wait(f"trying {where(sight.look.order, sight.places[0])} again", at=again, look_in=0.0, anew=True)
+    again = sight.at.try_place(0, sight.homes[0], sight.wanted - sum(sight.at.sizes.values()), now)
+    return fresh.wait(f"trying {where(sight.look.order, sight.homes[0])} again", at=again, look_in=0.0, anew=True)
 
 
 def _nowhere(sight: Sight) -> Fail:
@@ -241,7 +213,7 @@ def _nowhere(sight: Sight) -> Fail:
         f"{cause.remedy if cause else 'See AWS’s own words.'}{'' if sight.at.final else wait} {_STOPPED}",
         (
             *((f"{cause.code}: {cause.what}.",) if cause else ()),
-            *(f"{where(order, p)}: {aws_words(words[p.name])}" for p in sight.places if p.name in words),
+            *(f"{where(order, p)}: {aws_words(words[p.name])}" for p in sight.homes if p.name in words),
         ),
         sight.facts(),
     )
@@ -249,7 +221,7 @@ def _nowhere(sight: Sight) -> Fail:
 
 def _stop_all(sight: Sight) -> None:
     """Nothing more is bought for this order: each pool keeps what it has."""
-    pools = (*(p for p in sight.look.order.pools if p != sight.places[0]), *sight.places)
+    pools = (*sight.plain, *sight.homes)
     sight.look.outside.rancher.trim_pools(
         sight.look.order.name, {p.name: min(p.count, to_keep(sight.view.pool(p.name))) for p in pools}
     )
@@ -257,20 +229,16 @@ def _stop_all(sight: Sight) -> None:
 
 def _given_up(sight: Sight) -> Done | Fail:
     """What started and never joined is given back; what is missing is borne, where it can be."""
-    together = sight.look.order.together and sight.gpus_there < sight.ordered
-    keep = {p.name: 0 if together else joined(sight.view, [p]) for p in sight.places}
-    plain = {
-        p.name: min(p.count, to_keep(sight.view.pool(p.name))) for p in sight.look.order.pools if p != sight.places[0]
-    }
+    together = sight.look.order.together and sight.there < sight.wanted
+    keep = {p.name: 0 if together else joined(sight.view, [p]) for p in sight.homes}
+    plain = {p.name: min(p.count, to_keep(sight.view.pool(p.name))) for p in sight.plain}
     sight.look.outside.rancher.trim_pools(sight.look.order.name, {**plain, **keep})
     if sight.plain_short:
         return _never_joined(sight, sight.plain_short[0])
-    if not sight.gpus_there or together:
+    if not sight.there or together:
         return _never_joined(sight, sight.here)
     left = sight.at.intend(sight.at.phase, keep, sight.look.clock.now(), asked=True)
-    return Done(
-        sight.facts(left), short=f"{sight.gpus_there} of {sight.ordered} {sight.places[0].name} machines joined"
-    )
+    return Done(sight.facts(left), short=f"{sight.there} of {sight.wanted} {sight.homes[0].name} machines joined")
 
 
 def _never_joined(sight: Sight, pool: Pool) -> Fail:
@@ -280,6 +248,8 @@ def _never_joined(sight: Sight, pool: Pool) -> Fail:
     evidence = tuple(f"{m.name}: {m.phase}: {m.message or 'no word'}" for m in machines)
     if not started and (texts := [t for key, t in sight.failures.items() if key.startswith(f"{pool.name}/")]):
         return sight.fail(pool, texts)
+    if not started and (lost := lost_credential(sight.look)) is not None:
+        return Fail(f"Rancher cannot start the machines of pool {pool.name}: {lost[0]}.", f"{lost[1]}.", evidence)
     if not started:
         return Fail(
             f"{joined(sight.view, [pool])} of {pool.count} {pool.name} machines joined in {minutes}.",
@@ -296,23 +266,13 @@ def _never_joined(sight: Sight, pool: Pool) -> Fail:
     )
 
 
-def _known(look: Look) -> dict[str, str]:
-    """Failures by pool and machine uid that earlier looks have seen."""
-    known: dict[str, str] = json.loads(look.own.get("failures", "{}"))
-    return known
-
-
-def _with_new(known: Mapping[str, str], view: ClusterView) -> dict[str, str]:
-    return {**known, **{f"{m.pool}/{m.uid}": m.failure[-1500:] for m in view.machines if m.failure}}
-
-
-def _waiting_for(sight: Sight, refused: list[str]) -> str:
-    pool = sight.here if sight.gpus_there < sight.ordered else sight.plain_short[0]
+def _waiting_for(sight: Sight) -> str:
+    pool = sight.here if sight.there < sight.wanted else sight.plain_short[0]
     failed = [text for key, text in sight.failures.items() if key.startswith(f"{pool.name}/")]
-    in_a_row = len(refused) - sight.at.forgiven if pool in sight.places else len(failed)
+    in_a_row = len(sight.refused) - sight.at.forgiven if pool in sight.homes else len(failed)
     if failed and in_a_row:
         most = sight.look.catalogue.policy.tries_per_place * max(sight.at.sizes.get(pool.name, 1) - sight.at.started, 1)
-        tries = f"{in_a_row} of at most {most} tries" if pool in sight.places else f"{in_a_row} tries"
+        tries = f"{in_a_row} of at most {most} tries" if pool in sight.homes else f"{in_a_row} tries"
         return f"EC2 refused {tries} for pool {pool.name}: {aws_words(failed[-1])}"
     machines = [m for m in sight.view.pool(pool.name) if not m.node]
     started = sum(m.created for m in machines)

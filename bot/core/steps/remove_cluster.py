@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bot.core.ports import Foreign
+from bot.core.ports import ClusterView, Foreign
 from bot.core.records import RequestState
 from bot.core.steps.base import WATCHED_S, Done, Fail, Look, Outcome, Wait
+from bot.core.steps.held_up import held_up
 
 _ABSENT_LOOKS = 2
 
@@ -29,7 +30,7 @@ class RemoveCluster:
         # An old snapshot can only show a cluster that has gone meanwhile: that it is gone, Rancher is asked by its id.
         view = rancher.observe(name, newer_than=0.0)
         if view is not None:
-            return Wait(view.message or "Rancher is removing the machines", WATCHED_S, {"absent": "0"}, watched=True)
+            return _removing(look, view)
         absent = int(look.own.get("absent", "0")) + 1
         first = float(look.own.get("absent_real", "0")) if absent > 1 else started
         mid = look.cluster.management_id
@@ -41,6 +42,12 @@ class RemoveCluster:
 
     def give_up(self, look: Look) -> Fail:
         view = look.outside.rancher.observe(look.cluster.name, newer_than=0.0)
+        if view is not None and (hold := held_up(look, view)) is not None:
+            return Fail(
+                f"{hold.what}. They cost money until they are gone.",
+                f"{hold.action}. Then /gpu-cluster delete {look.cluster.name} again.",
+                hold.evidence or tuple(f"{m.name}: {m.message or m.phase}" for m in view.machines),
+            )
         return Fail(
             f"Rancher has not removed the cluster in {look.observed_s / 60:.0f} minutes. "
             f"It says: {view.message if view and view.message else look.row.why}.",
@@ -48,6 +55,19 @@ class RemoveCluster:
             f"/gpu-cluster delete {look.cluster.name} again.",
             tuple(f"{m.name}: {m.message}" for m in (view.machines if view else ())),
         )
+
+
+def _removing(look: Look, view: ClusterView) -> Wait:
+    """Rancher is at it. What holds it up is told once, and once more when it goes on."""
+    before = look.own.get("likely", "")
+    hold = held_up(look, view)
+    if hold is None:
+        tell = "Rancher goes on removing the machines" if before else ""
+        facts = {"absent": "0", "likely": "", "action": ""}
+        return Wait(view.message or "Rancher is removing the machines", WATCHED_S, facts, tell=tell, watched=True)
+    tell = f"{hold.what}. They cost money until they are gone. {hold.action}"
+    facts = {"absent": "0", "likely": hold.likely, "action": hold.action}
+    return Wait(hold.what, WATCHED_S, facts, tell="" if before == hold.likely else tell, watched=True)
 
 
 def _may_still_come(look: Look) -> bool:

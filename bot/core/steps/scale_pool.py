@@ -12,16 +12,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping
 
 from bot.core import placing
 from bot.core.changes import Scale, change_from_json
 from bot.core.diagnosis import aws_words, ec2_cause
 from bot.core.places import going, homes, joined, sizes, to_try, where
-from bot.core.placing import LEAVING, SETTLED_S, Placing
+from bot.core.placing import LEAVING, Placing
 from bot.core.ports import ClusterView, MachineView
 from bot.core.spec import UNVERIFIED_TAINT, Pool
-from bot.core.steps.base import WATCHED_S, Done, Facts, Fail, Look, Outcome, Wait
+from bot.core.steps.base import WATCHED_S, Done, Fail, Look, Outcome, Wait
+from bot.core.steps.turn import Turn, known, with_new
 
 
 class ScalePool:
@@ -150,51 +150,21 @@ def _least_needed(look: Look, machines: list[MachineView]) -> list[MachineView]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Growth:
-    """One look at a pool that grows: `homes` all its places, `tried` those that may be tried, in their order."""
-
-    look: Look
-    view: ClusterView
-    at: Placing
-    homes: tuple[Pool, ...]
-    tried: tuple[Pool, ...]
-    failures: Mapping[str, str]
-
-    @property
-    def here(self) -> Pool:
-        return self.tried[self.at.place]
-
-    @property
-    def wanted(self) -> int:
-        return self.homes[0].count
-
-    @property
-    def there(self) -> int:
-        return joined(self.view, self.homes)
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether another place may still be tried."""
-        return not self.at.final and self.at.place + 1 < len(self.tried)
-
-    def facts(self, at: Placing | None = None) -> Facts:
-        return {"failures": json.dumps(self.failures), "placing": (at or self.at).to_json()}
+class _Growth(Turn):
+    """One look at a pool that grows."""
 
     def wait(self, why: str, *, at: Placing | None = None, look_in: float = WATCHED_S, anew: bool = False) -> Wait:
         said = f"{self.there} of {self.wanted} {self.homes[0].name} machines joined"
-        patience_s = placing.patience_s(self.look.catalogue.policy)
-        return Wait(why, look_in, self.facts(at), said, patience_s, anew, tell=why if anew else "", watched=True)
+        return Wait(why, look_in, self.facts(at), said, self.patience_s, anew, tell=why if anew else "", watched=True)
 
 
 def _growth(look: Look, view: ClusterView, at: Placing) -> _Growth:
-    """Failures seen before count as well: Rancher wipes the evidence within a minute."""
-    places = homes(look.order, _pool(look))
+    places, before = homes(look.order, _pool(look)), known(look)
     by_name = {place.name: place for place in places}
     tried = tuple(by_name[name] for name in json.loads(look.own["places"]))
-    known: dict[str, str] = json.loads(look.own.get("failures", "{}"))
-    at = at.seen(view, tried, len(placing.refused_here(known, tried[at.place])), look.clock.now())
-    new = {f"{m.pool}/{m.uid}": m.failure[-1500:] for name in by_name for m in view.pool(name) if m.failure}
-    return _Growth(look, view, at, places, tried, known | new)
+    at = at.seen(view, tried, len(placing.refused_here(before, tried[at.place])), look.clock.now())
+    failures = with_new(before, (machine for name in by_name for machine in view.pool(name)))
+    return _Growth(look, view, at, places, tried, failures)
 
 
 def _grown(growth: _Growth) -> Outcome:
@@ -204,28 +174,24 @@ def _grown(growth: _Growth) -> Outcome:
     machines = sum(len(growth.view.pool(place.name)) for place in growth.homes)
     if growth.there >= growth.wanted and machines <= growth.wanted:
         return Done(growth.facts())
-    look, pool, policy = growth.look, growth.here, growth.look.catalogue.policy
-    refused = placing.refused_here(growth.failures, pool)
-    final = placing.hopeless(growth.failures, pool, policy.tries_per_place)
-    if not final and not placing.exhausted(growth.at, pool, len(refused), policy, look.clock.now()):
+    pool, refused = growth.here, growth.refused
+    if not growth.spent:
         return growth.wait(f"EC2 refused {len(refused)} tries for pool {pool.name}" if refused else "waiting for EC2")
-    texts = final or refused
-    if any(m.created and not m.node for m in growth.view.pool(pool.name)) and growth.goes_on:
+    texts = growth.hopeless or refused
+    if growth.coming and growth.next_place:
         return growth.wait(f"waiting for those that EC2 gave to join: {aws_words(texts[-1])}")
-    words = {**growth.at.words, pool.name: texts[-1][-1500:]}
-    keep = {place.name: joined(growth.view, [place]) for place in growth.homes}
-    left = growth.at.intend(LEAVING, keep, look.clock.now(), words=words, final=bool(final))
-    if not growth.goes_on or final:
+    left = growth.leave(texts, {place.name: joined(growth.view, [place]) for place in growth.homes})
+    if not growth.next_place or left.final:
         return _refused(growth, left)
-    return growth.wait(f"EC2 refused {len(texts)} times in {where(look.order, pool)}", at=left, look_in=0.0)
+    why = f"EC2 refused {len(texts)} times in {where(growth.look.order, pool)}"
+    return growth.wait(why, at=left, look_in=0.0)
 
 
 def _left(growth: _Growth) -> Outcome:
     """The place buys no more; once Rancher shows nothing else of it, the next one makes what is missing."""
+    if (emptying := growth.emptying) is not None:
+        return growth.wait(f"pool {emptying.name} is being emptied, before it goes on")
     at, now = growth.at, growth.look.clock.now()
-    over = [place for place in growth.homes if len(growth.view.pool(place.name)) > at.sizes.get(place.name, 0)]
-    if over or now - at.asked_at < SETTLED_S:
-        return growth.wait(f"pool {(over or [growth.here])[0].name} is being emptied, before it goes on")
     pool, missing = growth.tried[at.place + 1], growth.wanted - sum(at.sizes.values())
     words = aws_words(at.words[growth.here.name])
     why = f"EC2 has not enough ({words}); now {missing} × {where(growth.look.order, pool)}"

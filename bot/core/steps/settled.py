@@ -5,9 +5,11 @@ It goes on beside the work on the GPUs: after the first join Rancher changes its
 
 from __future__ import annotations
 
+import dataclasses
+
 from bot.core import placing
 from bot.core.done_rule import unmet
-from bot.core.places import going
+from bot.core.places import going, homes, joined
 from bot.core.ports import ClusterView
 from bot.core.steps import trouble
 from bot.core.steps.base import WATCHED_S, Done, Facts, Fail, Look, Outcome, Wait
@@ -30,7 +32,7 @@ class Settled:
             return failure
         if failure is not None:
             return Done(facts, short=f"{_SHORT}: {failure.reason}")
-        if missing := unmet(view, _machines(look)):
+        if missing := unmet(view, _joined(look, view), _machines(look)):
             return _unmet(look, view, missing[0], {**facts, "calm": "0"})
         calm = int(look.own.get("calm", "0")) + 1
         if calm < _IN_A_ROW:
@@ -44,7 +46,7 @@ class Settled:
         view = look.view()
         if view is None:
             return trouble.unseen(look)
-        missing = unmet(view, _machines(look))
+        missing = unmet(view, _joined(look, view), _machines(look))
         said = "; ".join(missing) or "it changes its mind all the time"
         if not _whole(look):
             return Done(short=f"{_SHORT}: {said}")
@@ -59,15 +61,21 @@ def _unmet(look: Look, view: ClusterView, missing: str, facts: Facts) -> Outcome
     """A machine that is being removed keeps Rancher from calling a cluster ready in which everything runs: that of a
     place that gave none, or one that EC2 is slow to end. It is waited for, not for ever."""
     leaving = [machine.name for machine in view.machines if going(machine) or machine.failure]
-    joined = sum(bool(machine.node) and not going(machine) for machine in view.machines)
     runs = view.observed and view.connected and view.ready and not trouble.final(view)
-    if not leaving or not runs or joined < _wanted(look):
+    if not leaving or not runs or _joined(look, view) < _wanted(look):
         return Wait(missing, WATCHED_S, {**facts, "leaving_s": ""}, watched=True)
     since = float(look.own.get("leaving_s") or look.observed_s)
     if look.observed_s - since < _LEAVING_S:
         return Wait(missing, WATCHED_S, {**facts, "leaving_s": repr(since)}, watched=True)
     said = f"everything runs, but Rancher has not removed {', '.join(leaving[:4])} yet: look there, it may cost money"
     return Done({**facts, "version": look.downstream.version()}, short=said)
+
+
+def _joined(look: Look, view: ClusterView) -> int:
+    """Machines of the order that are nodes and stay, in all their places; those of pools that nobody ordered do not
+    count, and no pool for another."""
+    staying = dataclasses.replace(view, machines=tuple(m for m in view.machines if not going(m)))
+    return sum(min(pool.count, joined(staying, homes(look.order, pool))) for pool in look.order.pools)
 
 
 def _wanted(look: Look) -> int:

@@ -33,6 +33,8 @@ FAULTS: dict[str, str] = {
     "spot-notice": "EC2 announces that it takes the last GPU machine back, two minutes after it was opened for work",
     "spot-taint": "AWS's node termination handler says so with a taint on the node, and EC2 says nothing",
     "retirement": "EC2 announces that it retires the last GPU machine, two minutes after it was opened for work",
+    "credential-deleted": "somebody deletes the cloud credential's Secret just before a cluster is removed",
+    "credential-refused": "AWS takes the cloud credential's keys no more when a machine is to be removed",
     "rancher-503": "Rancher answers 503 for 30 s, from 60 s after the first cluster was asked for",
     "slack-429": "Slack limits the rate (played by the Slack stand-in; nothing changes here)",
     **dict(sorted(_MODES.items())),

@@ -26,6 +26,11 @@ _IN_DRIVER = "Error creating machine: Error in driver during machine creation: "
 _ANNOUNCED = {"spot-notice": "marked-for-termination", "retirement": "instance-retirement"}
 _LATER = frozenset({"node-dies-later", "gpu-fails-later", "spot-taint", *_ANNOUNCED})
 _IN_USE_S = 120.0
+_REQUEUED_S = 10.0
+_FORCE = "provisioning.cattle.io/force-machine-remove"
+_NO_KEYS = (
+    "AuthFailure: AWS was not able to validate the provided access credentials\n\tstatus code: 401, request id: sandbox"
+)
 #: What AWS's node termination handler puts on a node (aws/aws-node-termination-handler: pkg/node/node.go).
 _SPOT_TAINT = {"key": "aws-node-termination-handler/spot-itn", "value": "", "effect": "NoSchedule"}
 
@@ -68,6 +73,8 @@ class Machine:
 
     def _live(self) -> Process:
         cluster = self.cluster
+        while not cluster.has_credential():
+            yield _REQUEUED_S
         self._condition("creating")
         config = cluster.local.get(MACHINE_CONFIG, self.pool["machineConfigRef"]["name"], cluster.namespace)
         self._launch = cluster.ec2.launch(config, self.name, f"kubernetes.io/cluster/{cluster.mid}")
@@ -181,14 +188,51 @@ class Machine:
             except LaunchError:
                 self.hardware = None
         if self.hardware is not None:
-            yield self._times.terminate
-            yield cluster.ec2.terminate(self.hardware.region, self.hardware.instance_id)
-            cluster.record("instance-terminated", f"{self.name} {self.hardware.instance_id}")
-            yield self._times.machine_gone
+            yield from self._delete_job(self.hardware)
         for kind in (MACHINE, INFRA_MACHINE):
             cluster.local.remove(kind, self.name, cluster.namespace)
         self.gone.fire()
         cluster.machine_gone(self)
+
+    def _delete_job(self, hardware: Hardware) -> Process:
+        """rancher-machine's rm. Without the Secret Rancher cannot start it, and says so in its own log only; one that
+        has failed is not run again, and the machine's objects stay unless somebody forces them out, which leaves the
+        instance behind (rancher/rancher: pkg/controllers/capr/machineprovision/controller.go)."""
+        cluster = self.cluster
+        while not cluster.has_credential():
+            yield _REQUEUED_S
+        yield self._times.terminate
+        if "credential-refused" in cluster.faults:
+            self._undeletable()
+            while not self._forced():
+                yield _REQUEUED_S
+            return
+        yield cluster.ec2.terminate(hardware.region, hardware.instance_id)
+        cluster.record("instance-terminated", f"{self.name} {hardware.instance_id}")
+        yield self._times.machine_gone
+
+    def _undeletable(self) -> None:
+        cluster = self.cluster
+        output = f'Error removing host "{self.name}": unable to terminate instance: {_NO_KEYS}'
+        where = f"server [{cluster.namespace}/{self.name}] of kind (Amazonec2Machine)"
+        message = f"failed deleting {where} for machine {self.name} in infrastructure provider: DeleteError: {output}"
+        told = {"failureReason": "DeleteError", "failureMessage": output}
+
+        def failed(infra: Obj) -> None:
+            made = [c for c in infra["status"]["conditions"] if c["type"] == "CreateJob"]
+            now = [_v1(kind, "False", cluster.stamp(), "DeleteError", message) for kind in ("DeleteJob", "Ready")]
+            infra["status"] |= {**told, "conditions": [*made, *now]}
+
+        cluster.local.edit(INFRA_MACHINE, self.name, cluster.namespace, failed)
+        cluster.local.edit(
+            MACHINE, self.name, cluster.namespace, lambda m: m["status"]["deprecated"]["v1beta1"].update(told)
+        )
+        cluster.record("machine-stays", self.name)
+        cluster.machine_stays(self)
+
+    def _forced(self) -> bool:
+        infra = self.cluster.local.get(INFRA_MACHINE, self.name, self.cluster.namespace)
+        return str((infra["metadata"].get("annotations") or {}).get(_FORCE)).lower() == "true"
 
     def _afflict(self) -> None:
         """Faults in the hardware of the last GPU machine: no GPU on its bus, or one that computes wrongly."""

@@ -26,7 +26,7 @@ from bot.sandbox.world.timings import Timings
 
 USER = "u-bot01"
 
-#: Cloud credentials by id, with their default region.
+#: Cloud credentials that there are at first, by id, with their default region.
 CREDENTIALS = {"cattle-global-data:cc-sandbox": "us-east-1", "cattle-global-data:cc-other": "eu-west-1"}
 
 
@@ -52,6 +52,7 @@ class Management:
         self.timings = timings
         self.git_version = f"v{release.default_rke2}"
         self.clusters: dict[str, ProvisionedCluster] = {}
+        self.credentials = dict(CREDENTIALS)
         self._seed = seed
         self._made = 0
         self._by_name: dict[str, ProvisionedCluster] = {}
@@ -65,7 +66,7 @@ class Management:
         if kind.namespaced:
             self.store.get(NAMESPACE, namespace)
         if kind is PROVISIONING_CLUSTER:
-            cluster = webhook.admit_cluster(obj, namespace, credentials=CREDENTIALS, user=USER)
+            cluster = webhook.admit_cluster(obj, namespace, credentials=self.credentials, user=USER)
             return webhook.without_unknown(cluster, self.release.unknown_fields)
         if kind is MACHINE_CONFIG:
             config = webhook.admit_machine_config(obj, namespace)
@@ -77,7 +78,7 @@ class Management:
     def update(self, kind: Kind, old: Obj, new: Obj) -> Obj:
         """The same for a changed object."""
         if kind is PROVISIONING_CLUSTER:
-            return webhook.admit_update(old, new, credentials=CREDENTIALS)
+            return webhook.admit_update(old, new, credentials=self.credentials)
         if kind is MACHINE_CONFIG:
             checked = webhook.admit_machine_config(new, new["metadata"].get("namespace", ""))
             return {**checked, "apiVersion": old["apiVersion"], "kind": old["kind"]}

@@ -12,7 +12,7 @@ from typing import Any
 from bot.sandbox.world.clock import timestamp
 from bot.sandbox.world.kube.api import Call, Reply
 from bot.sandbox.world.kube.objects import Obj
-from bot.sandbox.world.rancher.management import CREDENTIALS, USER, Management
+from bot.sandbox.world.rancher.management import USER, Management
 from bot.sandbox.world.rancher.steve import error_body
 from bot.sandbox.world.rancher.tokens import Tokens
 
@@ -156,7 +156,7 @@ class Norman:
                 "name": name.split(":")[1],
                 "amazonec2credentialConfig": {"accessKey": "AKIASANDBOX", "defaultRegion": region},
             }
-            for name, region in CREDENTIALS.items()
+            for name, region in self._management.credentials.items()
         }
         if not ident:
             return self._collection("cloudCredential", list(known.values()))

@@ -265,6 +265,15 @@ class ProvisionedCluster:
         """``status.nodeInfo`` of a node."""
         return dict(self.downstream.store.get(NODE, name)["status"]["nodeInfo"])
 
+    def has_credential(self) -> bool:
+        """Whether the Secret with the keys is there."""
+        return self.credential in self.management.credentials
+
+    def machine_stays(self, machine: Machine) -> None:
+        """The machine's delete job has failed for good."""
+        if self.removing:
+            self.report.not_removed(f"error deleting machine [{machine.name}], machine must be deleted manually")
+
     def machine_gone(self, machine: Machine) -> None:
         """The machine's objects are gone; its pool may want another."""
         self.machines.remove(machine)
@@ -277,6 +286,8 @@ class ProvisionedCluster:
         if not self.removing:
             self.removing = True
             self._life.cancel()
+            if "credential-deleted" in self.faults:
+                self.management.credentials.pop(self.credential, None)
             self.record("cluster-deleted", self.name)
             self.engine.spawn(self._end())
 

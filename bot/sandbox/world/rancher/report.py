@@ -75,6 +75,10 @@ class Report:
         """What its removal waits for."""
         self._condition("Removed", "Unknown", "Waiting", message)
 
+    def not_removed(self, problem: str) -> None:
+        """What its removal cannot get over (rancher/rancher: pkg/capr/common.go)."""
+        self._condition("Removed", "False", "Error", problem)
+
     def control_plane_up(self) -> None:
         """From now on the control plane counts as initialized."""
         self._up = True

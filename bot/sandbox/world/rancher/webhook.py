@@ -64,7 +64,9 @@ def admit_update(old: Obj, new: Obj, *, credentials: Collection[str]) -> Obj:
     if ("rkeConfig" in old["spec"]) != bool((new.get("spec") or {}).get("rkeConfig")):
         raise invalid(PROVISIONING_CLUSTER, name, "spec.rkeConfig", "Forbidden: rkeConfig cannot be added or removed")
     result = copy.deepcopy(new)
-    result["spec"] = admit_spec(name, new["spec"], credentials)
+    # One that stays the same is not looked at again (rancher/webhook: provisioning.cattle.io/v1/cluster/validator.go).
+    known = {*credentials, old["spec"].get("cloudCredentialSecretName", "")}
+    result["spec"] = admit_spec(name, new["spec"], known)
     return result
 
 
