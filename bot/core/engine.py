@@ -17,10 +17,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from bot.core import expiry, ledger, lifecycle, looking, spending, switches, watch, watching
+from bot.core.checks.finding import unanswered
 from bot.core.kinds import Asked, rules_of
 from bot.core.looking import Surroundings
 from bot.core.money import dollars
-from bot.core.ports import Clock, News, Stale, Store, Tx, WorldError
+from bot.core.ports import Clock, News, Stale, Store, Temporary, Tx, WorldError
 from bot.core.records import Kind, RequestRow, RequestState, Watch
 from bot.core.spec import Check, Preflight
 from bot.core.spending import OverBudget
@@ -303,6 +304,8 @@ class Engine:
                     now=self._clock.now(),
                 )
             return rules_of(request.kind).check(asked)
+        except Temporary as error:
+            return unanswered("Rancher and AWS", error)
         except WorldError as error:
             return Preflight((Check("configuration", "no", error.reason, error.remedy),))
         except Exception:

@@ -58,7 +58,7 @@ def test_a_survey_that_gets_no_answer_is_made_again(lab: Stage) -> None:
     lab.outage(Temporary("Rancher answers 503"))
     asked = surveyed(lab)
     assert asked.state == RequestState.CHECKING
-    assert said(asked) == "Rancher: could not check: Rancher answers 503"
+    assert said(asked) == "Rancher and AWS: could not check: Rancher answers 503"
     lab.outage(None)
     lab.clock.forward(30.0)
     lab.engine.look_once()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from bot.core import lifecycle
-from bot.core.checks.finding import unanswered
 from bot.core.kinds.base import Asked, Plain
 from bot.core.kinds.create import explain_degraded
-from bot.core.ports import Permanent, Temporary, Tx
+from bot.core.ports import Permanent, Tx
 from bot.core.records import ClusterState, Kind, RequestRow
 from bot.core.spec import Check, Preflight
 from bot.core.story import final_report, step_facts
@@ -20,12 +19,6 @@ class Enable(Plain):
     kind = Kind.ENABLE
 
     def check(self, asked: Asked) -> Preflight:
-        try:
-            return self._survey(asked)
-        except Temporary as error:
-            return unanswered("Rancher", error)
-
-    def _survey(self, asked: Asked) -> Preflight:
         name, outside = asked.cluster.name, asked.outside
         view = outside.rancher.observe(name, newer_than=0.0)
         if view is None:

@@ -6,7 +6,6 @@ import dataclasses
 
 from bot.core import first_day, ledger, lifecycle, troubles
 from bot.core.changes import Change, Replace, change_from_json
-from bot.core.checks.finding import unanswered
 from bot.core.checks.quota import used_of
 from bot.core.conflict import Conflict
 from bot.core.families import family_of
@@ -47,10 +46,7 @@ class ReplaceRules(Plain):
             return Preflight((Check("order", "no", "Nothing was ever approved for this cluster."),))
         change = change_from_json(Kind.REPLACE, asked.request.spec)
         bad = change.node if isinstance(change, Replace) else ""
-        try:
-            view = asked.outside.rancher.observe(envelope.name, newer_than=0.0)
-        except Temporary as error:
-            return unanswered("Rancher", error)
+        view = asked.outside.rancher.observe(envelope.name, newer_than=0.0)
         stands = next((m.pool for m in view.machines if bad and m.node == bad), "") if view is not None else ""
         ordered = home_of(envelope, stands)
         if ordered is None:
