@@ -107,6 +107,7 @@ def test_the_story_of_a_good_cluster(bot: Bot) -> None:
     assert "https://rancher.example/dashboard/c/c-m-1/explorer" in said and "$6.00" in said
     table = bot.shown("1 of 1 GPU verified")
     assert any(b["type"] == "table" for b in table.blocks) and "Tesla T4" in all_text(table)
+    assert "other GPUs" not in all_text(table), "a column in which nothing stands"
     thread = [e for e in bot.workspace.events if e.kind == "message" and e.thread_ts == card.ts]
     assert thread[0].text.startswith("*Control plane and first worker answer*")
     assert thread.index(table) < thread.index(outcome)

@@ -53,7 +53,7 @@ def test_the_form_works_out_the_price_as_it_is_filled_in(bot: Bot) -> None:
     changes(bot, form, "gpus", "4", hours="8")
     shown = window(bot, "updated", "Before you ask")
     told = all_text(shown)
-    assert "at most $0.75 an hour, $6.00 for 8 hours" in told and "0 of 64 in use" in told
+    assert "at most $0.75 an hour, $6.00 for 8 hours" in told and "0 of 64 in use" in told and "Quota G and VT" in told
     assert "1 approval needed, as the policy asks for every request" in told and "S0LEADS" in told
     assert "A g4dn.xlarge has 4: 4, 8, 12" in told and "GPU machines: g4dn.xlarge" in told
     with bot.store.reading() as tx:
