@@ -46,6 +46,7 @@ class Denying:
 
 _ABOUT_A_CLUSTER = {
     "extend": Verb.EXTEND,
+    "cancel": Verb.CANCEL,
     "retry": Verb.RETRY,
     "keep": Verb.KEEP,
     "cleanup": Verb.DELETE,

@@ -306,7 +306,7 @@ class Intake:
         return inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
 
     def _cancel(self, ask: Ask, inbound: Inbound) -> Reply:
-        return Reply(moves.cancelled(self._desk.cancel(ask, self._named(ask, inbound))))
+        return Reply(moves.cancelled(self._desk.cancel(ask, self._named(ask, inbound), meant=inbound.meant)))
 
     def _retry(self, ask: Ask, inbound: Inbound) -> Reply:
         return Reply(moves.retried(self._desk.retry(ask, self._named(ask, inbound), meant=inbound.meant)))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bot.core import lifecycle
-from bot.core.records import RequestState
+from bot.core.records import RequestState, StepState
 from bot.sandbox.slack import Event
 from tests.handlers.harness import CHANNEL, LEAD, REQUESTER, Bot
 from tests.handlers.test_moves import failed
@@ -127,6 +127,21 @@ def test_below_a_failure(bot: Bot, action: str, told: str, public: str) -> None:
 
     replayed(bot, lambda: bot.clicks(REQUESTER, action, outcome), answered)
     assert (bot.request(request_id).state == RequestState.RUNNING) == (action == "retry")
+
+
+@pytest.mark.slow
+def test_cancel(bot: Bot) -> None:
+    request = bot.asks()
+    bot.desk.decide(LEAD, request.id, approve=True)
+    bot.runs(request.id, StepState.DONE, StepState.RUNNING)
+    running = bot.shown("Cancel …")
+
+    def answered() -> None:
+        bot.told(REQUESTER, "Cancelled: create of train-a")
+        bot.shown("train-a: Cancelled")
+        bot.sees(lambda e: e.kind == "message" and "was cancelled" in e.text)
+
+    replayed(bot, lambda: bot.clicks(REQUESTER, "cancel", running), answered)
 
 
 @pytest.mark.slow
