@@ -413,6 +413,7 @@ def examine() -> list[Check]:
 def _examined(loaded: Settings) -> Iterator[Check]:
     environment, targets = loaded.environment, list(loaded.catalogue.targets.values())
     outsides = Outsides(loaded, WallClock())
+    yield from doctor.example_checks(list(loaded.catalogue.teams.values()), targets)
     yield doctor.store_check(lambda: open_store(loaded.database_url))
     yield from doctor.slack_checks(environment, loaded.config.slack.workspace)
     yield from doctor.rancher_checks(environment, lambda: outsides.rancher, targets, _own_cluster(loaded))

@@ -264,6 +264,10 @@ def cost(*, name: str) -> None:
       gpu-cluster cost train-a
     """
     bills = [bill for bill in reports.costs(settings.load()) if not name or bill.cluster == name]
+    if not bills:
+        what = f"a cluster “{name}”" if name else "clusters: there have been none yet"
+        click.echo(f"Nothing has been spent on {what}.")
+        return
     table = Table("cluster", "state", "team", "requester")
     for heading in ("hours", "so far", "on GPUs nobody could use", "still promised"):
         table.add_column(heading, justify="right")

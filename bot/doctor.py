@@ -9,7 +9,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.core.ports import Cloud, Rancher, Store, WorldError
-from bot.core.spec import Check, Image, Target
+from bot.core.spec import Check, Image, Target, Team
 from bot.core.steps.access import FALLBACK_ROLE, SHIPPED_ROLE
 from bot.core.token_watch import AHEAD_S
 from bot.settings import Environment, how_to_mend
@@ -22,6 +22,8 @@ _SLACK_REMEDY = {
     "account_inactive": "Install the app into the workspace again, and copy the new token.",
     "missing_scope": "Install the app again from manifests/slack-app.yaml.",
 }
+_EXAMPLE_LEAD, _EXAMPLE_CREDENTIAL = "U00000000", "cattle-global-data:cc-xxxxx"
+_CREDENTIAL_REMEDY = "Make it as the bot's user in Rancher (Cluster Management, Cloud Credentials), and name it in"
 _WHERE_IT_IS = "Set it to the Bot User OAuth Token (xoxb-…): api.slack.com/apps, your app, “OAuth & Permissions”."
 
 
@@ -49,19 +51,36 @@ def rancher_checks(
 ) -> Iterator[Check]:
     """Rancher answers, takes the token, shows each target's cloud credential, and lets the bot do what it needs.
     `own`: Rancher's id of a cluster of the bot's, '' where there is none."""
+    named = [target for target in targets if target.cloud_credential != _EXAMPLE_CREDENTIAL]  # else it was told already
     if not environment.rancher_url or not environment.rancher_token:
         missing = "RANCHER_URL" if not environment.rancher_url else "RANCHER_TOKEN"
         remedy = "Set RANCHER_URL to https://your-rancher and RANCHER_TOKEN to an unscoped API key of the bot's user."
-        yield Check("Rancher", "no", f"{missing} is not set", remedy)
-        return
-    about = _asked("Rancher", lambda: _about(make(), how_to_mend("RANCHER_TOKEN")))
+        about = Check("Rancher", "no", f"{missing} is not set", remedy)
+    else:
+        about = _asked("Rancher", lambda: _about(make(), how_to_mend("RANCHER_TOKEN")))
     yield about
     if about.state != "ok":
+        for target in named:
+            unseen = f"{target.cloud_credential} can be looked for once Rancher answers"
+            yield Check(f"Cloud credential of {target.name}", "unknown", unseen)
         return
-    for target in targets:
+    for target in named:
         yield _asked(f"Cloud credential of {target.name}", lambda target=target: _credential(make(), target))  # type: ignore[misc]
     yield _asked("Role for people", lambda: _role(make()))
     yield from rights_checks(make(), own)
+
+
+def example_checks(teams: list[Team], targets: list[Target]) -> Iterator[Check]:
+    """What still stands there as the example has it, and is nobody's and nothing's."""
+    for team in teams:
+        if _EXAMPLE_LEAD in team.leads:
+            remedy = f"Name your own in team.{team.name}.leads: in Slack, a person's profile, ⋮, “Copy member ID”."
+            yield Check(f"Leads of {team.name}", "no", f"{_EXAMPLE_LEAD} is the example's, and nobody", remedy)
+    for target in targets:
+        if target.cloud_credential == _EXAMPLE_CREDENTIAL:
+            remedy = f"{_CREDENTIAL_REMEDY} target.{target.name}.cloud_credential."
+            why = f"{_EXAMPLE_CREDENTIAL} is the example's, and none"
+            yield Check(f"Cloud credential of {target.name}", "no", why, remedy)
 
 
 def aws_checks(make: Callable[[Target], Cloud], targets: list[Target]) -> Iterator[Check]:
@@ -187,8 +206,7 @@ def _credential(rancher: Rancher, target: Target) -> str:
         return target.cloud_credential
     raise _No(
         f"{target.cloud_credential} is not there, or the bot's Rancher user cannot see it",
-        "Make it as that user (Cluster Management, Cloud Credentials), and name it in "
-        f"target.{target.name}.cloud_credential.",
+        f"{_CREDENTIAL_REMEDY} target.{target.name}.cloud_credential.",
     )
 
 

@@ -13,25 +13,26 @@ from typing import Any
 from slack_bolt import Ack, App
 from slack_sdk import WebClient
 
+from bot.core.policy import Verb
 from handlers.calls import CALL_ERRORS, code_of
-from handlers.inbox import Gesture, Inbound, Inbox
+from handlers.inbox import Gesture, Inbound, Inbox, Wanted
 from handlers.views.modals import DENY, REASON, deny_form, loading
 
 log = logging.getLogger(__name__)
 
 STATUS_SHORTCUT = "gpu_cluster_status"
-PLAIN = (
-    Gesture.APPROVE,
+PLAIN: tuple[Wanted, ...] = (
+    Verb.APPROVE,
     Gesture.AGAIN,
-    Gesture.STATUS,
-    Gesture.DELETE,
-    Gesture.ACCEPT,
-    Gesture.REPLACE,
-    Gesture.IGNORE,
+    Verb.STATUS,
+    Verb.DELETE,
+    Verb.ACCEPT,
+    Verb.REPLACE,
+    Verb.IGNORE,
     Gesture.END_ORPHANS,
 )
 """Buttons that are a gesture by themselves; their `action_id` is its name."""
-_IN_ITS_THREAD = (Gesture.APPROVE, Gesture.END_ORPHANS)
+_IN_ITS_THREAD = (Verb.APPROVE, Gesture.END_ORPHANS)
 """Those that are answered in the thread of their message, where it is in one."""
 
 
@@ -44,10 +45,11 @@ class Denying:
 
 
 _ABOUT_A_CLUSTER = {
-    "extend": Gesture.EXTEND,
-    "retry": Gesture.RETRY,
-    "keep": Gesture.KEEP,
-    "cleanup": Gesture.DELETE,
+    "extend": Verb.EXTEND,
+    "cancel": Verb.CANCEL,
+    "retry": Verb.RETRY,
+    "keep": Verb.KEEP,
+    "cleanup": Verb.DELETE,
 }
 
 
@@ -69,13 +71,11 @@ class Approvals:
 
     def clicked(self, ack: Ack, body: dict[str, Any], action: dict[str, Any]) -> None:
         """One click. Delivered twice it has one key; two clicks have two."""
-        inbound = Inbound(
-            Gesture(action["action_id"]),
-            str(body["user"]["id"]),
-            _channel(body),
+        gesture = next(one for one in PLAIN if one == action["action_id"])
+        inbound = dataclasses.replace(
+            _about(body, gesture),
             name=str(action["value"]),
-            response_url=str(body.get("response_url", "")),
-            thread_ts=_thread(body) if action["action_id"] in _IN_ITS_THREAD else "",
+            thread_ts=_thread(body) if gesture in _IN_ITS_THREAD else "",
         )
         self._inbox.put(_key(body, action), inbound)
         ack()
@@ -88,6 +88,7 @@ class Approvals:
             client.views_open(trigger_id=body["trigger_id"], view=deny_form("", carried))
         except CALL_ERRORS as error:
             log.warning("the window for a reason was not opened: %s", code_of(error))
+            self._inbox.put(_key(body, action), _about(body, Gesture.LATE))
 
     def denied(self, ack: Ack, body: dict[str, Any], view: dict[str, Any]) -> None:
         """The reason is given: that is the decision."""
@@ -97,14 +98,14 @@ class Approvals:
             ack(response_action="errors", errors={REASON: "Say why: whoever asked reads it."})
             return
         user = str(body["user"]["id"])
-        inbound = Inbound(Gesture.DENY, user, carried.channel, name=carried.value, text=reason)
+        inbound = Inbound(Verb.DENY, user, carried.channel, name=carried.value, text=reason)
         self._inbox.put(f"view:{view['id']}", inbound)
         ack()
 
     def wants_details(self, ack: Ack, body: dict[str, Any], action: dict[str, Any], client: WebClient) -> None:
         """Open the window at once; what stands in it is read off the listeners."""
         ack()
-        inbound = Inbound(Gesture.DETAILS, str(body["user"]["id"]), _channel(body), name=str(action["value"]))
+        inbound = dataclasses.replace(_about(body, Gesture.DETAILS), name=str(action["value"]))
         self._open(client, body, _key(body, action), inbound)
 
     def shortcut(self, ack: Ack, body: dict[str, Any], client: WebClient) -> None:
@@ -117,6 +118,7 @@ class Approvals:
             str(body["user"]["id"]),
             str(body["channel"]["id"]),
             thread_ts=str(message.get("thread_ts") or ts),
+            response_url=str(body.get("response_url", "")),
         )
         self._open(client, body, f"shortcut:{inbound.channel}:{ts}:{body['action_ts']}:{inbound.user}", inbound)
 
@@ -126,7 +128,7 @@ class Approvals:
         name, meant, *offered = str(action["value"]).split(".")
         gesture = _ABOUT_A_CLUSTER[action["action_id"]]
         # One warning offers its hours once, whoever presses how often.
-        once = f"{action['action_ts']}:{user}" if gesture != Gesture.EXTEND else ".".join(offered)
+        once = f"{action['action_ts']}:{user}" if gesture != Verb.EXTEND else ".".join(offered)
         inbound = Inbound(
             gesture,
             user,
@@ -134,7 +136,7 @@ class Approvals:
             name=name,
             response_url=str(body.get("response_url", "")),
             thread_ts=str(container.get("thread_ts", "")),
-            words=(name, *offered[:1]) if gesture == Gesture.EXTEND else (),
+            words=(name, *offered[:1]) if gesture == Verb.EXTEND else (),
             meant=meant,
         )
         self._inbox.put(f"press:{container['message_ts']}:{action['action_id']}:{once}", inbound)
@@ -148,8 +150,14 @@ class Approvals:
             opened = method(trigger_id=trigger, view=loading())["view"]
         except CALL_ERRORS as error:
             log.warning("the window for details was not opened: %s", code_of(error))
+            self._inbox.put(key, dataclasses.replace(inbound, gesture=Gesture.LATE))
             return
         self._inbox.put(key, dataclasses.replace(inbound, view=str(opened["id"]), hash=str(opened["hash"])))
+
+
+def _about(body: dict[str, Any], gesture: Wanted) -> Inbound:
+    """Who clicked, where, and where to answer."""
+    return Inbound(gesture, str(body["user"]["id"]), _channel(body), response_url=str(body.get("response_url", "")))
 
 
 def _channel(body: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from slack_bolt import Ack, App
 from slack_sdk import WebClient
 
 from bot.core.desk import Ask, Conflict, Desk
-from bot.core.policy import Denied
+from bot.core.policy import Denied, Verb
 from bot.core.ports import WorldError
 from bot.core.preview import Preview
 from bot.core.spec import Choices, Draft, Invalid, Preset, Problem, Team, check_draft
@@ -86,8 +86,8 @@ def open_form(
 ) -> Inbound | None:
     """Show the form, filled in from what was typed, then from what the person asked for last.
 
-    A trigger lives 3 s, so nothing that waits comes before this. Raises SlackApiError when it was too late. Returns
-    the wish for a price, where enough is filled in already.
+    A trigger lives 3 s, so nothing that waits comes before this. Raises one of `CALL_ERRORS` when it was too late.
+    Returns the wish for a price, where enough is filled in already.
     """
     team = desk.team_for(Ask(user, origin.channel, origin.key))
     presets = presets_for(desk, team)
@@ -171,13 +171,15 @@ class Forms:
     def wanted(self, ack: Ack, body: dict[str, Any], client: WebClient) -> None:
         """A form outside of any channel: from the Home tab or the global shortcut."""
         ack()
-        origin = FormOrigin(uuid.uuid4().hex, self._place)
+        user, origin = str(body["user"]["id"]), FormOrigin(uuid.uuid4().hex, self._place)
         try:
-            wish = open_form(client, self._desk, origin, str(body["user"]["id"]), body["trigger_id"], Draft(), ())
-            if wish is not None:
-                self._inbox.put(f"preview:{wish.view}:opened", wish)
+            wish = open_form(client, self._desk, origin, user, body["trigger_id"], Draft(), ())
         except CALL_ERRORS as error:
             log.warning("the form was not opened: %s", code_of(error))
+            self._inbox.put(f"late:{origin.key}", Inbound(Gesture.LATE, user, "", draft=Draft()))
+            return
+        if wish is not None:
+            self._inbox.put(f"preview:{wish.view}:opened", wish)
 
     def changed(self, ack: Ack, body: dict[str, Any], action: dict[str, Any]) -> None:
         """Something was chosen, typed or pressed in the form: what follows from it is worked out elsewhere."""
@@ -199,7 +201,7 @@ class Forms:
         except Invalid as error:
             ack(response_action="errors", errors=field_errors(error.problems, _places(view["state"]["values"])))
             return
-        self._inbox.put(f"view:{view['id']}:{origin.key}", Inbound(Gesture.CREATE, user, origin.channel, draft=draft))
+        self._inbox.put(f"view:{view['id']}:{origin.key}", Inbound(Verb.CREATE, user, origin.channel, draft=draft))
         ack()
 
 

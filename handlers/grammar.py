@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bot.core.changes import Change, Extend, Replace, Scale, Share, Unshare, Verify
 from bot.core.impossible import why_not
+from bot.core.policy import Verb
 from bot.core.spec import Draft, Invalid, Problem
 
 # Phones put these where a keyboard has quotes and dashes. A ’ within a word is an apostrophe and stays.
@@ -66,7 +67,7 @@ def dry_run_of(words: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
     return len(rest) < len(words), rest
 
 
-def change_of(verb: str, words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
+def change_of(verb: Verb, words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
     """The cluster's name ('' for the thread's own) and the change. Raises `Invalid`.
 
     share NAME @someone     unshare NAME @someone       in a thread: share @someone
@@ -75,56 +76,71 @@ def change_of(verb: str, words: tuple[str, ...], *, in_thread: bool) -> tuple[st
     verify NAME [--level quick|standard|burn]
     replace NAME [NODE]
     """
-    if verb == "verify":
+    if verb == Verb.VERIFY:
         return _verify(words, in_thread=in_thread)
-    if verb == "replace":
+    if verb == Verb.REPLACE:
         if len(words) > 2 or not (words or in_thread):
-            raise Invalid(Problem("", f"Type it like this: {USAGE[verb]}"))
+            raise _mistyped(verb)
         return (words[0] if words else ""), Replace(words[1] if len(words) > 1 else "")
-    if verb == "scale":
+    if verb == Verb.SCALE:
         return _scale(words, in_thread=in_thread)
     joined = words if len(words) < 2 or words[-1].lower() not in ("h", "hour", "hours") else (*words[:-1],)
     name, rest = _name_first(joined, 1, in_thread=in_thread)
     if len(rest) != 1:
         raise _mistyped(verb)
     match verb:
-        case "share":
+        case Verb.SHARE:
             return name, Share(_person(rest[0]))
-        case "unshare":
+        case Verb.UNSHARE:
             return name, Unshare(_person(rest[0]))
         case _:
             return name, Extend(_hours(rest[0]))
 
 
 USAGE = {
-    "extend": "/gpu-cluster extend NAME 4h",
-    "share": "/gpu-cluster share NAME @someone",
-    "unshare": "/gpu-cluster unshare NAME @someone",
-    "verify": "/gpu-cluster verify NAME --level quick",
-    "replace": "/gpu-cluster replace NAME [NODE]",
-    "scale": "/gpu-cluster scale NAME POOL 4",
+    verb: f"/gpu-cluster {verb} NAME {values}"
+    for verb, values in (
+        (Verb.EXTEND, "4h"),
+        (Verb.SHARE, "@someone"),
+        (Verb.UNSHARE, "@someone"),
+        (Verb.VERIFY, "--level quick"),
+        (Verb.REPLACE, "[NODE]"),
+        (Verb.SCALE, "POOL 4"),
+    )
 }
 """How each change is typed."""
 
 CHANGES = frozenset(USAGE)
 
 ABOUT_ONE = frozenset(
-    {"status", "why", "logs", "export", "delete", "kubeconfig", "enable", "cancel", "retry", "keep", "history"}
+    {
+        Verb.STATUS,
+        Verb.WHY,
+        Verb.LOGS,
+        Verb.EXPORT,
+        Verb.DELETE,
+        Verb.KUBECONFIG,
+        Verb.ENABLE,
+        Verb.CANCEL,
+        Verb.RETRY,
+        Verb.KEEP,
+        Verb.HISTORY,
+    }
 )
 """Words that a cluster's name follows."""
 
-SWITCH = frozenset({"stop-creates", "allow-creates"})
+SWITCH = frozenset({Verb.STOP_CREATES, Verb.ALLOW_CREATES})
 
 
 def page_of(words: tuple[str, ...]) -> int:
-    """The page of a history, 1 where none was said. Raises `Invalid`."""
+    """The page of a list or a history, 1 where none was said. Raises `Invalid`."""
     text = words[0] if words else "1"
     if len(words) < 2 and text.isascii() and text.isdigit() and len(text) < 5:
         return int(text)
-    raise Invalid(Problem("page", f"“{' '.join(words)}” is no page; type it like /gpu-cluster history NAME 2"))
+    raise Invalid(Problem("page", f"“{' '.join(words)}” is no page; type a number, as in list 2."))
 
 
-def _mistyped(verb: str) -> Invalid:
+def _mistyped(verb: Verb) -> Invalid:
     return Invalid(Problem("", f"Type it like this: {USAGE[verb]}"))
 
 
@@ -132,9 +148,9 @@ def _scale(words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
     """The number is last; before it a name, a pool, both, or in a thread none."""
     *before, number = words or ("",)
     if (not before and not in_thread) or len(before) > 2 or not number:
-        raise _mistyped("scale")
+        raise _mistyped(Verb.SCALE)
     if not (number.isascii() and number.isdigit() and len(number) < 6):
-        raise Invalid(Problem("count", f"“{number}” is no whole number; {USAGE['scale']} makes pool POOL that big."))
+        raise Invalid(Problem("count", f"“{number}” is no whole number; {USAGE[Verb.SCALE]} makes pool POOL that big."))
     if in_thread and len(before) < 2:
         return "", Scale("".join(before), int(number))
     return before[0], Scale("".join(before[1:]), int(number))
@@ -172,7 +188,7 @@ def _verify(words: tuple[str, ...], *, in_thread: bool) -> tuple[str, Change]:
         else:
             names.append(word)
     if len(names) > 1 or not (names or in_thread) or any(name.startswith("-") for name in names):
-        raise Invalid(Problem("", f"Type it like this: {USAGE['verify']}"))
+        raise _mistyped(Verb.VERIFY)
     return (names[0] if names else ""), Verify(level.lower())
 
 

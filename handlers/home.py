@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import threading
 import uuid
 from collections import deque
 from typing import Any
@@ -18,6 +17,7 @@ from bot.core.policy import Denied, Directory
 from bot.core.ports import Clock, Store, WorldError
 from handlers.calls import CALL_ERRORS, code_of, retry_after
 from handlers.inbox import Gesture, Inbound, Inbox
+from handlers.rounds import Rounds
 from handlers.views import answers
 from handlers.views.home import home, refused
 
@@ -59,16 +59,14 @@ class Homes:
         self._seen = -1
         self._sent: deque[float] = deque()
         self._held_until = self._groups_at = 0.0
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="homes", daemon=True)
+        self._rounds = Rounds("homes", self.look, trouble_s=LOOK_EVERY_S)
 
     def start(self) -> None:
-        self._thread.start()
+        self._rounds.start()
 
     def stop(self) -> None:
         """Finish what is being published, and end."""
-        self._stopping.set()
-        self._thread.join()
+        self._rounds.stop()
 
     def opened(self, user: str) -> None:
         """Publish what that person is to see. Never raises for what Slack does."""
@@ -76,27 +74,17 @@ class Homes:
             tx.open_home(user, real=self._clock.real())
         self._publish(user, "")
 
-    def look(self) -> None:
+    def look(self) -> float:
         """Publish anew what has changed; when nothing happened since the last look, nobody is asked anything."""
         real = self._clock.real()
         with self._store.transaction() as tx:
             if not tx.take_lease(LEASE, self._owner, real=real, seconds=LEASE_S):
-                return
+                return LOOK_EVERY_S
             newest, homes = tx.last_audit(), tx.homes(since_real=real - RECENT_S)
         self._look_at_groups(real)
-        if newest == self._seen:
-            return
-        if all(self._publish(row.user, row.shown) for row in homes):
+        if newest != self._seen and all(self._publish(row.user, row.shown) for row in homes):
             self._seen = newest
-
-    def _run(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY_S):
-            try:
-                self.look()
-            except WorldError as error:
-                log.warning("Home tabs have to wait: %s", error.reason)
-            except Exception:
-                log.exception("Home tabs could not be looked at; trying again")
+        return LOOK_EVERY_S
 
     def _look_at_groups(self, real: float) -> None:
         if real - self._groups_at < GROUPS_EVERY_S:

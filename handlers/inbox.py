@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bot.core.policy import Verb
 from bot.core.ports import Clock, Store, Taken, Tx
 from bot.core.records import InboundRow
 from bot.core.spec import Draft, Problem
@@ -18,43 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Gesture(StrEnum):
-    """What somebody wants of the bot."""
+    """What somebody wants of the bot beside the verbs that one has a right to, each of which is a gesture, too."""
 
-    CREATE = "create"
-    DELETE = "delete"
-    LIST = "list"
-    STATUS = "status"
-    COST = "cost"
-    """What clusters cost; `name` is one of them, or empty for all."""
-    EXPORT = "export"
-    WHY = "why"
-    """What is wrong with a cluster; `name` is empty in its thread."""
-    LOGS = "logs"
-    """The ends of a cluster's logs; `name` is empty in its thread."""
-    HELP = "help"
-    EXTEND = "extend"
-    SHARE = "share"
-    UNSHARE = "unshare"
-    KUBECONFIG = "kubeconfig"
-    ENABLE = "enable"
-    VERIFY = "verify"
-    REPLACE = "replace"
-    ACCEPT = "accept"
-    IGNORE = "ignore"
-    SCALE = "scale"
-    CANCEL = "cancel"
-    RETRY = "retry"
-    KEEP = "keep"
-    HISTORY = "history"
-    """What was done to a cluster; `words` may hold the page."""
-    STOP_CREATES = "stop-creates"
-    ALLOW_CREATES = "allow-creates"
-    ORPHANS = "orphans"
-    """What is left in AWS of clusters that are gone."""
     END_ORPHANS = "end-orphans"
     """The button below that list; `name` is the list's digest."""
-    APPROVE = "approve"
-    DENY = "deny"
     UNKNOWN = "unknown"
     """A word nobody has; `name` is the word."""
     GARBLED = "garbled"
@@ -69,8 +37,14 @@ class Gesture(StrEnum):
     """A request that has lapsed, `name`, once more."""
     DETAILS = "details"
     """Everything about the request `name`, or the one whose thread this is, in a window that is open already."""
+    LATE = "late"
+    """A window that Slack did not open; `draft` is what the form would have come with."""
     HOME = "home"
     """The Home tab was opened."""
+
+
+Wanted = Verb | Gesture
+_BY_WORD: dict[str, Wanted] = {one.value: one for one in (*Verb, *Gesture)}
 
 
 @dataclass(frozen=True)
@@ -82,9 +56,10 @@ class Inbound:
     has been told already that it was taken in. `view` is the window to answer in, `hash` what it showed then, `order`
     when it happened: later ones count.
     `meant` is a request of the cluster that a pressed button is about, `form` what a form carries.
+    Of a verb about one cluster `name` is empty where the thread says which.
     """
 
-    gesture: Gesture
+    gesture: Wanted
     user: str
     channel: str
     name: str = ""
@@ -194,7 +169,7 @@ def inbound_from_json(text: str) -> Inbound:
         draft = raw["draft"]
         if draft is not None:
             draft = Draft(**{**draft, "problems": tuple(Problem(**problem) for problem in draft["problems"])})
-        return Inbound(**{**raw, "gesture": Gesture(raw["gesture"]), "draft": draft, "words": tuple(raw["words"])})
+        return Inbound(**{**raw, "gesture": _BY_WORD[raw["gesture"]], "draft": draft, "words": tuple(raw["words"])})
     except (KeyError, TypeError, ValueError) as error:
         said = {key: str(raw.get(key, "")) for key in ("user", "channel", "response_url", "thread_ts")}
         whose = Inbound(

@@ -13,7 +13,7 @@ from bot.core.desk import Ask, Conflict, Desk
 from bot.core.exporting import Made
 from bot.core.insight import Insight
 from bot.core.looking import new_incident
-from bot.core.policy import Denied, allowed, who_can
+from bot.core.policy import Denied, Verb, allowed, who_can
 from bot.core.ports import Clock, Store, WorldError
 from bot.core.records import InboundRow
 from bot.core.spec import Draft, Invalid, Team, name_problem
@@ -24,7 +24,7 @@ from handlers.directory import SlackDirectory
 from handlers.forms import FormFiller, presets_for
 from handlers.grammar import change_of, page_of
 from handlers.home import Homes
-from handlers.inbox import Gesture, Inbound, Inbox, NotOfThisRelease, inbound_from_json
+from handlers.inbox import Gesture, Inbound, Inbox, NotOfThisRelease, Wanted, inbound_from_json
 from handlers.views import answers, modals, moves
 from handlers.views.costs import costs
 from handlers.views.export import export_page
@@ -48,7 +48,7 @@ KEEP_S = 24 * 3600.0
 """Real seconds for which a key is remembered against repeats."""
 
 
-SLOW = frozenset({Gesture.PREVIEW, Gesture.DRY_RUN, Gesture.ORPHANS, Gesture.END_ORPHANS})
+SLOW: frozenset[Wanted] = frozenset({Gesture.PREVIEW, Gesture.DRY_RUN, Verb.ORPHANS, Gesture.END_ORPHANS})
 """What asks AWS and Rancher, for seconds: it has threads of its own, so that clicks never wait for it."""
 
 
@@ -196,42 +196,45 @@ class Intake:
             return Reply(answers.incident(identity))
 
     def _ask_desk(self, ask: Ask, inbound: Inbound) -> Reply | None:
-        handle: dict[Gesture, Callable[[Ask, Inbound], Reply | None]] = {
-            Gesture.CREATE: self._create,
-            Gesture.DELETE: self._delete,
-            Gesture.LIST: lambda ask, _: Reply(self._noted(listing(self._desk.stories(ask)))),
-            Gesture.STATUS: self._status,
-            Gesture.COST: self._cost,
-            Gesture.EXPORT: self._export,
-            Gesture.WHY: self._why,
-            Gesture.LOGS: self._logs,
-            Gesture.EXTEND: self._change,
-            Gesture.SHARE: self._change,
-            Gesture.UNSHARE: self._change,
-            Gesture.KUBECONFIG: self._kubeconfig,
-            Gesture.ENABLE: self._enable,
-            Gesture.HELP: lambda ask, _: Reply(self._noted(self._help(ask))),
-            Gesture.VERIFY: self._change,
-            Gesture.REPLACE: self._replace,
-            Gesture.ACCEPT: self._accept,
-            Gesture.IGNORE: self._ignore,
-            Gesture.SCALE: self._change,
-            Gesture.CANCEL: self._cancel,
-            Gesture.RETRY: self._retry,
-            Gesture.KEEP: self._keep,
-            Gesture.HISTORY: self._history,
-            Gesture.STOP_CREATES: self._switch,
-            Gesture.ALLOW_CREATES: self._switch,
-            Gesture.ORPHANS: self._orphans,
+        handle: dict[Wanted, Callable[[Ask, Inbound], Reply | None]] = {
+            Verb.CREATE: self._create,
+            Verb.DELETE: self._delete,
+            Verb.LIST: lambda ask, inbound: Reply(
+                self._noted(listing(self._desk.stories(ask), page_of(inbound.words)))
+            ),
+            Verb.STATUS: self._status,
+            Verb.COST: self._cost,
+            Verb.EXPORT: self._export,
+            Verb.WHY: self._why,
+            Verb.LOGS: self._logs,
+            Verb.EXTEND: self._change,
+            Verb.SHARE: self._change,
+            Verb.UNSHARE: self._change,
+            Verb.KUBECONFIG: self._kubeconfig,
+            Verb.ENABLE: self._enable,
+            Verb.HELP: lambda ask, _: Reply(self._noted(self._help(ask))),
+            Verb.VERIFY: self._change,
+            Verb.REPLACE: self._replace,
+            Verb.ACCEPT: self._accept,
+            Verb.IGNORE: self._ignore,
+            Verb.SCALE: self._change,
+            Verb.CANCEL: self._cancel,
+            Verb.RETRY: self._retry,
+            Verb.KEEP: self._keep,
+            Verb.HISTORY: self._history,
+            Verb.STOP_CREATES: self._switch,
+            Verb.ALLOW_CREATES: self._switch,
+            Verb.ORPHANS: self._orphans,
             Gesture.END_ORPHANS: self._end_orphans,
-            Gesture.APPROVE: self._decide,
-            Gesture.DENY: self._decide,
+            Verb.APPROVE: self._decide,
+            Verb.DENY: self._decide,
             Gesture.UNKNOWN: lambda _, inbound: Reply(answers.unknown(inbound.name)),
             Gesture.GARBLED: lambda _, inbound: Reply(answers.bad_line(inbound.name)),
             Gesture.DRY_RUN: self._dry_run,
             Gesture.PREVIEW: self._preview,
             Gesture.AGAIN: self._again,
             Gesture.DETAILS: self._details,
+            Gesture.LATE: self._late,
             Gesture.HOME: self._home,
             Gesture.ELSEWHERE: lambda _, inbound: Reply(answers.elsewhere(self._channels)),
         }
@@ -251,6 +254,10 @@ class Intake:
         story = self._desk.story_for(ask, inbound.name) if named else self._desk.story_in_thread(ask, inbound.thread_ts)
         self._windows.show(inbound.view, inbound.hash, inbound.order, modals.details(story))
 
+    def _late(self, ask: Ask, inbound: Inbound) -> Reply:
+        """A form can be typed instead; any other window is asked for again."""
+        return Reply(answers.window_late() if inbound.draft is None else answers.form_late(inbound.draft))
+
     def _home(self, ask: Ask, inbound: Inbound) -> None:
         self._homes.opened(ask.user)
 
@@ -264,6 +271,10 @@ class Intake:
                 "Type /gpu-cluster create in a channel that I am in.",
             )
         return Ask(ask.user, self._place, ask.key)
+
+    def _list(self, ask: Ask, inbound: Inbound) -> Reply:
+        page = page_of(inbound.words)
+        return Reply(self._noted(listing(self._desk.stories(ask), page)))
 
     def _create(self, ask: Ask, inbound: Inbound) -> Reply | None:
         ask = self._somewhere_public(ask)
@@ -286,7 +297,7 @@ class Intake:
         if not self._directory.is_in(ask.channel):
             return Reply(answers.not_invited(ask.channel))
         in_thread = bool(inbound.thread_ts) and not inbound.meant
-        name, change = change_of(inbound.gesture, inbound.words, in_thread=in_thread)
+        name, change = change_of(Verb(inbound.gesture), inbound.words, in_thread=in_thread)
         name = name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
         return Reply(answers.change_taken(self._desk.ask_change(ask, name, change, meant=inbound.meant)))
 
@@ -295,7 +306,7 @@ class Intake:
         return inbound.name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
 
     def _cancel(self, ask: Ask, inbound: Inbound) -> Reply:
-        return Reply(moves.cancelled(self._desk.cancel(ask, self._named(ask, inbound))))
+        return Reply(moves.cancelled(self._desk.cancel(ask, self._named(ask, inbound), meant=inbound.meant)))
 
     def _retry(self, ask: Ask, inbound: Inbound) -> Reply:
         return Reply(moves.retried(self._desk.retry(ask, self._named(ask, inbound), meant=inbound.meant)))
@@ -308,7 +319,7 @@ class Intake:
         return Reply(history(shown), visible=bool(inbound.thread_ts))
 
     def _switch(self, ask: Ask, inbound: Inbound) -> Reply:
-        stop = inbound.gesture == Gesture.STOP_CREATES
+        stop = inbound.gesture == Verb.STOP_CREATES
         return Reply(moves.switched(self._desk.stop_creates(ask, inbound.name, stop=stop)))
 
     def _orphans(self, ask: Ask, inbound: Inbound) -> Reply:
@@ -332,7 +343,7 @@ class Intake:
         """Typed with a name and perhaps a node, or clicked below a trouble or a degraded outcome."""
         if "." in inbound.name:
             return Reply(answers.change_taken(self._desk.care.replace_clicked(ask, inbound.name)))
-        name, change = change_of(inbound.gesture, inbound.words, in_thread=bool(inbound.thread_ts))
+        name, change = change_of(Verb.REPLACE, inbound.words, in_thread=bool(inbound.thread_ts))
         name = name or self._desk.story_in_thread(ask, inbound.thread_ts).cluster
         wish = change.node if isinstance(change, Replace) else ""
         return Reply(answers.change_taken(self._desk.care.replace(ask, name, wish)))
@@ -389,7 +400,7 @@ class Intake:
         request_id, _, seen = inbound.name.partition(".")
         if not seen:
             raise Conflict("This button is not of this release.", "/gpu-cluster list")
-        approve = inbound.gesture == Gesture.APPROVE
+        approve = inbound.gesture == Verb.APPROVE
         return Reply(
             answers.decided(
                 self._desk.decide(ask.user, request_id, approve=approve, reason=inbound.text, seen=seen),

@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 LISTENERS = 16
 """Threads for acks. Bolt's own five starve when five listeners are busy."""
 SOCKET_WORKERS = 16
+PING_S = 3.0
+"""Real seconds between looks whether the connection is still there (slack_sdk: socket_mode/builtin/client.py,
+_monitor_current_session). What is typed while it is not is lost, so Bolt's own 10 s are long."""
 EVENTS_PATH = "/slack/events"
 
 
@@ -189,7 +192,7 @@ class SocketConnection:
 
 def connect_socket(app: App, app_token: str) -> SocketConnection:
     """Open Socket Mode. Raises `Permanent` when Slack refuses the app token, `Temporary` without an answer."""
-    handler = SocketModeHandler(app, app_token, concurrency=SOCKET_WORKERS)
+    handler = SocketModeHandler(app, app_token, concurrency=SOCKET_WORKERS, ping_interval=PING_S)
     try:
         handler.client.connect()
     except CALL_ERRORS as error:

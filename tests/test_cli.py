@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
-from backstage import complaint, program, services
+from backstage import NEEDED, complaint, program, services
 
 from bot.cli import main
 from bot.sandbox.stage import Stage
+from bot.store import SqliteStore
+from tests.core.stage import Stage as CoreStage
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +121,9 @@ def test_a_mistake_in_the_file_is_named_with_line_and_key(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--fault", "no-luck"), "no-capacity, no-capacity-first-zone, "),
+        (("--fault", "nocapacity"), "unknown fault nocapacity; did you mean no-capacity?"),
+        (("--fault", "xyz"), "There are: no-capacity, no-capacity-first-zone, "),
+        (("--fault", "xyz"), "and diag-01 to diag-28."),
         (("--preset", "nosuch"), "there are: blog, starter, l4, h100"),
         (("--rancher", "1.6"), "plays Rancher 2.11, 2.13, 2.15, not 1.6"),
         (("--play", "nowhere.toml"), "--play nowhere.toml: it cannot be read (No such file or directory)"),
@@ -176,8 +183,9 @@ def test_dry_run_prints_the_envelope_and_leaves_no_trace(stage: Stage, tmp_path:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (("cost",), "on GPUs nobody could use"),
         (("orphans",), "Nothing is left in us-east-1."),
+        (("cost",), "Nothing has been spent on clusters: there have been none yet."),
+        (("cost", "train-a"), "Nothing has been spent on a cluster “train-a”."),
         (("forgotten",), "There is no cluster whose GPUs nobody has asked for in 3 days."),
     ],
 )
@@ -185,6 +193,14 @@ def test_reports_of_a_bot_that_has_done_nothing(stage: Stage, tmp_path: Path, li
     ended = program(*line, env=stage.environment | {"DATABASE_URL": f"sqlite:///{tmp_path}/gpu-cluster.db"})
     assert ended.returncode == 0, ended.stderr
     assert said in ended.stdout
+
+
+def test_what_clusters_cost_is_a_table(stage: Stage, tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "bot.db")
+    core = CoreStage(store)
+    core.finish(core.running())
+    ended = program("cost", env=stage.environment | {"DATABASE_URL": f"sqlite:///{tmp_path}/bot.db"})
+    assert "on GPUs nobody could use" in ended.stdout and "train-a" in ended.stdout and "UREQUESTER" in ended.stdout
 
 
 def test_a_cluster_that_is_not_there_cannot_be_exported(stage: Stage, tmp_path: Path) -> None:
@@ -225,3 +241,28 @@ def test_a_play_whose_request_ends_before_the_click_says_so_and_shows_no_log() -
     assert "no longer lists p3.2xlarge" in ended.stdout
     assert "a lead approves: the request had ended before" in ended.stderr
     assert "The end of the bot's log" not in ended.stderr
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A service manager, or `kill`, ends it as Ctrl-C does: no folder, no process."""
+    kept = {name: os.environ[name] for name in NEEDED if name in os.environ}
+    with subprocess.Popen(
+        [sys.executable, "-m", "bot.cli", "sandbox"],
+        env=kept | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as sandbox:
+        assert sandbox.stdout is not None
+        try:
+            assert any("The sandbox is open" in line for line in sandbox.stdout)
+            assert [path.name.startswith("gpu-cluster-sandbox-") for path in tmp_path.iterdir()] == [True]
+            sandbox.terminate()
+            assert sandbox.wait(30) == 0
+        finally:
+            sandbox.kill()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(sandbox.pid, 0)

@@ -12,6 +12,7 @@ from backstage import program, services
 from bot.core.spec import Image
 from bot.doctor import image_checks
 from bot.sandbox.stage import Stage
+from bot.settings import example_config
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,21 @@ def test_the_file_names_other_things(stage: Stage, tmp_path: Path) -> None:
             "AWS for default: the keys belong to account 123456789012": "target.account",
         },
     )
+
+
+def test_the_example_itself_is_not_well(stage: Stage, tmp_path: Path) -> None:
+    """Its placeholders are told, with or without a Rancher; a credential that cannot be looked for yet is listed."""
+    example = tmp_path / "gpu-cluster.toml"
+    example.write_text(example_config())
+    told = {
+        "Leads of default: U00000000 is the example's": "team.default.leads",
+        "Cloud credential of default: cattle-global-data:cc-xxxxx is the example's": "target.default.cloud_credential",
+    }
+    env = stage.environment | {"GPU_CLUSTER_CONFIG": str(example)}
+    assert_told(env, told)
+    assert_told(env | {"RANCHER_URL": ""}, {**told, "Rancher: RANCHER_URL is not set": "Set RANCHER_URL"})
+    ended = program("doctor", env=stage.environment | {"RANCHER_URL": ""})
+    assert "could not check  Cloud credential of default: cattle-global-data:cc-sandbox can be" in ended.stderr
 
 
 def test_an_image_that_is_named_by_tag_is_pointed_at() -> None:

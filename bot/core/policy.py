@@ -182,9 +182,11 @@ def require(verb: Verb, person: Person, team: Team, cluster: ClusterRow | None, 
     fresh = verb in (Verb.APPROVE, Verb.ACCEPT, Verb.ORPHANS)
     if permitted(verb, roles) or permitted(verb, roles_of(person, team, cluster, directory, fresh=fresh)):
         return
+    decision = verb in (Verb.APPROVE, Verb.DENY, Verb.ACCEPT)
     if Role.OUTSIDER in roles:
-        raise Denied(verb, "Guests, deactivated accounts and people of other workspaces cannot use this bot.")
-    if verb in (Verb.APPROVE, Verb.DENY, Verb.ACCEPT):
+        why = "Guests, deactivated accounts and people of other workspaces cannot use this bot."
+        raise Denied(verb, why, who_can(team) if decision else ())
+    if decision:
         raise Denied(verb, f"Only a lead of team {team.name} can decide this.", who_can(team))
     if verb in (Verb.SHARE, Verb.UNSHARE) and cluster is not None:
         raise Denied(verb, "Only who asked for the cluster and leads can do that.", (cluster.owner, *who_can(team)))

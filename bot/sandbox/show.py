@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -25,6 +26,7 @@ _LIMITED_CALLS = 12
 _WATCH_S = 0.1
 _PAGE_WIDTH = 120
 Outcome = dict[str, Any]
+T = TypeVar("T")
 
 
 def headless(
@@ -35,7 +37,21 @@ def headless(
     Prints the channel on stdout as it grows: a transcript, or one JSON object per event and the outcome as the last.
     """
     with _folder(state) as folder:
-        return asyncio.run(_headless(folder, plot, play, as_json=as_json, outcome_of=outcome_of))
+        return _run(_headless(folder, plot, play, as_json=as_json, outcome_of=outcome_of))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Until it is done. SIGTERM ends it as Ctrl-C does, so that processes and folders of ours do not stay behind."""
+
+    async def ended_by_sigterm() -> T:
+        working = asyncio.ensure_future(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+        return await working
+
+    try:
+        return asyncio.run(ended_by_sigterm())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 @contextlib.contextmanager
@@ -125,7 +141,7 @@ async def _print(stage: Stage, events: Subscription, *, as_json: bool) -> None:
 def interactive(plot: Plot, state: Path | None) -> None:
     """Open the sandbox until it is interrupted."""
     with _folder(state) as folder, contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_interactive(folder, plot))
+        _run(_interactive(folder, plot))
 
 
 async def _interactive(folder: Path, plot: Plot) -> None:

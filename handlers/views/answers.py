@@ -78,9 +78,9 @@ def unknown(word: str) -> Page:
     return _page(line(f"I do not know “{word[:40]}”.", *guess), line("All there is: ", code("/gpu-cluster help")))
 
 
-def no_name(word: str) -> Page:
+def no_name(verb: str) -> Page:
     """A command that needs a cluster's name."""
-    return _page(line("Which cluster? Type ", code(f"/gpu-cluster {word} NAME"), "; ", code("/gpu-cluster list")))
+    return _page(line("Which cluster? Type ", code(f"/gpu-cluster {verb} NAME"), "; ", code("/gpu-cluster list")))
 
 
 def bad_line(message: str) -> Page:
@@ -109,6 +109,12 @@ def form_late(draft: Draft) -> Page:
     """The form could not be opened."""
     typed = code(create_line(draft) if draft.name else f"/gpu-cluster {EXAMPLE}")
     return _page(line("The form could not be opened. Try again, or type the whole line: ", typed))
+
+
+def window_late() -> Page:
+    """Any other window could not be opened: a button gives three seconds for it."""
+    status = code("/gpu-cluster status NAME")
+    return _page(line("The window could not be opened in time. Press once more, or type ", status, "."))
 
 
 def got_it(name: str, *, delete: bool = False) -> Page:

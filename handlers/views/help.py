@@ -17,7 +17,7 @@ _EXAMPLES = (f"/gpu-cluster {EXAMPLE}", f"/gpu-cluster {EXAMPLE} --dry-run", "/g
 _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster create", "opens the form; a complete line asks at once; with --dry-run it only tells the price"),
     ("/gpu-cluster create … --wait 48h", "goes on trying that long where AWS has no capacity"),
-    ("/gpu-cluster list", "the clusters there are"),
+    ("/gpu-cluster list", "the clusters there are, 99 a page; list 2 is the second"),
     ("/gpu-cluster status NAME", "where it stands, and how to get in"),
     ("/gpu-cluster why NAME", "what is wrong, the likeliest cause first, with the command that proves it"),
     ("/gpu-cluster logs NAME", "the last lines of the operator, the driver and the probe"),

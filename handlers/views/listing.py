@@ -6,20 +6,26 @@ from datetime import UTC, datetime
 
 from bot.core.story import Story
 from handlers.views.page import Header, Note, Page, Para, Table
+from handlers.views.render import MOST_ROWS
 from handlers.views.spans import code, line
 from handlers.views.words import count, state_words
 
 COLUMNS = ("Cluster", "State", "GPUs", "Preset", "Team", "Available until (UTC)")
 
 
-def listing(stories: list[Story]) -> Page:
-    """Every living cluster with what is being done about it."""
+def listing(stories: list[Story], page: int = 1) -> Page:
+    """Every living cluster with what is being done about it, as many a page as a table of Slack's holds."""
     if not stories:
         empty = line("There are no clusters now. Ask for one with ", code("/gpu-cluster create"), ".")
         return Page(empty, (Para((empty,)),))
+    pages = -(-len(stories) // MOST_ROWS)
+    page = min(max(page, 1), pages)
+    shown = stories[(page - 1) * MOST_ROWS : page * MOST_ROWS]
     said = line(f"There {'is' if len(stories) == 1 else 'are'} {count(len(stories), 'cluster')}.")
     more = line("More about one of them: ", code("/gpu-cluster status NAME"))
-    return Page(said, (Header(count(len(stories), "cluster")), Table(COLUMNS, tuple(map(_row, stories))), Note(more)))
+    if page < pages:
+        more = line(f"Page {page} of {pages}; the next: ", code(f"/gpu-cluster list {page + 1}"), ". ", *more)
+    return Page(said, (Header(count(len(stories), "cluster")), Table(COLUMNS, tuple(map(_row, shown))), Note(more)))
 
 
 def _row(story: Story) -> tuple[str, ...]:

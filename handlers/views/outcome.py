@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.core.credentials import BY_CLUSTER, BY_RANCHER
-from bot.core.records import Kind, RequestState
+from bot.core.records import Kind, RequestState, StepState
 from bot.core.steps.access import FALLBACK_ROLE, SHIPPED_ROLE
 from bot.core.story import Access, Story
 from handlers.views import changes
@@ -14,7 +14,7 @@ from handlers.views.retype import create_line
 from handlers.views.spans import Line, bold, code, joined, line, link, moment, who
 from handlers.views.spans import said as told
 from handlers.views.trouble import degraded_buttons
-from handlers.views.words import clip, count, outcome_state
+from handlers.views.words import clip, count, outcome_state, step_title
 
 # Any glibc image will do: NVIDIA's container toolkit puts nvidia-smi in (NVIDIA/nvidia-container-toolkit: README.md).
 TRY_IMAGE = "ubuntu:24.04"
@@ -160,7 +160,7 @@ def _failed(story: Story) -> Page:
     reason = _reason(story) or "no reason was given"
     why = told(reason) if story.state == RequestState.CANCELLED else line(clip(reason, 600))
     said = line(who(story.requester), f" {what} {story.cluster} {verb}: ", *why)
-    lines = [line(who(story.requester), f" {what} {story.cluster} {verb}."), line(bold("Why: "), *why)]
+    lines = [line(who(story.requester), f" {what} {story.cluster} {verb}."), *_where(story), line(bold("Why: "), *why)]
     if story.remedy:
         lines.append(line(bold("What to do: "), story.remedy))
     lines.append(_next(story))
@@ -169,6 +169,14 @@ def _failed(story: Story) -> Page:
     evidence = Bullets(tuple(line(item) for item in story.diagnosis))
     header = Header(f"{story.cluster}: {verb.removeprefix('was ').capitalize()}")
     return Page(said, (header, Para(tuple(lines)), evidence, *_ways_on(story)))
+
+
+def _where(story: Story) -> list[Line]:
+    """The step that failed; what failed before there were steps has none."""
+    for number, step in enumerate(story.steps, 1):
+        if step.state == StepState.FAILED:
+            return [line(bold("Failed at: "), f"{step_title(step.name)}, step {number} of {len(story.steps)}")]
+    return []
 
 
 def _ways_on(story: Story) -> list[Part]:

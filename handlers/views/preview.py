@@ -42,7 +42,9 @@ def parts(shown: Preview, policy: Policy) -> tuple[Part, ...]:
         pairs += [("Machines", line(machines_of(envelope))), ("Where", line(where_of(envelope)))]
     if (budget := budget_line(shown.committed, envelope.max_cost if envelope else None)) is not None:
         pairs.append(("Budget", budget))
-    pairs += [(check.name.capitalize(), line(check.detail)) for check in found.checks if _is_quota(check)][:3]
+    pairs += [
+        (f"Quota {check.name.removeprefix('quota ')}", line(check.detail)) for check in found.checks if _is_quota(check)
+    ][:3]
     pairs.append(("Who decides", approvals(shown, policy)))
     against = [check for check in found.checks if check.state == "no"]
     unsure = [check for check in found.checks if check.state == "unknown" and check.name not in _QUIET]

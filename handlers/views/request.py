@@ -387,7 +387,7 @@ def _moves(story: Story) -> tuple[Button, ...]:
     """What can be done with what is under way, has lapsed, or stands."""
     details = details_button(story)
     if story.state == RequestState.RUNNING:
-        return (details,)
+        return (details, _cancel_button(story)) if story.kind == Kind.CREATE else (details,)
     if story.state in OPEN_STATES:
         return ()
     if story.state == RequestState.LAPSED:
@@ -404,6 +404,13 @@ def _moves(story: Story) -> tuple[Button, ...]:
         status = Button("status", "Status", story.cluster)
         return (status, details, Button("delete", "Delete", story.cluster, "danger", confirm))
     return ()
+
+
+def _cancel_button(story: Story) -> Button:
+    sure = Confirm(
+        f"Cancel {story.cluster}?", "Nothing more is begun, and what was made is removed.", "Cancel it", "Go on"
+    )
+    return Button("cancel", "Cancel …", f"{story.cluster}.{story.request_id}", "danger", sure)
 
 
 def decision_buttons(story: Story) -> tuple[Button, ...]:

@@ -10,6 +10,7 @@ from handlers.views.spans import bold, line
 from handlers.views.words import count
 
 _MOST_NOTES = 8
+_NOTHING = "–"
 COLUMNS = (
     "GPU",
     "Model",
@@ -34,7 +35,7 @@ def results(story: Story) -> Page:
     parts: list[Part] = [
         Header(f"{story.cluster}: {report.good} of {count(report.expected, 'GPU')} verified"),
         Para((line("Verdict: ", bold(report.verdict)),)),
-        Table(COLUMNS, _rows(report)[:MOST_ROWS]),
+        _table(_rows(report)[:MOST_ROWS]),
     ]
     if (rows := row_count(report)) > MOST_ROWS:
         parts.append(Note(line(f"The worst {MOST_ROWS} of {rows:,} rows; all are in the CSV below.")))
@@ -44,6 +45,12 @@ def results(story: Story) -> Page:
     said = f"Results for {story.cluster}: {report.good} of {count(report.expected, 'GPU')} verified, {report.verdict}."
     why = f" {report.reasons[0]}." if report.reasons else ""
     return Page(line(said + why), tuple(parts))
+
+
+def _table(rows: tuple[tuple[str, ...], ...]) -> Table:
+    """Without columns in which no row says anything: a single GPU copies to no other."""
+    kept = [n for n in range(len(COLUMNS)) if not rows or any(row[n] != _NOTHING for row in rows)]
+    return Table(tuple(COLUMNS[n] for n in kept), tuple(tuple(row[n] for n in kept) for row in rows))
 
 
 def _notes(report: Report) -> list[str]:
@@ -83,9 +90,9 @@ def _gpu(gpu: GpuResult) -> tuple[str, ...]:
         _number(gpu.device_gbs),
         host,
         _copy(gpu),
-        " / ".join(_number(rate.value) for rate in gpu.rates if rate.unit == "TFLOPS") or "–",
-        "–" if gpu.temperature_c is None else str(gpu.temperature_c),
-        gpu.performance or "–",
+        " / ".join(_number(rate.value) for rate in gpu.rates if rate.unit == "TFLOPS") or _NOTHING,
+        _NOTHING if gpu.temperature_c is None else str(gpu.temperature_c),
+        gpu.performance or _NOTHING,
         gpu.verdict,
     )
 
@@ -93,7 +100,7 @@ def _gpu(gpu: GpuResult) -> tuple[str, ...]:
 def _copy(gpu: GpuResult) -> str:
     """The slowest of its copies to other GPUs, and which that is."""
     copy = gpu.slowest_copy
-    return "–" if copy is None else f"{_number(copy.gbs)} to GPU {copy.target}"
+    return _NOTHING if copy is None else f"{_number(copy.gbs)} to GPU {copy.target}"
 
 
 def between(report: Report) -> tuple[str, ...]:
@@ -121,12 +128,12 @@ def closed_whole(report: Report) -> tuple[str, ...]:
 
 
 def _silent(node: NodeResult) -> tuple[str, ...]:
-    return (node.node, "none answered", *("–" for _ in COLUMNS[3:]), node.verdict)
+    return (node.node, "none answered", *(_NOTHING for _ in COLUMNS[3:]), node.verdict)
 
 
 def _busy(node: NodeResult) -> tuple[str, ...]:
-    return (node.node, f"{node.unmeasured} in use", *("–" for _ in COLUMNS[3:]), "healthy, not measured")
+    return (node.node, f"{node.unmeasured} in use", *(_NOTHING for _ in COLUMNS[3:]), "healthy, not measured")
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
+    return _NOTHING if value is None else f"{value:,.0f}"

@@ -29,6 +29,11 @@ def policy(stage: Stage, **rules: float) -> None:
     stage.desk, stage.engine = stage.new_desk(), stage.new_engine()
 
 
+def restarted(stage: Stage) -> None:
+    """The process is another one: what it knew but did not write down is gone."""
+    stage.desk, stage.engine = stage.new_desk(), stage.new_engine()
+
+
 def living(stage: Stage) -> ClusterRow:
     with stage.store.reading() as tx:
         found = tx.living_cluster(NAME)
@@ -113,6 +118,7 @@ def test_hours_that_were_added_are_warned_of_anew(ready: Stage) -> None:
     until(ready, first - HOUR + 1)
     asked = ready.desk.ask_change(ready.ask(), NAME, Extend(4))
     ready.approve(asked.request_id)
+    restarted(ready)
     ready.look()
     until(ready, first + 1)
     assert living(ready).state == ClusterState.READY
@@ -173,6 +179,7 @@ def test_one_that_is_kept_stays_longer_and_is_told_what_it_costs(failed: Stage) 
     kept = failed.desk.keep(failed.ask(), NAME)
     assert kept.until == failed.clock.now() + 168 * HOUR
     assert kept.rate == pytest.approx(0.3)
+    restarted(failed)
     until(failed, kept.until - 10)
     assert requests(failed, Kind.DELETE) == []
     until(failed, kept.until + 1)
@@ -205,6 +212,7 @@ def test_a_retry_goes_on_from_the_failed_step_under_the_same_approval(failed: St
     failed.rancher.charts = ("v26.7.0",)
     failed.desk.retry(failed.ask(), NAME)
     assert living(failed).state == ClusterState.BUILDING
+    restarted(failed)
     assert failed.finish(create.id).cluster_state == ClusterState.READY
     assert failed.rancher.made["cluster train-a"] == 1
     assert [row.kind for row in _steps(failed, create.id) if row.state == "done"][: len(done)] != []
@@ -263,6 +271,7 @@ def test_cancelling_a_create_that_runs_removes_what_it_made(stage: Stage) -> Non
     request_id = stage.running()
     stage.look(2)
     assert stage.desk.cancel(stage.ask(), NAME).removing
+    restarted(stage)
     made = dict(stage.rancher.made)
     (delete,) = requests(stage, Kind.DELETE)
     assert stage.finish(delete.id).cluster_state == ClusterState.GONE
@@ -453,6 +462,7 @@ def test_what_aws_would_not_give_is_refused_with_nothing_changed(ready: Stage) -
 def test_a_lead_stops_all_new_creates_and_lets_them_through_again(stage: Stage) -> None:
     waiting = stage.awaiting()
     stage.desk.stop_creates(stage.ask(LEAD), "the invoice", stop=True)
+    restarted(stage)
     with pytest.raises(Conflict, match=f"<@{LEAD}> has stopped them: the invoice"):
         stage.create(replace(DRAFT, name="train-b"))
     with pytest.raises(Conflict, match="has stopped them"):

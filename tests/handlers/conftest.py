@@ -14,7 +14,7 @@ from bot.core.insight import Insight
 from bot.core.ports import Temporary
 from bot.core.preview import Previews
 from bot.core.roster import Rosters
-from bot.core.spec import Preset
+from bot.core.spec import Catalogue, Preset
 from bot.core.steps.base import Outside
 from bot.core.sweeping import Sweeping
 from bot.sandbox.slack import ThreadedSlack, Workspace
@@ -75,10 +75,12 @@ def bot(
     channels: tuple[str, ...] = tuple(settings.pop("channels", ()))  # type: ignore[arg-type]
     looks, sweeps = Looks(), Sweeps()
     presets: tuple[Preset, ...] = tuple(settings.pop("presets", (PRESET,)))  # type: ignore[arg-type]
+    whole: Catalogue | None = settings.pop("catalogue", None)  # type: ignore[assignment]
+    whole = whole or dataclasses.replace(catalogue(**settings), presets={one.name: one for one in presets})  # type: ignore[arg-type]
     desk = Desk(
         store=store,
         clock=clock,
-        catalogue=dataclasses.replace(catalogue(**settings), presets={one.name: one for one in presets}),  # type: ignore[arg-type]
+        catalogue=whole,
         directory=directory,
         approvals_channel=approvals,
         previews=Previews(looks.look, clock),

@@ -6,6 +6,7 @@ import pytest
 
 from bot.sandbox.slack import Event
 from tests.handlers.harness import APPROVALS, BYSTANDER, CHANNEL, LEAD, LINE, REQUESTER, Bot, all_text
+from tests.handlers.test_publisher import finishes, report
 
 
 def opened_form(bot: Bot, since: int = 0) -> Event:
@@ -230,6 +231,39 @@ def test_status_in_a_thread_is_for_everybody(bot: Bot) -> None:
     replies = [e for e in bot.workspace.events if e.kind == "message" and e.thread_ts == card.ts and e.user == "U0BOT"]
     assert len(replies) == 1, "the duplicate was answered"
     assert bot.request(request.id).state == "awaiting_approval"
+
+
+@pytest.mark.parametrize(
+    ("said", "answered"),
+    [
+        ("status", "train-a: Ready"),
+        ("why", "nothing is wrong that shows"),
+        ("logs", "train-a has no machines yet"),
+        ("verify", "Got it: measure"),
+        ("extend 4h", "Got it: keep the cluster 4 hours longer (train-a)"),
+        (f"share <@{BYSTANDER}>", "(train-a)"),
+        ("cancel", "Nothing is under way"),
+        ("help", "/gpu-cluster create"),
+        ("history 1", "asked to create"),
+        ("delete", "Got it: delete train-a"),
+    ],
+)
+def test_in_its_thread_no_cluster_has_to_be_named(bot: Bot, said: str, answered: str) -> None:
+    card = ready(bot)
+    since = bot.now
+    bot.slack.do(bot.workspace.mention(REQUESTER, CHANNEL, said, thread_ts=card.ts))
+    told = bot.sees(lambda e: e.kind in ("message", "ephemeral") and answered in all_text(e), since)
+    assert told.kind == "ephemeral" or told.thread_ts == card.ts
+
+
+def ready(bot: Bot) -> Event:
+    """The message of a cluster that stands, with eight hours to go."""
+    request = bot.asks()
+    card = bot.card()
+    bot.desk.decide(LEAD, request.id, approve=True)
+    finishes(bot, request.id, report())
+    bot.shown("train-a: Ready")
+    return card
 
 
 def test_a_thread_of_nothing_says_so(bot: Bot) -> None:

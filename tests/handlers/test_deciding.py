@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bot.core.records import RequestState
-from bot.core.spec import to_json
+from bot.core.spec import Team, to_json
 from handlers.directory import FRESH_EVERY_S
 from tests.handlers.harness import (
     APPROVALS,
@@ -18,6 +18,7 @@ from tests.handlers.harness import (
     REQUESTER,
     Bot,
     all_text,
+    catalogue,
     envelope,
 )
 
@@ -88,11 +89,10 @@ def test_who_may_not_is_told_and_the_card_stays(bot: Bot, user: str, said: str) 
     card = bot.card()
     since = bot.now
     assert bot.clicks(user, "approve", card).acked
-    answer = bot.told(user, said)
-    if user in (BYSTANDER, REQUESTER):
-        assert "S0LEADS" in all_text(answer)
+    assert "S0LEADS" in all_text(bot.told(user, said)), "who can"
     assert bot.request(request.id).state == RequestState.AWAITING_APPROVAL
-    assert not any(e.kind == "edit" for e in bot.workspace.events[since:])
+    edits = [e for e in bot.workspace.events[since:] if e.kind == "edit"]
+    assert all(e.blocks[-1]["type"] == "actions" for e in edits)
 
 
 def test_two_leads_at_once_have_one_winner(bot: Bot) -> None:
@@ -191,6 +191,23 @@ def test_the_card_in_another_channel(bot: Bot) -> None:
     both = (bot.shown("Approved, building begins"), bot.shown("Approved, building begins", channel=APPROVALS))
     assert not any(b["type"] == "actions" for e in both for b in e.blocks)
     assert {row.kind for row in bot.messages(request.id)} == {"parent", "card"}
+
+
+BUDGETED = Team("default", lead_group="S0LEADS", budget_per_month=100.0)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"catalogue": dataclasses.replace(catalogue(), teams={"default": BUDGETED})}], indirect=True
+)
+def test_the_card_shows_the_budget_and_who_joined_the_leads_today(bot: Bot) -> None:
+    group = bot.workspace.groups["S0LEADS"]
+    assert LEAD in bot.directory.group("S0LEADS")
+    bot.workspace.groups["S0LEADS"] = dataclasses.replace(group, users=(*group.users, BYSTANDER))
+    bot.clock.real_shift += 70  # the cache is over
+    bot.asks()
+    told = all_text(bot.card())
+    assert "$100.00 of $100.00 left, $94.00 after this" in told
+    assert "changed in the last 24 h" in told and BYSTANDER in told and "It lapses" in told
 
 
 def test_a_denied_delete_leaves_the_cluster_its_own_story(bot: Bot) -> None:

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from bot.core.policy import Verb
 from bot.core.ports import Tx
 from bot.store import SqliteStore
 from bot.store.errors import StoreError
 from handlers.courtesy import MOST_S, QUIET_S, Courtesy
-from handlers.inbox import Gesture, Inbound, Inbox
+from handlers.inbox import Inbound, Inbox
 from tests.handlers.harness import CHANNEL, REQUESTER, MovableClock
 
-LIST = Inbound(Gesture.LIST, REQUESTER, CHANNEL)
+LIST = Inbound(Verb.LIST, REQUESTER, CHANNEL)
 
 
 class Gate(SqliteStore):

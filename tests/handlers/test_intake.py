@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bot.core.desk import Ask
 from bot.core.insight import Insight
+from bot.core.policy import Verb
 from bot.core.records import InboundRow
 from bot.core.spec import Draft, Problem
 from bot.core.sweeping import Sweeping
@@ -28,7 +29,7 @@ from tests.handlers.conftest import no_world
 from tests.handlers.harness import CHANNEL, LEAD, LINE, REQUESTER, Bot, all_text
 from tests.handlers.older_slack import older_slack
 
-ASKED = Inbound(Gesture.CREATE, REQUESTER, CHANNEL, draft=Draft("train-a", "starter", "1", "8", "try it"))
+ASKED = Inbound(Verb.CREATE, REQUESTER, CHANNEL, draft=Draft("train-a", "starter", "1", "8", "try it"))
 
 
 def test_what_a_crashed_process_left_is_done_once(bot: Bot) -> None:
@@ -57,7 +58,7 @@ def test_what_was_done_before_the_crash_is_not_done_again(bot: Bot) -> None:
 
 @pytest.mark.parametrize("odd", [{"gesture": "later"}, {"another": 1}, {"draft": {"colour": "red"}}])
 def test_what_another_release_wrote_down_is_closed_and_told_once(bot: Bot, odd: dict[str, object]) -> None:
-    payload = json.dumps({**dataclasses.asdict(Inbound(Gesture.LIST, REQUESTER, CHANNEL)), **odd})
+    payload = json.dumps({**dataclasses.asdict(Inbound(Verb.LIST, REQUESTER, CHANNEL)), **odd})
     with bot.store.transaction() as tx:
         tx.add(InboundRow("command:old", "later", payload, received_real=bot.clock.real()))
     bot.told(REQUESTER, "Please do it again")
@@ -108,21 +109,21 @@ def test_our_own_fault_has_an_id_that_the_log_holds(bot: Bot, caplog: pytest.Log
 
 
 def test_without_a_response_url_the_answer_is_ephemeral(bot: Bot) -> None:
-    bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, CHANNEL))
+    bot.inbox.put("x:1", Inbound(Verb.LIST, REQUESTER, CHANNEL))
     bot.told(REQUESTER, "There are no clusters")
     assert bot.workspace.calls["chat.postEphemeral"] == 1
 
 
 def test_a_response_url_that_is_gone_does_not_lose_the_answer(bot: Bot) -> None:
     url = f"{bot.slack.api_url.removesuffix('/api/')}/response/nowhere"
-    bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, CHANNEL, response_url=url))
+    bot.inbox.put("x:1", Inbound(Verb.LIST, REQUESTER, CHANNEL, response_url=url))
     bot.told(REQUESTER, "There are no clusters")
     assert bot.workspace.calls["chat.postEphemeral"] == 1
 
 
 def test_an_old_response_url_is_not_tried(bot: Bot) -> None:
     bot.intake.stop()
-    bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, CHANNEL, response_url="http://127.0.0.1:9/never"))
+    bot.inbox.put("x:1", Inbound(Verb.LIST, REQUESTER, CHANNEL, response_url="http://127.0.0.1:9/never"))
     bot.clock.real_shift += 30 * 60
     again = another_intake(bot)
     bot.told(REQUESTER, "There are no clusters")
@@ -130,7 +131,7 @@ def test_an_old_response_url_is_not_tried(bot: Bot) -> None:
 
 
 def test_an_answer_that_cannot_be_given_is_logged(bot: Bot, caplog: pytest.LogCaptureFixture) -> None:
-    bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, "C0NOWHERE"))
+    bot.inbox.put("x:1", Inbound(Verb.LIST, REQUESTER, "C0NOWHERE"))
     deadline = time.monotonic() + 5
     while "no answer to" not in caplog.text:
         assert time.monotonic() < deadline
@@ -146,7 +147,7 @@ def test_refused_blocks_are_answered_plainly(bot: Bot) -> None:
         clients = make_clients("xoxb-1", f"{older.url}/api/")
         answerer = Answerer(clients.answering, bot.clock)
         for url in (f"{older.url}/response", ""):
-            inbound = Inbound(Gesture.LIST, REQUESTER, CHANNEL, response_url=url)
+            inbound = Inbound(Verb.LIST, REQUESTER, CHANNEL, response_url=url)
             answerer.answer(inbound, page, received_real=bot.clock.real(), visible=False)
     assert [method for method, _ in older.accepted] == ["response", "chat.postEphemeral"]
     assert older.refused == 2 and all("train-a" in str(said["blocks"]) for _, said in older.accepted)
@@ -156,20 +157,20 @@ def test_a_click_is_answered_while_many_ask(bot: Bot) -> None:
     bot.asks("train-z")
     card = bot.card("train-z")
     for i in range(40):
-        bot.inbox.put(f"x:{i}", Inbound(Gesture.HELP, REQUESTER, CHANNEL))
+        bot.inbox.put(f"x:{i}", Inbound(Verb.HELP, REQUESTER, CHANNEL))
     bot.clicks(LEAD, "approve", card)
     bot.told(LEAD, "You approved train-z")
 
 
 def test_keys_are_forgotten_after_a_day(bot: Bot) -> None:
-    bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, CHANNEL))
+    bot.inbox.put("x:1", Inbound(Verb.LIST, REQUESTER, CHANNEL))
     all_handled(bot)
-    assert not bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, CHANNEL))
+    assert not bot.inbox.put("x:1", Inbound(Verb.LIST, REQUESTER, CHANNEL))
     bot.clock.real_shift += 25 * 3600
     since = bot.now
     bot.types(REQUESTER, "help")
     bot.told(REQUESTER, "For example", since)
-    assert bot.inbox.put("x:1", Inbound(Gesture.LIST, REQUESTER, CHANNEL))
+    assert bot.inbox.put("x:1", Inbound(Verb.LIST, REQUESTER, CHANNEL))
 
 
 def test_secrets_do_not_stay_in_the_store(bot: Bot) -> None:
@@ -198,7 +199,7 @@ DRAFTS = st.builds(
 @given(
     st.builds(
         Inbound,
-        gesture=st.sampled_from(Gesture),
+        gesture=st.sampled_from([*Verb, *Gesture]),
         user=st.text(),
         channel=st.text(),
         name=st.text(),

@@ -95,6 +95,26 @@ def test_the_three_buttons_below_a_failure(bot: Bot) -> None:
     bot.told(REQUESTER, "Got it: delete train-a")
 
 
+def test_the_button_of_a_create_that_runs(bot: Bot) -> None:
+    request = bot.asks()
+    bot.clicks(LEAD, "approve", bot.card())
+    bot.told(LEAD, "You approved")
+    bot.runs(request.id, StepState.DONE, StepState.RUNNING)
+    running = bot.shown("Cancel …")
+    message = bot.workspace.messages[str(running.channel), str(running.ts)]
+    before = [dict(block) for block in message.blocks]
+    bot.clicks(REQUESTER, "cancel", running)
+    bot.told(REQUESTER, "Cancelled: create of train-a")
+    bot.shown("train-a: Cancelled")
+    assert bot.request(request.id).state == RequestState.CANCELLED
+    with bot.store.reading() as tx:
+        (removal,) = (r for r in tx.requests_of(request.cluster_id) if r.kind == Kind.DELETE)
+    message.blocks = before  # somebody's client still shows the button
+    bot.clicks(REQUESTER, "cancel", running)
+    bot.told(REQUESTER, "Nothing is under way")
+    assert bot.request(removal.id).state == removal.state
+
+
 def test_the_warnings_button_counts_once(bot: Bot) -> None:
     request = bot.asks()
     bot.clicks(LEAD, "approve", bot.card())

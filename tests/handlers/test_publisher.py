@@ -107,6 +107,7 @@ def test_the_story_of_a_good_cluster(bot: Bot) -> None:
     assert "https://rancher.example/dashboard/c/c-m-1/explorer" in said and "$6.00" in said
     table = bot.shown("1 of 1 GPU verified")
     assert any(b["type"] == "table" for b in table.blocks) and "Tesla T4" in all_text(table)
+    assert "other GPUs" not in all_text(table), "a column in which nothing stands"
     thread = [e for e in bot.workspace.events if e.kind == "message" and e.thread_ts == card.ts]
     assert thread[0].text.startswith("*Control plane and first worker answer*")
     assert thread.index(table) < thread.index(outcome)
@@ -126,13 +127,14 @@ def test_a_degraded_cluster_says_why_and_what_to_do(bot: Bot) -> None:
 
 def test_a_failure_names_the_cause_word_for_word(bot: Bot) -> None:
     request_id, _ = approved(bot)
-    bot.runs(request_id, StepState.DONE, StepState.RUNNING)
+    bot.runs(request_id, StepState.DONE, StepState.FAILED)
     reason = "InsufficientInstanceCapacity: We currently do not have sufficient g4dn.xlarge capacity"
     bot.fails(request_id, reason, "Ask for another zone: <https://x>")
     outcome = outcome_of(bot)
     assert reason in outcome.text and outcome.metadata is not None
     assert outcome.metadata["event_payload"]["reason"] == reason
     said = all_text(outcome)
+    assert "step 2 of 14" in said and "Describe the machines" in said
     assert "machine 1: out of capacity" in said and "i-0badcafe" in said and "/gpu-cluster delete train-a" in said
 
 
@@ -271,6 +273,19 @@ def test_a_post_without_an_answer_is_tried_again(bot: Bot, by_hand: Publisher) -
     bot.clock.real_shift += 3
     by_hand.look()
     assert bot.messages(request.id)[0].ts
+
+
+def test_after_a_restart_every_open_message_is_rendered_anew(bot: Bot, by_hand: Publisher) -> None:
+    request = bot.asks()
+    by_hand.look()
+    (parent,) = bot.messages(request.id)
+    message = bot.workspace.messages[CHANNEL, parent.ts]
+    message.text, message.blocks = "lost", []  # an edit that was answered and never kept
+    again = Publisher(store=bot.store, desk=bot.desk, clock=bot.clock, clients=bot.clients)
+    bot.clock.real_shift += LEASE_S + 1
+    since = bot.now
+    again.look()
+    assert "Waiting for approval" in bot.shown("train-a", since=since).text
 
 
 def test_only_one_publishes(bot: Bot, by_hand: Publisher) -> None:

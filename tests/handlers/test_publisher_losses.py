@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
 
 from bot.core import lifecycle
-from bot.core.records import MessageKind, RequestState
+from bot.core.records import MessageKind, RequestState, StepState
 from bot.sandbox.slack import Event
 from handlers.publisher import Publisher
 from handlers.sender import CLOSED_CHANNEL_S
@@ -190,3 +191,32 @@ def test_a_store_in_trouble_costs_no_message_and_makes_none_twice(
     (parent,) = bot.messages(request.id)
     assert parent.ts and parent.sent_rev == parent.wanted_rev and not parent.sending
     assert len([e for e in bot.workspace.events if e.kind == "message"]) == 1
+
+
+# --- the socket -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_socket_is_lost_while_each_step_runs(bot: Bot) -> None:
+    """What is said in the thread meanwhile is heard once the bot is back, and progress never stood still."""
+    request = bot.asks()
+    card = bot.card()
+    bot.desk.decide(LEAD, request.id, approve=True)
+    steps = len(bot.steps(request.id))
+    for number in range(1, steps + 1):
+        since = bot.now
+        bot.slack.do(bot.workspace.socket_mode.drop())
+        assert bot.workspace.socket_mode.connections == 0
+        bot.runs(request.id, *[StepState.DONE] * (number - 1), StepState.RUNNING)
+        bot.clock.real_shift += 60  # Slack lets an app connect once a minute
+        bot.publisher.wake()
+        bot.shown(f"step {number} of {steps}", since=since)
+        for _ in range(400):
+            if bot.workspace.socket_mode.connections:
+                break
+            time.sleep(0.05)
+        since = bot.now
+        assert bot.slack.do(bot.workspace.mention(BYSTANDER, CHANNEL, "status", thread_ts=card.ts)).acked
+        told = bot.sees(lambda e: e.kind == "message" and e.user == "U0BOT" and e.thread_ts == card.ts, since)
+        assert f"step {number} of {steps}" in all_text(told)
+    assert bot.workspace.socket_mode.late_acks == []

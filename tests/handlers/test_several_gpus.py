@@ -56,6 +56,7 @@ def story(report: Report, **changes: Any) -> Story:
 def test_the_slowest_copy_of_each_gpu_and_node_is_shown_with_numbers() -> None:
     shown = plain(results(story(pair(slow=340.0))))
     assert "377 to GPU 1" in shown and "340 to GPU 0" in shown
+    assert "GB/s to other GPUs" in shown and "°C" in shown
     assert "node-1: slowest copy between GPUs 1 → 0, 340 GB/s, 377 on a good pair" in shown
     console = Console(width=250, record=True, file=io.StringIO())
     console.print(table(pair(slow=340.0)))

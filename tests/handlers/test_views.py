@@ -163,6 +163,15 @@ def test_the_home_tab_and_the_windows(some: list[Story], times: int, text: str) 
         fit(reminder(story, '{"stage": "leads"}', ("S0LEADS", "U0LEAD")))
 
 
+def test_a_long_list_has_pages() -> None:
+    one = largest("x", RequestState.DONE)
+    many = [dataclasses.replace(one, cluster=f"c-{number}") for number in range(200)]
+    first, last, beyond = (json.dumps(render(listing(many, page)).blocks) for page in (1, 3, 9))
+    assert "200 clusters" in first and '"c-98"' in first and '"c-99"' not in first
+    assert "/gpu-cluster list 2" in first and "more row" not in first
+    assert '"c-199"' in last and "list 4" not in last and beyond == last
+
+
 @slowly
 @given(st.lists(stories(), max_size=4), st.sampled_from([1, 40]))
 def test_a_listing(some: list[Story], times: int) -> None:

@@ -48,16 +48,17 @@ class Kept:
 class Moving(Base):
     """Cancel, retry, keep, and the switch for new creates."""
 
-    def cancel(self, ask: Ask, name: str) -> Cancelled:
+    def cancel(self, ask: Ask, name: str, *, meant: str = "") -> Cancelled:
         """End what is open on a cluster; what a running one has made is removed. Raises `Denied` or `Conflict`.
+        `meant`: the request whose button was pressed, '' for whatever is open.
 
         A look under way starts no further step; the removal waits until its lease is over.
         """
-        cluster, now = self._allowed(Verb.CANCEL, ask, name), self._clock.now()
+        cluster, now = self._allowed(Verb.CANCEL, ask, name, meant), self._clock.now()
         with self._store.transaction() as tx:
             cluster = tx.cluster(cluster.id)
             request = tx.open_request(cluster.id)
-            if request is None:
+            if request is None or meant not in ("", request.id):
                 raise Conflict(f"Nothing is under way on “{name}”.", f"/gpu-cluster status {name}")
             _must_be_cancellable(request, name)
             cancelled = lifecycle.cancel(tx, request, ask.user, now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import textwrap
 from collections.abc import Iterable
 
 from bot.sandbox.world.nvidia.failing import FAILING
@@ -54,5 +56,17 @@ def checked(names: Iterable[str]) -> frozenset[str]:
     wanted = frozenset(_ALIASES.get(name, name) for name in names)
     unknown = sorted(wanted - FAULTS.keys())
     if unknown:
-        raise ValueError(f"unknown fault {', '.join(unknown)}; there are: {', '.join(FAULTS)}")
+        raise ValueError("\n".join((*map(_unknown, unknown), _there_are())))
     return wanted
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name.lower(), FAULTS, n=1)
+    return f"unknown fault {name}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _there_are() -> str:
+    """All names, on lines that a terminal takes; the numbered ones as a range."""
+    numbered = sorted({*(name for name in FAULTS if name.startswith("diag-")), *_ALIASES})
+    named = ", ".join(name for name in FAULTS if name not in numbered)
+    return textwrap.fill(f"There are: {named}, and {numbered[0]} to {numbered[-1]}.", 100, break_on_hyphens=False)
