@@ -20,9 +20,9 @@ from bot.core.conflict import Conflict
 from bot.core.kinds.replace import leave
 from bot.core.kinds.verify import begin
 from bot.core.looking import Surroundings
-from bot.core.measuring import NAMESPACE
 from bot.core.ports import Clock, Cluster, Node, Refused, Store, Taken, Temporary, Tx, WorldError
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestState, TroubleRow, VerdictRow, Watch
+from bot.core.sight import NAMESPACE
 from bot.core.spec import LABEL_REQUEST, UNVERIFIED_TAINT, Envelope
 from bot.core.spent import spent
 from bot.core.steps.base import Outside

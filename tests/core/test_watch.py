@@ -423,7 +423,7 @@ def slower(at: str) -> JobView:
 
 
 def jobs_of(stage: Stage, request_id: str) -> list[str]:
-    return [name for name, order in stage.kube.jobs.items() if order.labels[LABEL_REQUEST] == request_id]
+    return [name for name, order in stage.kube.orders.items() if order.labels[LABEL_REQUEST] == request_id]
 
 
 def test_a_cancelled_verify_gives_its_gpus_back(pair: Stage) -> None:
@@ -453,16 +453,16 @@ def test_jobs_of_a_node_that_failed_are_kept_until_all_is_measured_anew(pair: St
 def test_verify_needs_nobody_and_ends_with_a_verdict(pair: Stage) -> None:
     story = pair.finish(verify(pair, "quick"))
     assert story.report is not None and (story.report.verdict, story.report.good) == ("verified", 2)
-    assert any("--level" in order.arguments and "quick" in order.arguments for order in pair.kube.jobs.values())
+    assert any("--level" in order.arguments and "quick" in order.arguments for order in pair.kube.orders.values())
     assert len(pair.kube.removed) == 2, "Jobs of what passed are tidied away"
 
 
 def test_busy_gpus_are_not_touched_and_not_waited_for(pair: Stage) -> None:
     pair.kube.in_use = {"node-gpu-0": 1}
-    before = len(pair.kube.jobs)
+    before = len(pair.kube.orders)
     story = pair.finish(verify(pair), within_s=120)
     assert story.report is not None and story.report.unmeasured == 1
-    assert len(pair.kube.jobs) == before + 1
+    assert len(pair.kube.orders) == before + 1
     assert state(pair) == ClusterState.READY and pair.kube.closed == []
 
 

@@ -73,8 +73,8 @@ class MeasureNew:
         node = _new_node(look)
         if node is None or not node.ready or not node.gpus:
             return Wait("the driver is being set up on the new machine", 10.0, facts)
-        level = look.catalogue.probe_image.level
-        if why := measuring_for(look, level).look(look.downstream, node, facts, look.clock.now()):
+        measuring = measuring_for(look, look.catalogue.probe_image.level)
+        if why := measuring.look(measuring.see(look.downstream, [node], facts), node, facts, look.clock.now()):
             return Wait(why, 10.0, facts)
         result = measured(facts)[0]
         if result.verdict != VERIFIED:
