@@ -12,8 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from bot.core.measuring import NAMESPACE, Measuring, conclude, give_up, measured
+from bot.core.measuring import Measuring, conclude, give_up, measured
 from bot.core.ports import Cluster, JobOrder, JobView, Node
+from bot.core.sight import NAMESPACE
 from bot.core.spec import GpuExpectation
 from bot.core.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED
 

@@ -78,7 +78,7 @@ class MeasureNew:
             return Wait(why, 10.0, facts)
         result = measured(facts)[0]
         if result.verdict != VERIFIED:
-            return _failed_too(look, "; ".join(result.reasons))
+            return _failed_too(look, "; ".join(result.reasons), {**facts, **_report(look, result)})
         look.downstream.remove_taint(node.name, UNVERIFIED_TAINT)
         return Done({**facts, **_report(look, result)})
 
@@ -210,7 +210,7 @@ def _without(look: Look, view: ClusterView, why: str) -> Fail:
     return Fail(f"No machine could be had in its place: {why}. {lost}", "Try again later with Replace, or delete it.")
 
 
-def _failed_too(look: Look, why: str) -> Fail:
+def _failed_too(look: Look, why: str, facts: Facts | None = None) -> Fail:
     """The new machine is no better: it goes again, where it was one more."""
     machine = look.facts["surge"]["machine"]
     if _surges(look):
@@ -219,6 +219,7 @@ def _failed_too(look: Look, why: str) -> Fail:
     return Fail(
         f"The new machine did not pass either: {why}",
         "Try again with Replace: AWS may give another machine.",
+        facts=facts,
     )
 
 
