@@ -114,6 +114,14 @@ def test_a_new_machine_first_then_exactly_the_bad_one_goes(degraded: Stage) -> N
     assert story.envelope is not None and story.envelope.gpu_pools[0].count == 3, "approved: the order and one more"
 
 
+def test_one_that_was_accepted_as_it_is_becomes_verified_when_its_bad_machine_is_replaced(degraded: Stage) -> None:
+    degraded.desk.care.accept(degraded.ask(LEAD), button(degraded))
+    replaced(degraded)
+    with degraded.store.reading() as tx:
+        (cluster,) = tx.clusters()
+    assert (cluster.state, cluster.verdict) == (ClusterState.READY, "verified")
+
+
 @pytest.mark.parametrize(("ok", "verdict"), [(True, "verified"), (False, "failed")])
 def test_what_the_new_machine_showed_stands_in_the_thread(degraded: Stage, ok: bool, verdict: str) -> None:
     degraded.kube.results["node-gpu-2"] = JobView("succeeded", "", "", probe_log(ok=ok, at="another"))
