@@ -44,8 +44,9 @@ _TRIES = 2
 """A Job that ended without the probe's document (evicted, killed) proves nothing about the GPU: it is run once more."""
 
 _SETTLING_S = 300.0
-"""So long after the container toolkit has started on a node, an admission error or a node that is not Ready is no
-verdict: the toolkit restarts containerd, and the device plugin registers anew (gpu-operator#432)."""
+"""So long after the container toolkit has started on a node it is no verdict that a Job is refused at admission or
+that the node is not Ready or has no GPU: the toolkit restarts containerd, and the device plugin registers anew
+(gpu-operator#432)."""
 
 _ADMISSION = ("UnexpectedAdmissionError", "OutOf", "NodeAffinity", "NodeShutdown", "NodeLost")
 _RUNTIME_CLASS = "nvidia"
@@ -92,6 +93,8 @@ class Measuring:
         """
         if f"node:{node.uid}" in facts:
             return ""
+        if not node.gpus and _has_just_started(sight.cluster, node, now):
+            return f"{node.name} hands out no GPU yet: its container toolkit has just started"
         if (problem := _not_measurable(node)) is not None:
             reason, verdict = problem
             keep(facts, unmeasured_node(node.name, node.uid, self.expect(node), reason, verdict))
@@ -289,6 +292,11 @@ def _not_measurable(node: Node) -> tuple[str, str] | None:
 
 def _admission(node: Node, job: JobView) -> bool:
     return not node.ready or job.reason.startswith(_ADMISSION)
+
+
+def _has_just_started(cluster: Cluster, node: Node, now: float) -> bool:
+    started = cluster.started_at(_TOOLKIT, node.name)
+    return started is not None and now - started < _SETTLING_S
 
 
 def _settling_since(cluster: Cluster, node: Node, facts: Mapping[str, str]) -> float:

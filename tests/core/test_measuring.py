@@ -162,6 +162,16 @@ def test_the_toolkits_own_start_counts_where_it_can_be_read() -> None:
     assert len(settled.orders) == 2
 
 
+def test_a_node_without_gpus_whose_toolkit_has_just_started_is_waited_for() -> None:
+    empty, cluster = replace(NODE, gpus=0), Scripted([ended(log=DOCUMENT)], toolkit=100.0)
+    facts: dict[str, str] = {}
+    assert "has just started" in look(cluster, empty, facts, 399.0)
+    assert look(cluster, empty, dict(facts), 400.0) == "" and cluster.orders == []
+    look(cluster, NODE, facts, 399.0)
+    assert look(cluster, NODE, facts, 399.0) == ""
+    assert conclude(facts, [NODE], 1).verdict == VERIFIED
+
+
 def test_the_toolkit_is_asked_about_only_where_a_job_was_refused() -> None:
     good = Scripted([ended(log=DOCUMENT)])
     watch(good)
