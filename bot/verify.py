@@ -11,9 +11,10 @@ from importlib import resources
 from rich.table import Table
 
 from bot.core.extras import Extra
-from bot.core.measuring import NAMESPACE, Measuring, conclude, give_up, keep
+from bot.core.measuring import Measuring, conclude, give_up, keep
 from bot.core.ports import Clock, Cluster, Node, Permanent, Temporary, WorldError
 from bot.core.rating import Rate
+from bot.core.sight import NAMESPACE
 from bot.core.spec import LABEL_MANAGED, LABEL_REQUEST
 from bot.core.survey import expectation
 from bot.core.verdict import (
@@ -110,9 +111,10 @@ def _watch(
 
 def _look(cluster: Cluster, clock: Clock, what: Measuring, nodes: list[Node], facts: dict[str, str]) -> list[str]:
     waiting = []
+    sight = what.see(cluster, nodes, facts)
     for node in nodes:
         try:
-            why = what.look(cluster, node, facts, clock.now())
+            why = what.look(sight, node, facts, clock.now())
         except Temporary as error:
             why = error.reason
         if why:

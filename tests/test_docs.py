@@ -19,9 +19,9 @@ from pydantic_core import PydanticUndefined
 from bot import settings
 from bot.cli import main
 from bot.core import plan, policy, spec
-from bot.core.measuring import NAMESPACE as VERIFY_NAMESPACE
 from bot.core.operator_values import NAMESPACE, REPO_NAME, REPO_URL
 from bot.core.records import Kind
+from bot.core.sight import NAMESPACE as VERIFY_NAMESPACE
 from bot.sandbox import play
 from bot.sandbox.world.faults import FAULTS
 from handlers.grammar import CHANGES, draft_of, split
@@ -207,8 +207,15 @@ def test_slack_names() -> None:
     assert {CALLBACK, *FIELDS, play.OUTCOME, "approve", "deny", "accept", "replace", "ignore", "delete"} <= set(said)
 
 
-def test_what_slack_is_promised_is_tested() -> None:
-    told = [one for one in codes(section(CONTRACTS, "### What Slack is promised, and what tests it")) if "::" in one]
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [
+        ("contracts", "### What Slack is promised, and what tests it"),
+        ("verification", "## What is promised, and what tests it"),
+    ],
+)
+def test_what_is_promised_is_tested(page: str, heading: str) -> None:
+    told = [one for one in codes(section((ROOT / f"docs/{page}.md").read_text(), heading)) if "::" in one]
     assert len(told) > 30
     for one in told:
         path, _, name = one.partition("::")

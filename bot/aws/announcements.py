@@ -31,27 +31,30 @@ _OVER = ("[Completed]", "[Canceled]")
 
 @dataclass(frozen=True)
 class _Said:
+    instance: str
     code: str
     due_at: float | None = None
+    event: str = ""
 
 
 def announcements(clients: Clients) -> tuple[Announcement, ...]:
-    """One for each machine; a spot request that ends says more than an event."""
-    said = {**dict(_events(clients)), **dict(_spot(clients))}
-    tags = _tags(clients, tuple(said)) if said else {}
+    """All that hold: a machine may have a spot request that ends and several events."""
+    said = (*_spot(clients), *_events(clients))
+    tags = _tags(clients, tuple({word.instance for word in said})) if said else {}
     return tuple(
         Announcement(
-            instance,
-            tags.get(instance, {}).get("Name", ""),
-            tags.get(instance, {}).get(LABEL_CLUSTER, ""),
+            word.instance,
+            tags.get(word.instance, {}).get("Name", ""),
+            tags.get(word.instance, {}).get(LABEL_CLUSTER, ""),
             word.code,
             word.due_at,
+            word.event,
         )
-        for instance, word in said.items()
+        for word in said
     )
 
 
-def _spot(clients: Clients) -> Iterator[tuple[str, _Said]]:
+def _spot(clients: Clients) -> Iterator[_Said]:
     with translated("ec2"):
         pages = clients.ec2.get_paginator("describe_spot_instance_requests").paginate(
             Filters=[where("status-code", *_SPOT)]
@@ -59,19 +62,19 @@ def _spot(clients: Clients) -> Iterator[tuple[str, _Said]]:
         for page in pages:
             for request in page["SpotInstanceRequests"]:
                 if request.get("InstanceId"):
-                    yield request["InstanceId"], _Said(request["Status"]["Code"])
+                    yield _Said(request["InstanceId"], request["Status"]["Code"])
 
 
-def _events(clients: Clients) -> Iterator[tuple[str, _Said]]:
-    """Of machines that run; the first event of each that is not over."""
+def _events(clients: Clients) -> Iterator[_Said]:
+    """Of machines that run: the events that are not over."""
     with translated("ec2"):
         pages = clients.ec2.get_paginator("describe_instance_status").paginate(Filters=[where("event.code", *_EVENTS)])
         for page in pages:
             for status in page["InstanceStatuses"]:
-                coming = [e for e in status.get("Events", []) if not e.get("Description", "").startswith(_OVER)]
-                if coming:
-                    first = min(coming, key=lambda event: event["NotBefore"])
-                    yield status["InstanceId"], _Said(first["Code"], first["NotBefore"].timestamp())
+                for event in status.get("Events", []):
+                    if not event.get("Description", "").startswith(_OVER):
+                        due_at, name = event["NotBefore"].timestamp(), event.get("InstanceEventId") or event["Code"]
+                        yield _Said(status["InstanceId"], event["Code"], due_at, name)
 
 
 def _tags(clients: Clients, instances: tuple[str, ...]) -> dict[str, dict[str, str]]:

@@ -112,7 +112,8 @@ class Announcement:
     """What EC2 itself says will befall a machine, or has: a spot request's status or an event of its maintenance.
 
     `code` in EC2's words (marked-for-termination, instance-retirement, …), `due_at` Unix seconds, None where it is not
-    said. `name` and `cluster` are the machine's tags Name and gpu-cluster/cluster, '' for what has none.
+    said. `name` and `cluster` are the machine's tags Name and gpu-cluster/cluster, '' for what has none. `event` is
+    EC2's id of an event, '' for the end of a spot request, of which a machine has one.
     """
 
     instance: str
@@ -120,6 +121,7 @@ class Announcement:
     cluster: str
     code: str
     due_at: float | None = None
+    event: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bot.core.measuring import NAMESPACE as PROBE
 from bot.core.operator_values import NAMESPACE as OPERATOR
 from bot.core.ports import GpuUse, Tx, WorldError
 from bot.core.records import ClusterRow, ClusterState
+from bot.core.sight import NAMESPACE as PROBE
 
 OURS = frozenset({OPERATOR, PROBE})
 """Namespaces whose pods ask for GPUs on our behalf."""

@@ -87,13 +87,17 @@ _H100 = Reference(3016.0, 54.9, 54.9, 65.2, 657.0, 377.0)
 
 # H100, H200, L40S, A100 tensor: pytorch/torchtitan; A100 (NVIDIA's data sheet nvidia-1758950), B200, B300:
 # glennklockwood.com/garden/processors; A10G memory: Baseten; L4: fpsbench.com, hmc-tech.com; H100 PCIe: hmc-tech.com,
-# memory by NVIDIA's data sheet. V100, T4 and the rest of A10G were not looked up again: they are NVIDIA's published
-# figures as remembered, and good enough for a line at 60 % and less. EC2 gives T4, A10G and L40S fewer than 16 lanes.
+# memory by NVIDIA's data sheet. V100, T4: NVIDIA's data sheets volta-v100-datasheet-update-us-1165301-r5 and
+# t4-tensor-core-datasheet-951643, as Lightning-AI/pytorch-lightning quotes them (fabric/utilities/throughput.py); their
+# memory: heise.de 3753051, sysrqmts.com (TU104-895). T4G has T4's chip, and T4's floor in DCGM. A10G, which has no data
+# sheet of its own: float32 GoogleCloudPlatform/professional-services (gpu-mapping.yaml), the lowest that is published;
+# tensor 70 agrees with Baseten (less than the A10's 125) and was found in no table. EC2 gives T4, A10G and L40S fewer
+# than 16 lanes.
 MODELS = (
     GpuModel("V100 SXM2", r"V100-SXM2", 900, 607, 15.7, 125, 3),
     GpuModel("T4", r"\bT4\b", 320, 183, 8.1, 65, 3, lanes=8),
     GpuModel("T4G", r"\bT4G\b", 320, 183, 8.1, 65, 3, lanes=8),
-    GpuModel("A10G", r"\bA10G\b", 600, 363, 35, 70, 4, lanes=8),
+    GpuModel("A10G", r"\bA10G\b", 600, 363, 31.5, 70, 4, lanes=8),
     GpuModel("A100 SXM 40 GB", r"A100-SXM4-40GB", 1555, None, 19.5, 312, 4, peer_gbs=235),
     GpuModel("A100 SXM 80 GB", r"A100-SXM4-80GB", 2039, 1173, 19.5, 312, 4, peer_gbs=235),
     GpuModel("L4", r"\bL4\b", 300, 198, 30.3, 121, 4),

@@ -27,13 +27,13 @@ from bot.core.diagnosis import (
     recognise,
 )
 from bot.core.failures import CATALOGUE, KERNEL, LOG
-from bot.core.measuring import NAMESPACE as VERIFY_NAMESPACE
 from bot.core.operator_values import NAMESPACE as OPERATOR_NAMESPACE
 from bot.core.policy import Verb
 from bot.core.ports import Clock, Cluster, ClusterView, Node, PodLog, PodTrouble, PolicyView, WorldError
 from bot.core.questions import ask as in_a_thread
 from bot.core.records import RequestState, StepState
 from bot.core.secrets import blot
+from bot.core.sight import NAMESPACE as VERIFY_NAMESPACE
 from bot.core.spec import LABEL_POOL
 from bot.core.steps.base import Outside
 from bot.core.steps.why import PLUGIN

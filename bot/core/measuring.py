@@ -18,7 +18,8 @@ from bot.core.extras import Extra, Remark
 from bot.core.operator_values import NAMESPACE as OPERATOR_NAMESPACE
 from bot.core.ports import Cluster, JobOrder, JobView, Node
 from bot.core.probe_document import Unreadable, document_line, pack, read_document, unpack
-from bot.core.spec import GPU_TAINT, LABEL_MANAGED, LABEL_REQUEST, UNVERIFIED_TAINT, GpuExpectation
+from bot.core.sight import NAMESPACE, Sight
+from bot.core.spec import GPU_TAINT, UNVERIFIED_TAINT, GpuExpectation
 from bot.core.verdict import (
     FAILED,
     UNKNOWN,
@@ -35,7 +36,6 @@ from bot.core.verdict import (
     with_remarks,
 )
 
-NAMESPACE = "gpu-cluster-verify"
 LEVELS = ("quick", "standard", "burn")
 DEADLINE_S = {"quick": 300, "standard": 420, "burn": 1500}
 """Of the Job, its image's pull included. A level's own time is in docs/probe.md."""
@@ -44,13 +44,15 @@ _TRIES = 2
 """A Job that ended without the probe's document (evicted, killed) proves nothing about the GPU: it is run once more."""
 
 _SETTLING_S = 300.0
-"""So long after a node's first Job, an admission error or a node that is not Ready is no verdict: the container toolkit
-restarts containerd, and the device plugin registers anew (gpu-operator#432)."""
+"""So long after the container toolkit has started on a node it is no verdict that a Job is refused at admission or
+that the node is not Ready or has no GPU: the toolkit restarts containerd, and the device plugin registers anew
+(gpu-operator#432)."""
 
 _ADMISSION = ("UnexpectedAdmissionError", "OutOf", "NodeAffinity", "NodeShutdown", "NodeLost")
 _RUNTIME_CLASS = "nvidia"
 _NO_DRIVER = "libcuda.so.1 not found"
 _DRIVER = "nvidia-driver-daemonset"
+_TOOLKIT = "nvidia-container-toolkit-daemonset"
 _REPLICAS = "nvidia.com/gpu.replicas"
 
 Facts = MutableMapping[str, str]
@@ -79,54 +81,70 @@ class Measuring:
         """What the probe's documents name as their probe."""
         return hashlib.sha256(self.script.encode()).hexdigest()[:12]
 
-    def look(self, cluster: Cluster, node: Node, facts: Facts, now: float) -> str:
+    def see(self, cluster: Cluster, nodes: Iterable[Node], facts: Mapping[str, str]) -> Sight:
+        """What a look at these nodes goes by."""
+        without = [node for node in nodes if f"node:{node.uid}" not in facts]
+        return Sight(cluster, self.labels, {name for node in without for name in self._still_to_read(node, facts)})
+
+    def look(self, sight: Sight, node: Node, facts: Facts, now: float) -> str:
         """Start or look at the node's Job; what came of it becomes a fact. Returns what is waited for, or ''.
 
         `now` in world seconds. Raises the `WorldError`s of the cluster.
         """
         if f"node:{node.uid}" in facts:
             return ""
+        if not node.gpus and _has_just_started(sight.cluster, node, now):
+            return f"{node.name} hands out no GPU yet: its container toolkit has just started"
         if (problem := _not_measurable(node)) is not None:
             reason, verdict = problem
             keep(facts, unmeasured_node(node.name, node.uid, self.expect(node), reason, verdict))
             return ""
-        if f"probe:{node.uid}" not in facts and (why := self._run_probe(cluster, node, facts, now)):
+        if f"probe:{node.uid}" not in facts and (why := self._run_probe(sight, node, facts, now)):
             return why
         if f"node:{node.uid}" in facts:  # all its GPUs are in use
             return ""
-        if why := self._run_extras(cluster, node, facts):
+        if why := self._run_extras(sight, node, facts):
             return why
-        keep(facts, _looked_at(cluster, self._with_extras(node, facts)))
+        keep(facts, _looked_at(sight.cluster, self._with_extras(node, facts)))
         return ""
 
-    def _run_probe(self, cluster: Cluster, node: Node, facts: Facts, now: float) -> str:
+    def _still_to_read(self, node: Node, facts: Mapping[str, str]) -> Iterable[str]:
+        """The names of the Jobs that have not said yet what they have to say, whether they were made or not."""
+        if f"probe:{node.uid}" not in facts:
+            yield self._name(node, facts)
+            return
+        for extra in self.extras:
+            if f"extra:{extra.name}:{node.uid}" not in facts:
+                yield f"{self._name(node, facts)}-{extra.name}"
+
+    def _run_probe(self, sight: Sight, node: Node, facts: Facts, now: float) -> str:
         """Start or look at the probe's Job; what it said becomes a fact. Returns what is waited for, or ''."""
-        job = cluster.job(NAMESPACE, self._name(node, facts))
+        job = sight.jobs.get(self._name(node, facts))
         if job is None:
-            return self._start(cluster, node, facts, now)
-        if not job.finished:
-            return f"{node.name}: {job.reason}" if job.reason else f"the probe measures {node.name}"
-        if why := self._again(cluster, node, job, facts, now):
+            return self._start(sight, node, facts, now)
+        if (why := _unfinished(job)) is not None:
+            return f"{node.name}: {why}" if why else f"the probe measures {node.name}"
+        if why := self._again(sight.cluster, node, job, facts, now):
             return why
         facts[f"probe:{node.uid}"] = node_to_json(self._judged(node, job, facts))
         return ""
 
-    def _run_extras(self, cluster: Cluster, node: Node, facts: Facts) -> str:
+    def _run_extras(self, sight: Sight, node: Node, facts: Facts) -> str:
         """One after the other, on the GPUs that the probe held; where it could measure none they say nothing more."""
         gpus = len(node_from_json(facts[f"probe:{node.uid}"]).gpus)
         for extra in self.extras if gpus else ():
             if (key := f"extra:{extra.name}:{node.uid}") in facts:
                 continue
             name = f"{self._name(node, facts)}-{extra.name}"
-            job = cluster.job(NAMESPACE, name)
+            job = sight.jobs.get(name)
             if job is None:
                 plain = self._order(node, facts, gpus)
                 order = dataclasses.replace(plain, name=name, image=extra.image, script="", arguments=(),
                                             command=extra.command(gpus), deadline_s=extra.deadline_s)  # fmt: skip
-                cluster.ensure_job(order)
+                sight.cluster.ensure_job(order)
                 return f"{extra.name} is starting on {node.name}"
-            if not job.finished:
-                return f"{node.name}: {job.reason}" if job.reason else f"{extra.name} runs on {node.name}"
+            if (why := _unfinished(job)) is not None:
+                return f"{node.name}: {why}" if why else f"{extra.name} runs on {node.name}"
             remarks = [dataclasses.astuple(r) for r in extra.read(job.log, gpus)] if job.log.strip() else None
             facts[key] = json.dumps({"remarks": remarks, "why": f"{job.reason} {job.message}".strip()})
         return ""
@@ -155,16 +173,15 @@ class Measuring:
     def _name(self, node: Node, facts: Mapping[str, str]) -> str:
         return f"verify-{self.id}-{node.uid[:8]}-{facts.get(f'attempt:{node.uid}', '1')}"
 
-    def _start(self, cluster: Cluster, node: Node, facts: Facts, now: float) -> str:
-        in_use = cluster.gpus_in_use().get(node.name, 0)
+    def _start(self, sight: Sight, node: Node, facts: Facts, now: float) -> str:
+        in_use = sight.in_use.get(node.name, 0)
         if in_use >= node.gpus:
-            keep(facts, _looked_at(cluster, busy_node(node.name, node.uid, node.gpus)))
+            keep(facts, _looked_at(sight.cluster, busy_node(node.name, node.uid, node.gpus)))
             return ""
         facts[f"busy:{node.uid}"] = str(in_use)
         facts.setdefault(f"since:{node.uid}", str(now))
-        labels = {key: value for key, value in self.labels.items() if key in (LABEL_MANAGED, LABEL_REQUEST)}
-        cluster.ensure_namespace(NAMESPACE, project="", privileged=False, labels=labels)
-        cluster.ensure_job(self._order(node, facts, node.gpus - in_use))
+        sight.ensure_namespace()
+        sight.cluster.ensure_job(self._order(node, facts, node.gpus - in_use))
         return f"the probe is starting on {node.name}"
 
     def _order(self, node: Node, facts: Mapping[str, str], gpus: int) -> JobOrder:
@@ -192,7 +209,7 @@ class Measuring:
                 return ""
             facts["runtime"] = _RUNTIME_CLASS  # the node's default runtime gives pods no driver
             return _next_attempt(node, facts, f"{node.name} needs runtimeClassName {_RUNTIME_CLASS}; once more with it")
-        if _admission(node, job) and now - float(facts[f"since:{node.uid}"]) < _SETTLING_S:
+        if _admission(node, job) and now - _settling_since(cluster, node, facts) < _SETTLING_S:
             return _next_attempt(node, facts, f"{node.name} is still settling ({job.reason}); the probe is run again")
         tries = int(facts.get(f"tries:{node.uid}", "1"))
         if tries >= _TRIES:
@@ -275,6 +292,22 @@ def _not_measurable(node: Node) -> tuple[str, str] | None:
 
 def _admission(node: Node, job: JobView) -> bool:
     return not node.ready or job.reason.startswith(_ADMISSION)
+
+
+def _has_just_started(cluster: Cluster, node: Node, now: float) -> bool:
+    started = cluster.started_at(_TOOLKIT, node.name)
+    return started is not None and now - started < _SETTLING_S
+
+
+def _settling_since(cluster: Cluster, node: Node, facts: Mapping[str, str]) -> float:
+    """When the toolkit started there; with none of the operator's (it came with the image), the node's first Job."""
+    started = cluster.started_at(_TOOLKIT, node.name)
+    return float(facts[f"since:{node.uid}"]) if started is None else started
+
+
+def _unfinished(job: JobView) -> str | None:
+    """Why there is no result yet, '' where it takes its time; None where there is one."""
+    return job.unread or (None if job.finished else job.reason)
 
 
 def _has_runtime_class(cluster: Cluster) -> bool:

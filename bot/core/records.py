@@ -247,6 +247,8 @@ class VerdictRow:
 class TroubleRow:
     """Something wrong with a cluster in use. `subject` is the UID of a node, the UUID of a GPU, or ''.
 
+    `event` tells apart what AWS announces for one machine, '' for all else; `due_at` is when that will be, where known.
+
     Seen, then told once it has lasted; `clear_at` since when it is no longer seen; `over_at` once that has lasted, too.
     """
 
@@ -260,6 +262,8 @@ class TroubleRow:
     clear_at: float | None = None
     over_at: float | None = None
     ignored_by: str = ""
+    event: str = ""
+    due_at: float | None = None
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def step_facts(tx: Tx, request_id: str) -> dict[str, Mapping[str, str]]:
 
 def final_report(facts: Mapping[str, Mapping[str, str]]) -> Report | None:
     """The verdict that holds, from the facts of the steps: the gate's where it had to judge again."""
-    for step in ("gate", "verify", "verify_new"):
+    for step in ("gate", "verify", "verify_new", "measure_new"):
         if text := facts.get(step, {}).get("report"):
             return report_from_json(text)
     return None

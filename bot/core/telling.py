@@ -47,7 +47,7 @@ def _late(row: StepRow) -> dict[str, object]:
 
 def post_results(tx: Tx, request: RequestRow, rows: Iterable[StepRow], now: float) -> None:
     """The results of a measurement, and its files, once a step of this look has them."""
-    kinds = ("verify", "verify_new")
+    kinds = ("verify", "verify_new", "measure_new")
     measured = any(step_name(row.kind) in kinds and "report" in json.loads(row.facts) for row in rows)
     if measured and rules_of(request.kind).speaks(tx, request):
         lifecycle.post(tx, request, MessageKind.RESULTS, now)

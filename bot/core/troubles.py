@@ -51,9 +51,20 @@ def notice_from_body(body: str) -> Notice:
     return Notice(**json.loads(body))
 
 
-def begin(tx: Tx, cluster: ClusterRow, kind: str, subject: str, detail: str, at: float) -> TroubleRow:
+def begin(
+    tx: Tx,
+    cluster: ClusterRow,
+    kind: str,
+    subject: str,
+    detail: str,
+    at: float,
+    *,
+    event: str = "",
+    due_at: float | None = None,
+) -> TroubleRow:
     """It is seen for the first time; nothing is said yet."""
-    row = TroubleRow(f"t-{uuid.uuid4().hex[:10]}", cluster.id, kind, subject, detail, at)
+    name = f"t-{uuid.uuid4().hex[:10]}"
+    row = TroubleRow(name, cluster.id, kind, subject, detail, at, event=event, due_at=due_at)
     tx.add(row)
     return row
 

@@ -26,10 +26,15 @@ SEEN_TWICE_S = 30.0
 SETTLED_S = 60.0
 """The device plugin registers anew when it restarts, and its node has no GPUs meanwhile."""
 
+SPOT_END = "spot"
+"""The one event of a spot machine whose id EC2 does not give: that it is taken back. Taint and status mean the same."""
+_SPOT_TAINT = "aws-node-termination-handler/spot-itn"
+_MAINTENANCE_TAINT = "aws-node-termination-handler/scheduled-maintenance"
+
 NOTICES: Mapping[str, str] = {
-    "aws-node-termination-handler/spot-itn": "AWS takes this spot machine back within two minutes",
+    _SPOT_TAINT: "AWS takes this spot machine back within two minutes",
     "aws-node-termination-handler/rebalance-recommendation": "AWS says that this spot machine is likely to go",
-    "aws-node-termination-handler/scheduled-maintenance": "AWS has scheduled maintenance for this machine",
+    _MAINTENANCE_TAINT: "AWS has scheduled maintenance for this machine",
     "aws-node-termination-handler/asg-lifecycle-termination": "AWS is terminating this machine",
     "node.cloudprovider.kubernetes.io/shutdown": "AWS has shut this machine down",
 }
@@ -50,12 +55,22 @@ ANNOUNCED: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is so now. It is told once it has been so for `after_s` world seconds."""
+    """Something that is so now. It is told once it has been so for `after_s` world seconds.
+
+    `event` and `due_at` as in `TroubleRow`: what AWS announces is told once an event, and again when it is put off.
+    """
 
     kind: str
     subject: str
     detail: str
     after_s: float
+    event: str = ""
+    due_at: float | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What of a cluster there is one of."""
+        return self.kind, self.subject, self.event
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,7 @@ def judge(
     nodes: Sequence[Node], rows: Sequence[VerdictRow], order: Envelope, announced: Sequence[Announcement] = ()
 ) -> Judged:
     """Compare the nodes of an answer with what is known of them, with the order and with what EC2 has announced."""
-    words = {a.name: a for a in announced if a.cluster == order.name and a.name}
+    named = [a for a in announced if a.cluster == order.name and a.name]
     known = first_day.nodes_of(rows)
     gpu_nodes, wanted = _ours(nodes, order)
     there = {node.uid for node in gpu_nodes}
@@ -82,10 +97,10 @@ def judge(
     fresh = [node for node in gpu_nodes if node.uid not in known]
     gone = vanished[: max(missing, 0)]
     findings = [
-        *(Finding(troubles.MACHINE_GONE, r.node_uid, _gone(r.node, words.get(r.node)), SEEN_TWICE_S) for r in gone),
+        *(Finding(troubles.MACHINE_GONE, r.node_uid, _gone(r.node, named), SEEN_TWICE_S) for r in gone),
         *_plain_machines(nodes, order),
         *(found for node in nodes for found in _of_node(node, known.get(node.uid))),
-        *(_announced(node, said) for node in nodes if (said := _word_on(node, words, announced)) is not None),
+        *(_announced(node, said) for node in nodes for said in _words_on(node, named, announced)),
         *(
             Finding(troubles.NO_GPU, n.uid, f"{n.name} has joined and shows no GPU", NO_GPU_S)
             for n in fresh
@@ -120,25 +135,37 @@ def _of_node(node: Node, row: VerdictRow | None) -> Iterable[Finding]:
     elif row is not None and row.verdict == VERIFIED and node.gpus < row.gpus:
         said = f"{node.name} hands out {node.gpus} of its {row.gpus} GPUs"
         yield Finding(troubles.SHORT, node.uid, said, SETTLED_S)
-    for key, _, _ in node.taints:
+    for key, value, _ in node.taints:
         if key in NOTICES:
-            yield Finding(troubles.NOTICE, node.uid, f"{node.name}: {NOTICES[key]}", 0.0)
+            event = _event_of_taint(key, value)
+            yield Finding(troubles.NOTICE, node.uid, f"{node.name}: {NOTICES[key]}", 0.0, event)
 
 
-def _word_on(node: Node, words: Mapping[str, Announcement], announced: Sequence[Announcement]) -> Announcement | None:
-    """By the machine's tags, which Rancher's driver sets; by its id where the node says that."""
-    named = next((a for a in announced if node.provider_id.endswith(f"/{a.instance}")), None)
-    return named or words.get(node.name)
+def _event_of_taint(key: str, value: str) -> str:
+    """The maintenance taint's value is EC2's id of the event (aws-node-termination-handler: TaintScheduledMaintenance),
+    so that the taint and EC2's own word are one."""
+    if key == _SPOT_TAINT:
+        return SPOT_END
+    return value if key == _MAINTENANCE_TAINT and value else key.partition("/")[2]
+
+
+def _words_on(node: Node, named: Sequence[Announcement], announced: Sequence[Announcement]) -> list[Announcement]:
+    """By its id where the node says that; else by the machine's tags, which Rancher's driver sets."""
+    by_id = [said for said in announced if node.provider_id.endswith(f"/{said.instance}")]
+    return by_id or [said for said in named if said.name == node.name]
 
 
 def _announced(node: Node, said: Announcement) -> Finding:
     what = ANNOUNCED.get(said.code, "AWS has taken this spot machine back")
     when = f", not before {datetime.fromtimestamp(said.due_at, UTC):%Y-%m-%d %H:%M} UTC" if said.due_at else ""
-    return Finding(troubles.NOTICE, node.uid, f"{node.name}: {what}{when} ({said.instance}: {said.code})", 0.0)
+    detail = f"{node.name}: {what}{when} ({said.instance}: {said.code})"
+    return Finding(troubles.NOTICE, node.uid, detail, 0.0, said.event or SPOT_END, said.due_at)
 
 
-def _gone(name: str, said: Announcement | None) -> str:
-    because = f": AWS has taken it ({said.code})" if said is not None else ""
+def _gone(name: str, named: Sequence[Announcement]) -> str:
+    """What ends a spot machine explains it better than an event that was still to come."""
+    said = sorted((a for a in named if a.name == name), key=lambda a: a.event != "")
+    because = f": AWS has taken it ({said[0].code})" if said else ""
     return f"{name} is not in the cluster any more{because}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bot.core import first_day, ledger, lifecycle, troubles, watch
@@ -19,9 +20,9 @@ from bot.core.conflict import Conflict
 from bot.core.kinds.replace import leave
 from bot.core.kinds.verify import begin
 from bot.core.looking import Surroundings
-from bot.core.measuring import NAMESPACE
 from bot.core.ports import Clock, Cluster, Node, Refused, Store, Taken, Temporary, Tx, WorldError
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestState, TroubleRow, VerdictRow, Watch
+from bot.core.sight import NAMESPACE
 from bot.core.spec import LABEL_REQUEST, UNVERIFIED_TAINT, Envelope
 from bot.core.spent import spent
 from bot.core.steps.base import Outside
@@ -150,11 +151,13 @@ def _unreachable(why: str) -> Finding:
 def _write_down(
     tx: Tx, cluster: ClusterRow, seen: _Seen, judged: Judged, known: _Known, watched_at: float, at: float
 ) -> None:
-    found = {(f.kind, f.subject): f for f in (*judged.findings, *seen.troubles)}
-    open_rows = {(row.kind, row.subject): row for row in tx.troubles(cluster.id)}
+    found = {finding.key: finding for finding in (*judged.findings, *seen.troubles)}
+    open_rows = _open_rows(tx, cluster, judged.findings)
     blind = at - watched_at > 3 * WATCH_S
     for key, finding in found.items():
-        row = open_rows.get(key) or troubles.begin(tx, cluster, finding.kind, finding.subject, finding.detail, at)
+        row = open_rows.get(key) or troubles.begin(
+            tx, cluster, finding.kind, finding.subject, finding.detail, at, event=finding.event, due_at=finding.due_at
+        )
         _still_so(tx, cluster, row, finding, at, blind=blind)
     for key, row in open_rows.items():
         if key not in found and _can_be_judged(row, seen):
@@ -166,16 +169,38 @@ def _write_down(
             _tell_reopened(tx, cluster, node, at)
 
 
+def _open_rows(tx: Tx, cluster: ClusterRow, findings: Iterable[Finding]) -> dict[tuple[str, str, str], TroubleRow]:
+    """By their keys. An older release stored one notice a node, without its event: it is the one it was told as."""
+    rows = {(row.kind, row.subject, row.event): row for row in tx.troubles(cluster.id)}
+    for finding in findings:
+        row = rows.get((troubles.NOTICE, finding.subject, ""))
+        if row is None or finding.kind != troubles.NOTICE or finding.key in rows:
+            continue
+        if finding.detail.startswith(row.detail) or row.detail.startswith(finding.detail):
+            del rows[row.kind, row.subject, row.event]
+            rows[finding.key] = tx.change(row, event=finding.event, due_at=finding.due_at)
+    return rows
+
+
 def _still_so(tx: Tx, cluster: ClusterRow, row: TroubleRow, finding: Finding, at: float, *, blind: bool) -> None:
     """It counts from when it was seen without a gap: nobody knows what was so while nobody could look."""
     if row.told_at is not None:
         if row.clear_at is not None:
-            tx.change(row, clear_at=None)
+            row = tx.change(row, clear_at=None)
+        if finding.due_at is not None and finding.due_at != row.due_at:
+            _put_off(tx, cluster, row, finding, at)
         return
     if blind or row.clear_at is not None:
         row = tx.change(row, seen_at=at, clear_at=None)
     if at - row.seen_at >= finding.after_s:
         troubles.tell(tx, cluster, tx.change(row, detail=finding.detail), at)
+
+
+def _put_off(tx: Tx, cluster: ClusterRow, row: TroubleRow, finding: Finding, at: float) -> None:
+    """AWS has moved an event. That the time of one is learned later, its taint having been seen first, is no news."""
+    moved = tx.change(row, due_at=finding.due_at)
+    if row.due_at is not None:
+        troubles.tell(tx, cluster, tx.change(moved, detail=finding.detail, ignored_by=""), at)
 
 
 def _can_be_judged(row: TroubleRow, seen: _Seen) -> bool:

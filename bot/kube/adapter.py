@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from bot.core.ports import (
     PodLog,
     PodTrouble,
     PolicyView,
+    Refused,
     Temporary,
     Token,
     WorldError,
@@ -202,18 +204,51 @@ class KubeCluster:
         found = self._client.find(self._client.batch.read_namespaced_job, name, namespace)
         if found is None:
             return None
-        of_it = list(
-            self._client.list(
-                self._client.core.list_namespaced_pod, namespace, label_selector=f"{jobs.JOB_NAME_LABEL}={name}"
-            )
-        )
-        of_it.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
-        # Only of a pod that has ended: that log holds the result, so not being able to read it is an error. A pod that
-        # never ends, its node being dead, has none.
+        of_it = self._pods_of_jobs(namespace, f"{jobs.JOB_NAME_LABEL}={name}").get(name, [])
+        warning = {} if of_it else self._warnings_of_jobs(namespace, f"involvedObject.name={name}")
+        return jobs.job_view(found, of_it, self._result(namespace, of_it), warning.get(name, ("", "")))
+
+    def jobs(self, namespace: str, request_id: str, wanted: Collection[str]) -> Mapping[str, JobView]:
+        those = f"{LABEL_REQUEST}={request_id}"
+        listed = self._client.list(self._client.batch.list_namespaced_job, namespace, label_selector=those)
+        found = {name: job for job in listed if (name := str(job["metadata"]["name"])) in wanted}
+        of_them = self._pods_of_jobs(namespace, those) if found else {}
+        warnings = self._warnings_of_jobs(namespace) if found.keys() - of_them.keys() else {}
+        views = {}
+        for name, job in found.items():
+            log = unread = ""
+            try:
+                log = self._result(namespace, of_them.get(name, []))
+            except Temporary as error:  # one node's kubelet that does not answer keeps no other waiting
+                unread = error.reason
+            view = jobs.job_view(job, of_them.get(name, []), log, warnings.get(name, ("", "")))
+            views[name] = replace(view, unread=unread)
+        return views
+
+    def _pods_of_jobs(self, namespace: str, selector: str) -> dict[str, list[Json]]:
+        """By the Job's name, the newest last."""
+        found: dict[str, list[Json]] = defaultdict(list)
+        for pod in self._client.list(self._client.core.list_namespaced_pod, namespace, label_selector=selector):
+            found[str((pod["metadata"].get("labels") or {}).get(jobs.JOB_NAME_LABEL) or "")].append(pod)
+        for of_it in found.values():
+            of_it.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+        return found
+
+    def _result(self, namespace: str, of_it: list[Json]) -> str:
+        """Only of a pod that has ended: that log holds the result, so not being able to read it is an error. A pod that
+        never ends, its node being dead, has none."""
         ended = bool(of_it) and (of_it[-1].get("status") or {}).get("phase") in ("Succeeded", "Failed")
-        log = self._log(namespace, of_it[-1]["metadata"]["name"], _PROBE_LINES) if ended else ""
-        event = self._warning(namespace, name) if not of_it else ("", "")
-        return jobs.job_view(found, of_it, log, event)
+        return self._log(namespace, of_it[-1]["metadata"]["name"], _PROBE_LINES) if ended else ""
+
+    def started_at(self, app: str, node: str) -> float | None:
+        """In whatever namespace the operator is: its DaemonSets keep their names."""
+        core, there = self._client.core, f"spec.nodeName={node}"
+        with suppress(Refused):
+            found = self._client.list(
+                core.list_pod_for_all_namespaces, label_selector=f"app={app}", field_selector=there
+            )
+            return max(filter(None, map(pods.started_at, found)), default=None)
+        return None
 
     def remove_job(self, namespace: str, name: str) -> None:
         core, batch = self._client.core, self._client.batch
@@ -241,8 +276,14 @@ class KubeCluster:
         )
 
     def remove_taint(self, node: str, key: str) -> None:
-        """By JSON patch with tests: whatever else happens to the taints meanwhile, only this key goes."""
-        self._change_taints(node, lambda found: _without_taint(found, key))
+        """By JSON patch with tests: whatever else happens to the taints meanwhile, only this key goes.
+
+        As the nodes were listed last, where they show the taint: the tests fail where they show it wrong.
+        """
+        seen = next((known.taints for known in (self._nodes or (0.0, ()))[1] if known.name == node), ())
+        patch = _without_taint([taint for taint, _, _ in seen], key)
+        if not patch or not self._patched(node, patch):
+            self._change_taints(node, lambda found: _without_taint(_taint_keys(found), key))
 
     def add_taint(self, node: str, key: str) -> None:
         """By JSON patch, as the node was read: a taint that another writer sets meanwhile is never lost."""
@@ -255,16 +296,22 @@ class KubeCluster:
             if found is None:
                 raise Temporary(f"The node {node} is gone.")
             patch = patch_of(found)
-            if not patch:
+            if not patch or self._patched(node, patch):
                 return
-            try:
-                self._client.json(
-                    self._client.core.patch_node, node, patch, expect=(400, 404, 409, 422), _content_type=_JSON_PATCH
-                )
-            except ApiError:
-                continue  # a test failed or a path has gone: the taints have moved, look again
-            return
         raise Busy(f"The taints of {node} change all the time.")
+
+    def _patched(self, node: str, patch: list[Json]) -> bool:
+        """False where a test failed or a path has gone: the taints have moved."""
+        try:
+            changed = self._client.json(
+                self._client.core.patch_node, node, patch, expect=(400, 404, 409, 422), _content_type=_JSON_PATCH
+            )
+        except ApiError:
+            return False
+        if self._nodes is not None:
+            at, known = self._nodes
+            self._nodes = at, tuple(_node(changed) if one.name == node else one for one in known)
+        return True
 
     def issue_token(self, account: str, person: str, *, seconds: int) -> Token:
         return accounts.issue_token(self._client, account, person, seconds=seconds)
@@ -315,21 +362,15 @@ class KubeCluster:
             return list(self._client.list(self._client.core.list_namespaced_event, namespace, field_selector=_WARNING))
         return []
 
-    def _warning(self, namespace: str, job: str) -> tuple[str, str]:
-        """(reason, message) of the Job's last warning: why it could not even make its pod."""
-        events = [
-            event
-            for event in self._client.list(
-                self._client.core.list_namespaced_event,
-                namespace,
-                field_selector=f"involvedObject.kind=Job,involvedObject.name={job}",
-            )
-            if event.get("type") == "Warning"
-        ]
-        if not events:
-            return "", ""
-        last = max(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
-        return str(last.get("reason") or ""), str(last.get("message") or "")
+    def _warnings_of_jobs(self, namespace: str, *further: str) -> dict[str, tuple[str, str]]:
+        """(reason, message) of each Job's last warning, by its name: why it could not even make its pod."""
+        those = ",".join(("involvedObject.kind=Job", _WARNING, *further))
+        found = self._client.list(self._client.core.list_namespaced_event, namespace, field_selector=those)
+        last: dict[str, tuple[str, str]] = {}
+        for event in sorted(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")):
+            job = str((event.get("involvedObject") or {}).get("name") or "")
+            last[job] = str(event.get("reason") or ""), str(event.get("message") or "")
+        return last
 
 
 class KubeconfigCluster(KubeCluster):
@@ -359,11 +400,14 @@ def _condition(status: Json, kind: str) -> Json:
     return found[0] if found else {}
 
 
-def _without_taint(node: Json, key: str) -> list[Json]:
+def _taint_keys(node: Json) -> list[str]:
+    return [str(taint["key"]) for taint in (node.get("spec") or {}).get("taints") or []]
+
+
+def _without_taint(keys: list[str], key: str) -> list[Json]:
     """JSON patch that takes off every taint of that key, the last first, so that the indexes stay right."""
-    taints = (node.get("spec") or {}).get("taints") or []
     patch: list[Json] = []
-    for index in reversed([i for i, taint in enumerate(taints) if taint["key"] == key]):
+    for index in reversed([i for i, found in enumerate(keys) if found == key]):
         patch.append({"op": "test", "path": f"/spec/taints/{index}/key", "value": key})
         patch.append({"op": "remove", "path": f"/spec/taints/{index}"})
     return patch

@@ -137,6 +137,14 @@ def worth_reading(pods: Iterable[Json], most: int) -> list[tuple[Json, Culprit |
     return found[:most]
 
 
+def started_at(pod: Json) -> float | None:
+    """When its container began to run this time; before that, when the pod was taken in by its node (Unix seconds)."""
+    status = pod.get("status") or {}
+    running = [(c.get("state") or {}).get("running") or {} for c in status.get("containerStatuses") or []]
+    at = next((r["startedAt"] for r in running if r.get("startedAt")), status.get("startTime"))
+    return datetime.fromisoformat(at).timestamp() if at else None
+
+
 def main_of(pod: Json) -> str:
     """The name of a pod's first container."""
     return str(pod["spec"]["containers"][0]["name"])

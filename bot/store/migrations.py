@@ -363,3 +363,12 @@ def m031_verdicts_and_watch(db: Database) -> None:
 def m044_steps_have_their_own_times(db: Database) -> None:
     """What is due for one step of a request does not make the others ask the cluster again."""
     db.table("steps").add_column("not_before", float, not_null_default=0.0)
+
+
+@migrations()
+def m045_each_announcement_is_a_trouble_of_its_own(db: Database) -> None:
+    """A machine may be told of twice: to be restarted on Monday, and taken back on Sunday."""
+    db.table("troubles").add_column("event", str, not_null_default="")
+    db.table("troubles").add_column("due_at", float)
+    db.execute("DROP INDEX open_trouble")
+    db.execute("CREATE UNIQUE INDEX open_trouble ON troubles (cluster_id, kind, subject, event) WHERE over_at IS NULL")

@@ -57,7 +57,7 @@ _UNIQUE = {
     "posted_leads.request_id": "posted_leads",
     "verdicts.cluster_id, verdicts.node_uid, verdicts.gpu_uuid": "verdict",
     "troubles.id": "trouble",
-    "troubles.cluster_id, troubles.kind, troubles.subject": "open_trouble",
+    "troubles.cluster_id, troubles.kind, troubles.subject, troubles.event": "open_trouble",
 }
 """SQLite's words for the columns of a unique index, and the index's name in `bot.core.ports.Tx`."""
 

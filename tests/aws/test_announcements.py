@@ -37,8 +37,13 @@ def test_announcements(account: AwsStandIn, machine: str) -> None:
     assert retired.due_at == 4_070_908_800.0, "the event that comes, not the one that is over"
     assert (forgotten.name, forgotten.cluster) == ("", "")
 
+    assert (retired.event, forgotten.event) == ("instance-event-instance-retirement-0", "")
+
+    front.announced.announce(machine, "instance-reboot", account.region)
     front.announced.announce(machine, "marked-for-termination", account.region)
-    assert {a.code for a in cloud.announcements()} == {"marked-for-termination", "instance-terminated-no-capacity"}
+    of_it = [a for a in cloud.announcements() if a.instance == machine]
+    assert [a.code for a in of_it] == ["marked-for-termination", "instance-retirement", "instance-reboot"]
+    assert len({a.event for a in of_it}) == 3, "each has a name of its own"
 
 
 def test_who_may_not_ask_is_told_the_right(account: AwsStandIn) -> None:

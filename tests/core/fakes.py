@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
@@ -542,7 +542,7 @@ class FakeKube(Scripted):
         self.logs: tuple[PodLog, ...] = ()
         self.kernel: dict[str, str] = {}
         self.namespaces: dict[str, bool] = {}
-        self.jobs: dict[str, JobOrder] = {}
+        self.orders: dict[str, JobOrder] = {}
         self.results: dict[str, JobView] = {}
         self.opened: list[str] = []
         self.accounts: dict[str, str] = {}
@@ -606,16 +606,25 @@ class FakeKube(Scripted):
     def ensure_job(self, order: JobOrder) -> None:
         self._ask()
         assert order.namespace in self.namespaces, "its namespace comes first"
-        if order.name not in self.jobs:
+        if order.name not in self.orders:
             self.made[f"job {order.name}"] += 1
-            self.jobs[order.name] = order
+            self.orders[order.name] = order
 
     def job(self, namespace: str, name: str) -> JobView | None:
         self._ask()
-        if name not in self.jobs:
+        if name not in self.orders:
             return None
-        node = self.jobs[name].node
+        node = self.orders[name].node
         return self.results.get(node, JobView("succeeded", "", "", probe_log(at=node)))
+
+    def jobs(self, namespace: str, request_id: str, wanted: Collection[str]) -> Mapping[str, JobView]:
+        self._ask()
+        mine = {name for name, order in self.orders.items() if order.labels[LABEL_REQUEST] == request_id}
+        return {name: view for name in mine & set(wanted) if (view := self.job(namespace, name)) is not None}
+
+    def started_at(self, app: str, node: str) -> float | None:
+        self._ask()
+        return None
 
     def remove_job(self, namespace: str, name: str) -> None:
         self._ask()
@@ -623,9 +632,9 @@ class FakeKube(Scripted):
 
     def remove_jobs_of(self, namespace: str, requests: tuple[str, ...]) -> None:
         self._ask()
-        gone = [name for name, order in self.jobs.items() if order.labels[LABEL_REQUEST] in requests]
+        gone = [name for name, order in self.orders.items() if order.labels[LABEL_REQUEST] in requests]
         for name in gone:
-            del self.jobs[name]
+            del self.orders[name]
 
     def remove_namespace(self, name: str, request_id: str) -> None:
         assert self._rancher.existing, "the namespace goes with its cluster"

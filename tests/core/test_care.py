@@ -10,7 +10,7 @@ from bot.core.conflict import Conflict
 from bot.core.kinds.replace import _room
 from bot.core.policy import Denied
 from bot.core.ports import JobView, Temporary
-from bot.core.records import ClusterState, RequestState, TroubleRow
+from bot.core.records import ClusterState, MessageKind, RequestState, TroubleRow
 from bot.core.spec import Pool
 from bot.core.story import Story
 from tests.core.fakes import probe_log, refused
@@ -112,6 +112,25 @@ def test_a_new_machine_first_then_exactly_the_bad_one_goes(degraded: Stage) -> N
     assert "node-gpu-2" in degraded.kube.opened
     assert story.cluster_state == ClusterState.READY
     assert story.envelope is not None and story.envelope.gpu_pools[0].count == 3, "approved: the order and one more"
+
+
+def test_one_that_was_accepted_as_it_is_becomes_verified_when_its_bad_machine_is_replaced(degraded: Stage) -> None:
+    degraded.desk.care.accept(degraded.ask(LEAD), button(degraded))
+    replaced(degraded)
+    with degraded.store.reading() as tx:
+        (cluster,) = tx.clusters()
+    assert (cluster.state, cluster.verdict) == (ClusterState.READY, "verified")
+
+
+@pytest.mark.parametrize(("ok", "verdict"), [(True, "verified"), (False, "failed")])
+def test_what_the_new_machine_showed_stands_in_the_thread(degraded: Stage, ok: bool, verdict: str) -> None:
+    degraded.kube.results["node-gpu-2"] = JobView("succeeded", "", "", probe_log(ok=ok, at="another"))
+    story = replaced(degraded)
+    assert story.report is not None
+    assert [(node.node, node.verdict) for node in story.report.nodes] == [("node-gpu-2", verdict)]
+    with degraded.store.reading() as tx:
+        posted = [message.kind for message in tx.messages(story.request_id)]
+    assert posted.count(MessageKind.RESULTS) == posted.count(MessageKind.FILES) == 1
 
 
 def test_it_is_building_meanwhile_and_the_bad_node_stays_closed(degraded: Stage) -> None:

@@ -294,7 +294,7 @@ def test_a_look_under_way_begins_no_further_step_after_a_cancel(stage: Stage) ->
     assert stage.rancher.made == {"config cp": 1}, "neither the other configs nor the cluster"
 
 
-READS = ("observe", "app", "system_project", "chart_versions", "nodes", "policy", "job")
+READS = ("observe", "app", "system_project", "chart_versions", "nodes", "policy", "jobs")
 WRITES = (
     "ensure_machine_config", "ensure_cluster", "size_pools", "ensure_repo", "install_chart", "bind_role",
     "ensure_namespace", "ensure_job", "remove_taint",
@@ -357,10 +357,10 @@ def scaled(stage: Stage, gpus: int, pool: str = "") -> str:
 
 
 def test_a_bigger_pool_is_checked_approved_and_only_its_new_nodes_are_measured(ready: Stage) -> None:
-    jobs, configs = set(ready.kube.jobs), dict(ready.rancher.configs)
+    jobs, configs = set(ready.kube.orders), dict(ready.rancher.configs)
     told = ready.finish(scaled(ready, 3))
     assert told.state == RequestState.DONE
-    assert {ready.kube.jobs[name].node for name in set(ready.kube.jobs) - jobs} == {"node-gpu-1", "node-gpu-2"}
+    assert {ready.kube.orders[name].node for name in set(ready.kube.orders) - jobs} == {"node-gpu-1", "node-gpu-2"}
     assert ready.kube.opened[-2:] == ["node-gpu-1", "node-gpu-2"]
     assert ready.rancher.sized == [{"gpu": 3}]
     assert ready.rancher.configs == configs

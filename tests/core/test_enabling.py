@@ -67,7 +67,7 @@ def test_a_survey_that_gets_no_answer_is_made_again(lab: Stage) -> None:
 
 def test_from_the_survey_to_ready(lab: Stage) -> None:
     asked = surveyed(lab)
-    assert lab.rancher.orders == [] and lab.kube.jobs == {} and not lab.kube.namespaces, "a survey changes nothing"
+    assert lab.rancher.orders == [] and lab.kube.orders == {} and not lab.kube.namespaces, "a survey changes nothing"
     assert asked.envelope is not None and asked.envelope.existing is not None
     assert asked.envelope.existing.nodes == (("node-gpu-0", None),)
     assert (asked.envelope.operator, asked.envelope.max_cost) == (OPERATOR, 0.0)

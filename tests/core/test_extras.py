@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from bot.core.extras import DCGM_DEADLINE_S, Remark, dcgm, read_dcgm, read_vector_add, vector_add
 from bot.core.measuring import conclude, measured
-from bot.core.ports import Cluster, JobView
+from bot.core.ports import JobView
 from bot.core.verdict import FAILED, UNKNOWN, VERIFIED
-from tests.core.test_measuring import DOCUMENT, NO_DRIVER, NODE, RUNNING, Scripted, ended, watch, what
+from tests.core.test_measuring import DOCUMENT, NO_DRIVER, NODE, RUNNING, Scripted, ended, look, watch, what
 
 SAMPLE, ENGINE = vector_add("sample:1"), dcgm("dcgm:4", 2)
 FIXTURES = Path(__file__).parent.parent / "probe/fixtures"
@@ -177,10 +177,10 @@ def test_a_restart_between_them_repeats_nothing() -> None:
     cluster = Scripted([done(DOCUMENT), RUNNING])
     facts: dict[str, str] = {}
     for _ in range(4):
-        why = what(extras=(SAMPLE,)).look(cast(Cluster, cluster), NODE, facts, 0.0)
+        why = look(cluster, NODE, facts, 0.0, what(extras=(SAMPLE,)))
     assert why == "vectoradd runs on n1"
     cluster.ends[1] = done(PASSED)
-    assert what(extras=(SAMPLE,)).look(cast(Cluster, cluster), NODE, json.loads(json.dumps(facts)), 9.0) == ""
+    assert look(cluster, NODE, json.loads(json.dumps(facts)), 9.0, what(extras=(SAMPLE,))) == ""
     assert len(cluster.orders) == 2
 
 

@@ -54,10 +54,10 @@ def test_nothing_is_made_before_a_lead_has_approved(stage: Stage) -> None:
 
 def test_the_gate_opens_only_after_the_probe(stage: Stage) -> None:
     request_id = stage.running()
-    while not stage.kube.jobs:
+    while not stage.kube.orders:
         assert stage.kube.opened == []
         stage.look()
-    (order,) = stage.kube.jobs.values()
+    (order,) = stage.kube.orders.values()
     assert (order.gpus, order.node) == (1, "node-gpu-0")
     assert {taint[0] for taint in order.tolerations} == {"nvidia.com/gpu", UNVERIFIED_TAINT}
     stage.finish(request_id)

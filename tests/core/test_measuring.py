@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from bot.core.measuring import NAMESPACE, Measuring, conclude, give_up, measured
+from bot.core.measuring import Measuring, conclude, give_up, measured
 from bot.core.ports import Cluster, JobOrder, JobView, Node
+from bot.core.sight import NAMESPACE
 from bot.core.spec import GpuExpectation
 from bot.core.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED
 
@@ -35,11 +37,19 @@ class Scripted:
     smi: str = ""
     orders: list[JobOrder] = field(default_factory=list)
     namespaces: list[tuple[str, bool]] = field(default_factory=list)
+    toolkit: float | None = None
+    asked: Counter[str] = field(default_factory=Counter)
 
-    def job(self, namespace: str, name: str) -> JobView | None:
-        assert namespace == NAMESPACE
-        made = [order.name for order in self.orders]
-        return self.ends[made.index(name)] if name in made else None
+    def jobs(self, namespace: str, request_id: str, wanted: Collection[str]) -> Mapping[str, JobView]:
+        assert (namespace, request_id) == (NAMESPACE, "r-abc")
+        self.asked["jobs"] += 1
+        made = zip(self.orders, self.ends, strict=False)
+        return {order.name: end for order, end in made if order.name in wanted}
+
+    def started_at(self, app: str, node: str) -> float | None:
+        assert app == "nvidia-container-toolkit-daemonset"
+        self.asked["toolkit"] += 1
+        return self.toolkit
 
     def ensure_namespace(self, name: str, *, project: str, privileged: bool, labels: Mapping[str, str]) -> None:
         self.namespaces.append((name, privileged))
@@ -50,6 +60,7 @@ class Scripted:
         self.orders.append(order)
 
     def gpus_in_use(self) -> Mapping[str, int]:
+        self.asked["pods"] += 1
         return self.in_use
 
     def ask_driver(self, namespace: str, app: str, node: str, command: tuple[str, ...]) -> str:
@@ -74,12 +85,18 @@ def what(**changes: Any) -> Measuring:
     return replace(plain, **changes)
 
 
+def look(cluster: Scripted, node: Node, facts: dict[str, str], now: float, measuring: Measuring | None = None) -> str:
+    """One look at one node, as the steps do it."""
+    measuring, kube = measuring or what(), cast(Cluster, cluster)
+    return measuring.look(measuring.see(kube, [node], facts), node, facts, now)
+
+
 def watch(cluster: Scripted, node: Node = NODE, *, now: float = 0.0, measuring: Measuring | None = None) -> Any:
     """Look until there is a result; what was waited for, and the facts."""
     facts: dict[str, str] = {}
     said = []
     for _ in range(20):
-        why = (measuring or what()).look(cast(Cluster, cluster), node, facts, now)
+        why = look(cluster, node, facts, now, measuring)
         if not why:
             return said, facts
         said.append(why)
@@ -109,14 +126,14 @@ def test_a_good_node_takes_one_job() -> None:
 def test_a_measured_node_is_not_measured_again() -> None:
     cluster = Scripted([ended(log=DOCUMENT)])
     _, facts = watch(cluster)
-    assert what().look(cast(Cluster, cluster), NODE, facts, 1e6) == ""
+    assert look(cluster, NODE, facts, 1e6) == ""
     assert len(cluster.orders) == 1
 
 
 def test_a_running_job_is_waited_for_in_its_own_words() -> None:
     cluster = Scripted([JobView("", "ImagePullBackOff", "not found", "")])
     facts: dict[str, str] = {}
-    looks = [what().look(cast(Cluster, cluster), NODE, facts, 0.0) for _ in range(3)]
+    looks = [look(cluster, NODE, facts, 0.0) for _ in range(3)]
     assert looks == ["the probe is starting on n1", "n1: ImagePullBackOff", "n1: ImagePullBackOff"]
     give_up(facts, [NODE], what().expect, looks[-1])
     report = conclude(facts, [NODE], 1)
@@ -132,6 +149,64 @@ def test_admission_errors_while_the_toolkit_settles_are_no_verdict(reason: str) 
     assert conclude(facts, [NODE], 1).verdict == VERIFIED
 
 
+def test_the_toolkits_own_start_counts_where_it_can_be_read() -> None:
+    """Not the node's first Job, which may come long before it or long after."""
+    facts = {f"since:{NODE.uid}": "0.0"}
+    fresh = Scripted([ended("UnexpectedAdmissionError")] * 5, toolkit=700.0)
+    assert "still settling" in [look(fresh, NODE, facts, 999.0) for _ in range(2)][1]
+    assert [look(fresh, NODE, facts, 1000.0) for _ in range(7)][-1] == "", "after five minutes two tries are all"
+    assert conclude(facts, [NODE], 1).verdict == UNKNOWN
+
+    settled, facts = Scripted([ended("UnexpectedAdmissionError")] * 3, toolkit=0.0), {}
+    assert [look(settled, NODE, facts, 400.0) for _ in range(5)][-1] == "", "nor does a first Job that was just made"
+    assert len(settled.orders) == 2
+
+
+def test_a_node_without_gpus_whose_toolkit_has_just_started_is_waited_for() -> None:
+    empty, cluster = replace(NODE, gpus=0), Scripted([ended(log=DOCUMENT)], toolkit=100.0)
+    facts: dict[str, str] = {}
+    assert "has just started" in look(cluster, empty, facts, 399.0)
+    assert look(cluster, empty, dict(facts), 400.0) == "" and cluster.orders == []
+    look(cluster, NODE, facts, 399.0)
+    assert look(cluster, NODE, facts, 399.0) == ""
+    assert conclude(facts, [NODE], 1).verdict == VERIFIED
+
+
+def test_the_toolkit_is_asked_about_only_where_a_job_was_refused() -> None:
+    good = Scripted([ended(log=DOCUMENT)])
+    watch(good)
+    assert good.asked["toolkit"] == 0
+    refused = Scripted([ended("UnexpectedAdmissionError"), ended(log=DOCUMENT)])
+    watch(refused)
+    assert refused.asked["toolkit"] == 1
+
+
+def test_what_one_look_asks_does_not_grow_with_the_nodes() -> None:
+    nodes = [replace(NODE, name=f"n{number}", uid=f"{number:08}-uid") for number in range(8)]
+    cluster = Scripted([ended(log=DOCUMENT)] * 8)
+    facts: dict[str, str] = {}
+    looks = 0
+    while len(measured(facts)) < 8:
+        looks += 1
+        sight = what().see(cast(Cluster, cluster), nodes, facts)
+        for node in nodes:
+            what().look(sight, node, facts, 0.0)
+    assert (looks, len(cluster.orders)) == (2, 8)
+    assert cluster.asked == {"jobs": 2, "pods": 1}
+    assert len(cluster.namespaces) == 1
+
+
+def test_a_log_that_cannot_be_read_keeps_only_its_own_node_waiting() -> None:
+    second = replace(NODE, name="n2", uid="second00-uid")
+    cluster = Scripted([replace(ended(), unread="the kubelet does not answer"), ended(log=DOCUMENT)])
+    facts: dict[str, str] = {}
+    for _ in range(2):
+        sight = what().see(cast(Cluster, cluster), [NODE, second], facts)
+        said = [what().look(sight, node, facts, 0.0) for node in (NODE, second)]
+    assert said == ["n1: the kubelet does not answer", ""]
+    assert len(cluster.orders) == 2, "it is not run again: its result may be there"
+
+
 def test_a_node_that_is_not_ready_meanwhile_is_no_verdict() -> None:
     cluster = Scripted([ended("Evicted")] * 3 + [ended(log=DOCUMENT)])
     _, facts = watch(cluster, replace(NODE, ready=False))
@@ -141,7 +216,7 @@ def test_a_node_that_is_not_ready_meanwhile_is_no_verdict() -> None:
 def test_when_it_should_have_settled_two_tries_are_all() -> None:
     cluster = Scripted([ended("UnexpectedAdmissionError")] * 3)
     facts = {f"since:{NODE.uid}": "0.0"}
-    said = [what().look(cast(Cluster, cluster), NODE, facts, 301.0) for _ in range(4)]
+    said = [look(cluster, NODE, facts, 301.0) for _ in range(4)]
     assert said[-1] == ""
     assert len(cluster.orders) == 2
     report = conclude(facts, [NODE], 1)
@@ -175,10 +250,10 @@ def test_only_idle_gpus_are_asked_for() -> None:
     eight = replace(NODE, gpus=8, gpu_capacity=8)
     cluster = Scripted([RUNNING], in_use={"n1": 5, "n2": 8})
     facts: dict[str, str] = {}
-    what().look(cast(Cluster, cluster), eight, facts, 0.0)
+    look(cluster, eight, facts, 0.0)
     assert cluster.orders[0].gpus == 3
     cluster.in_use["n1"] = 8
-    assert what().look(cast(Cluster, cluster), eight, facts, 0.0), "a Job that runs is looked at, whatever else runs"
+    assert look(cluster, eight, facts, 0.0), "a Job that runs is looked at, whatever else runs"
     assert len(cluster.orders) == 1
 
 
@@ -214,8 +289,9 @@ def test_the_result_of_a_node_that_was_renamed_or_replaced_counts_no_more() -> N
     second = replace(NODE, name="n2", uid="second-uid")
     unlike = json.loads(DOCUMENT)
     unlike["gpus"][0]["uuid"] = "GPU-22222222-2222-2222-2222-222222222222"
-    what().look(cast(Cluster, there := Scripted([ended(log=json.dumps(unlike))])), second, facts, 0.0)
-    what().look(cast(Cluster, there), second, facts, 0.0)
+    there = Scripted([ended(log=json.dumps(unlike))])
+    look(there, second, facts, 0.0)
+    look(there, second, facts, 0.0)
     assert conclude(facts, [second], 2).verdict == DEGRADED
 
 

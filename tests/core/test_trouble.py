@@ -181,7 +181,7 @@ def test_two_machines_one_without_its_gpu_is_degraded_and_says_which(stage: Stag
     assert story.report is not None
     assert [(n.node, n.verdict) for n in story.report.nodes] == [("node-gpu-0", VERIFIED), ("node-gpu-1", FAILED)]
     assert stage.kube.opened == ["node-gpu-0"], "the other stays behind its taint"
-    assert len(stage.kube.jobs) == 1
+    assert len(stage.kube.orders) == 1
 
 
 def test_a_gpu_that_computes_wrongly_fails_a_cluster_of_one(stage: Stage) -> None:
@@ -220,11 +220,11 @@ def test_a_capacity_fault_and_a_broken_driver_name_the_one_that_ended_it(stage: 
 def test_a_probe_that_ends_without_a_result_is_run_once_more(stage: Stage) -> None:
     request_id = until_cluster(stage)
     stage.kube.results["node-gpu-0"] = JobView("failed", "Evicted", "", "")
-    while len(stage.kube.jobs) < 2:
+    while len(stage.kube.orders) < 2:
         stage.look()
     del stage.kube.results["node-gpu-0"]
     assert stage.finish(request_id).cluster_state == ClusterState.READY
-    assert sorted(name[-2:] for name in stage.kube.jobs) == ["-1", "-2"]
+    assert sorted(name[-2:] for name in stage.kube.orders) == ["-1", "-2"]
 
 
 def test_a_probe_that_never_gives_a_result_is_no_pass(stage: Stage) -> None:
@@ -233,7 +233,7 @@ def test_a_probe_that_never_gives_a_result_is_no_pass(stage: Stage) -> None:
     story = stage.finish(request_id)
     assert story.state == RequestState.FAILED
     assert "Evicted the node was low on disk" in story.reason
-    assert len(stage.kube.jobs) == 2
+    assert len(stage.kube.orders) == 2
 
 
 def test_a_job_that_never_ends_is_given_up_and_is_no_pass(stage: Stage) -> None:
@@ -307,7 +307,7 @@ def test_a_policy_that_is_ready_for_the_wrong_reason_is_not(stage: Stage, reason
     stage.kube.view = PolicyView("ready", True, reason, "")
     stage.look(30)
     assert stage.step(request_id, "policy_ready").state == "running"
-    assert stage.kube.jobs == {}
+    assert stage.kube.orders == {}
 
 
 def test_a_gpu_that_no_bus_shows(stage: Stage) -> None:

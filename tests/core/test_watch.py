@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bot.core import ledger
+from bot.core import ledger, troubles
 from bot.core.announced import Announced
 from bot.core.changes import Scale, Verify
 from bot.core.cloud import Announcement
@@ -140,6 +140,73 @@ def test_an_event_says_when_and_finds_the_node_of_an_existing_cluster_by_its_id(
     pair.look(4, every=45)
     (told,) = notices(pair)
     assert told["detail"].startswith(f"{node.name}: AWS retires this machine, not before 2027-01-15")
+
+
+RESTART = Announcement("i-1", "node-gpu-0", "train-a", "instance-reboot", 1_900_000_000.0, "instance-event-1")
+
+
+def with_taint(stage: Stage, key: str, value: str = "") -> None:
+    taints = next(n for n in stage.kube.nodes() if n.name == "node-gpu-0").taints
+    stage.kube.changes["node-gpu-0"] = {"taints": (*taints, (key, value, "NoSchedule"))}
+
+
+def test_each_kind_of_notice_on_a_machine_is_told_once_whatever_was_told_before(pair: Stage) -> None:
+    with_taint(pair, "aws-node-termination-handler/rebalance-recommendation")
+    until_told(pair, 60)
+    pair.cloud.announced = (RESTART,)
+    until_told(pair, 60)
+    pair.cloud.announced = (SPOT, RESTART)
+    until_told(pair, 60)
+    pair.engine = pair.new_engine()
+    pair.look(6, every=45)
+    likely, restart, taken = (notice["detail"] for notice in notices(pair))
+    assert "is likely to go" in likely
+    assert "AWS will restart this machine, not before 2030-03-17" in restart
+    assert "AWS takes this spot machine back" in taken
+    pair.cloud.announced = (RESTART,)
+    pair.look(4, every=45)
+    assert kinds(pair) == ["notice"] * 3 + ["over notice"]
+    assert notices(pair)[-1]["detail"] == taken
+
+
+def test_an_event_that_is_put_off_is_told_again_and_two_of_one_kind_are_two(pair: Stage) -> None:
+    pair.cloud.announced = (RESTART,)
+    until_told(pair, 60)
+    pair.cloud.announced = (dataclasses.replace(RESTART, due_at=1_900_086_400.0),)
+    until_told(pair, 60)
+    pair.cloud.announced = (*pair.cloud.announced, dataclasses.replace(RESTART, event="instance-event-2"))
+    until_told(pair, 60)
+    pair.look(6, every=45)
+    said = [notice["detail"].partition("not before ")[2][:10] for notice in notices(pair)]
+    assert said == ["2030-03-17", "2030-03-18", "2030-03-17"]
+    assert kinds(pair) == ["notice"] * 3
+
+
+def test_a_taint_and_ec2s_word_for_one_event_are_told_once(pair: Stage) -> None:
+    with_taint(pair, "aws-node-termination-handler/scheduled-maintenance", "instance-event-1")
+    until_told(pair, 60)
+    pair.cloud.announced = (RESTART,)
+    pair.look(6, every=45)
+    assert kinds(pair) == ["notice"]
+    pair.cloud.announced = (dataclasses.replace(RESTART, due_at=1_900_086_400.0),)
+    until_told(pair, 60)
+    assert kinds(pair) == ["notice"] * 2
+
+
+@pytest.mark.parametrize("told", ["as EC2 said it", "as the taint said it"])
+def test_what_an_older_release_has_told_is_not_told_again(pair: Stage, told: str) -> None:
+    """It stored one notice a node, without the event."""
+    detail = "node-gpu-0: AWS takes this spot machine back within two minutes"
+    node = next(n for n in pair.kube.nodes() if n.name == "node-gpu-0")
+    with pair.store.transaction() as tx:
+        (cluster,) = tx.clusters(living=False)
+        detail = f"{detail} (i-1: marked-for-termination)" if told.startswith("as EC2") else detail
+        troubles.begin_and_tell(tx, cluster, troubles.NOTICE, node.uid, detail, pair.clock.now())
+    pair.cloud.announced = (SPOT, RESTART)
+    pair.look(6, every=45)
+    first, restart = notices(pair)
+    assert (first["detail"], restart["over"]) == (detail, False)
+    assert "AWS will restart" in restart["detail"]
 
 
 def test_a_machine_that_aws_took_is_told_so(pair: Stage) -> None:
@@ -356,7 +423,7 @@ def slower(at: str) -> JobView:
 
 
 def jobs_of(stage: Stage, request_id: str) -> list[str]:
-    return [name for name, order in stage.kube.jobs.items() if order.labels[LABEL_REQUEST] == request_id]
+    return [name for name, order in stage.kube.orders.items() if order.labels[LABEL_REQUEST] == request_id]
 
 
 def test_a_cancelled_verify_gives_its_gpus_back(pair: Stage) -> None:
@@ -386,16 +453,16 @@ def test_jobs_of_a_node_that_failed_are_kept_until_all_is_measured_anew(pair: St
 def test_verify_needs_nobody_and_ends_with_a_verdict(pair: Stage) -> None:
     story = pair.finish(verify(pair, "quick"))
     assert story.report is not None and (story.report.verdict, story.report.good) == ("verified", 2)
-    assert any("--level" in order.arguments and "quick" in order.arguments for order in pair.kube.jobs.values())
+    assert any("--level" in order.arguments and "quick" in order.arguments for order in pair.kube.orders.values())
     assert len(pair.kube.removed) == 2, "Jobs of what passed are tidied away"
 
 
 def test_busy_gpus_are_not_touched_and_not_waited_for(pair: Stage) -> None:
     pair.kube.in_use = {"node-gpu-0": 1}
-    before = len(pair.kube.jobs)
+    before = len(pair.kube.orders)
     story = pair.finish(verify(pair), within_s=120)
     assert story.report is not None and story.report.unmeasured == 1
-    assert len(pair.kube.jobs) == before + 1
+    assert len(pair.kube.orders) == before + 1
     assert state(pair) == ClusterState.READY and pair.kube.closed == []
 
 

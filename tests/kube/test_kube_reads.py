@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -233,6 +234,15 @@ def ended(name: str, code: int, reason: str = "Error") -> dict[str, Any]:
     return pod(name, phase, containerStatuses=[container("probe", terminated={"exitCode": code, "reason": reason})])
 
 
+JOBS = f"{BASE}/apis/batch/v1/namespaces/ns/jobs"
+OF_JOB = "batch.kubernetes.io/job-name"
+
+
+def of_job(job: str, found: dict[str, Any]) -> dict[str, Any]:
+    found["metadata"]["labels"][OF_JOB] = job
+    return found
+
+
 def dying(name: str) -> dict[str, Any]:
     found = pod(name, "Running", containerStatuses=[container("probe", running={})])
     found["metadata"]["deletionTimestamp"] = "2026-11-25T10:10:00Z"
@@ -286,11 +296,80 @@ def test_how_a_job_stands(
     server: Scripted, kube: KubeCluster, reply: Reply, pods: list[dict[str, Any]], view: JobView
 ) -> None:
     server.on(f"GET {JOB}", reply)
-    server.on(f"GET {PODS}", items(*pods))
+    server.on(f"GET {PODS}", items(*(of_job("probe", found) for found in pods)))
     server.on(f"GET {EVENTS}", items())
     server.on(f"GET {PODS}/p/log", Reply(200, "document\n"))
     assert kube.job("ns", "probe") == view
-    assert server.calls(f"GET {PODS}")[0].query["labelSelector"] == "batch.kubernetes.io/job-name=probe"
+    assert server.calls(f"GET {PODS}")[0].query["labelSelector"] == f"{OF_JOB}=probe"
+    server.on(f"GET {JOBS}", items({**reply.body, "metadata": {"name": "probe"}}))
+    assert kube.jobs("ns", "r-1", {"probe"}) == {"probe": view}
+
+
+def listed(name: str, *conditions: tuple[str, str, str]) -> dict[str, Any]:
+    return {**job(*conditions).body, "metadata": {"name": name}}
+
+
+def test_jobs_of_a_request_are_one_question_and_one_for_each_log(server: Scripted, kube: KubeCluster) -> None:
+    done = ("Complete", "CompletionsReached", "")
+    server.on(f"GET {JOBS}", items(listed("a", done), listed("b", done), listed("c"), listed("read-before", done)))
+    pods = [of_job("a", ended("pa", 0)), of_job("b", ended("pb", 0)), of_job("read-before", ended("pr", 0))]
+    server.on(f"GET {PODS}", items(*pods, of_job("c", pod("pc", "Running"))))
+    server.on(f"GET {PODS}/pa/log", Reply(200, "document\n"))
+    server.on(f"GET {PODS}/pb/log", Reply(502, "tunnel disconnect"))
+    seen = kube.jobs("ns", "r-1", {"a", "b", "c", "not-made-yet"})
+    assert seen["a"] == JobView("succeeded", "CompletionsReached", "", "document\n")
+    assert "tunnel disconnect" in seen["b"].unread and seen["b"].log == ""
+    assert (seen["c"], sorted(seen)) == (JobView("", "", "", ""), ["a", "b", "c"])
+    assert server.calls(f"GET {JOBS}")[0].query["labelSelector"] == "gpu-cluster/request=r-1"
+    assert server.calls(f"GET {PODS}")[0].query["labelSelector"] == "gpu-cluster/request=r-1"
+    assert len(server.asked) == 4
+
+
+def test_why_jobs_make_no_pods_is_one_question(server: Scripted, kube: KubeCluster) -> None:
+    def warning(name: str) -> dict[str, Any]:
+        about = {"kind": "Job", "name": name}
+        return {"type": "Warning", "reason": "FailedCreate", "message": f"{name} is forbidden", "involvedObject": about}
+
+    server.on(f"GET {JOBS}", items(listed("a"), listed("b")))
+    server.on(f"GET {PODS}", items())
+    server.on(f"GET {EVENTS}", items(warning("a"), warning("b"), warning("another")))
+    seen = kube.jobs("ns", "r-1", {"a", "b"})
+    assert [seen[name].message for name in "ab"] == ["a is forbidden", "b is forbidden"]
+    assert server.calls(f"GET {EVENTS}")[0].query["fieldSelector"] == "involvedObject.kind=Job,type=Warning"
+    assert len(server.asked) == 3
+
+
+def test_nothing_made_yet_is_one_question(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"GET {JOBS}", items())
+    assert kube.jobs("ns", "r-1", {"a"}) == {}
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "at"),
+    [
+        ([pod("p", "Running", startTime="2026-11-25T10:00:00Z",
+              containerStatuses=[container("ctr", running={"startedAt": "2026-11-25T10:04:00Z"})])], 240.0),
+        ([pod("p", "Pending", startTime="2026-11-25T10:00:00Z",
+              containerStatuses=[container("ctr", waiting=waiting("PodInitializing"))])], 0.0),
+        ([pod("p", "Pending")], None),
+        ([], None),
+    ],
+    ids=["it runs", "it waits for the driver", "it has no node yet", "there is none"],
+)  # fmt: skip
+def test_when_the_toolkit_started(
+    server: Scripted, kube: KubeCluster, found: list[dict[str, Any]], at: float | None
+) -> None:
+    server.on(f"GET {BASE}/api/v1/pods", items(*found))
+    ten = datetime(2026, 11, 25, 10, tzinfo=UTC).timestamp()
+    assert kube.started_at("toolkit", "n1") == (None if at is None else ten + at)
+    (asked,) = server.asked
+    assert (asked.query["labelSelector"], asked.query["fieldSelector"]) == ("app=toolkit", "spec.nodeName=n1")
+
+
+def test_who_may_not_read_pods_knows_no_start(server: Scripted, kube: KubeCluster) -> None:
+    server.on(f"GET {BASE}/api/v1/pods", Reply(403, {"reason": "Forbidden", "message": "pods is forbidden"}))
+    assert kube.started_at("toolkit", "n1") is None
 
 
 def test_a_job_that_is_not_there(server: Scripted, kube: KubeCluster) -> None:
@@ -299,7 +378,7 @@ def test_a_job_that_is_not_there(server: Scripted, kube: KubeCluster) -> None:
 
 def test_a_result_that_cannot_be_read_now_is_not_an_empty_result(server: Scripted, kube: KubeCluster) -> None:
     server.on(f"GET {JOB}", job(("Complete", "CompletionsReached", "")))
-    server.on(f"GET {PODS}", items(ended("p", 0)))
+    server.on(f"GET {PODS}", items(of_job("probe", ended("p", 0))))
     server.on(f"GET {PODS}/p/log", Reply(502, "tunnel disconnect"))
     with pytest.raises(Temporary, match="tunnel disconnect"):
         kube.job("ns", "probe")
@@ -309,12 +388,13 @@ def test_why_a_job_makes_no_pod(server: Scripted, kube: KubeCluster) -> None:
     refused = 'pods "probe-x" is forbidden: violates PodSecurity "restricted:latest"'
     old = {"type": "Warning", "reason": "Other", "message": "older", "lastTimestamp": "2026-11-25T09:00:00Z"}
     new = {"type": "Warning", "reason": "FailedCreate", "message": refused, "lastTimestamp": "2026-11-25T10:00:00Z"}
-    normal = {"type": "Normal", "reason": "Started", "message": "", "lastTimestamp": "2026-11-25T11:00:00Z"}
+    of_it = {"involvedObject": {"kind": "Job", "name": "probe"}}
     server.on(f"GET {JOB}", job())
     server.on(f"GET {PODS}", items())
-    server.on(f"GET {EVENTS}", items(old, new, normal))
+    server.on(f"GET {EVENTS}", items(new | of_it, old | of_it))
     assert kube.job("ns", "probe") == JobView("", "FailedCreate", refused, "")
-    assert "involvedObject.name=probe" in server.calls(f"GET {EVENTS}")[0].query["fieldSelector"]
+    those = server.calls(f"GET {EVENTS}")[0].query["fieldSelector"].split(",")
+    assert {"involvedObject.name=probe", "involvedObject.kind=Job", "type=Warning"} == set(those)
 
 
 def holding(node: str, *gpus: int, init: tuple[int, ...] = ()) -> dict[str, object]:

@@ -185,6 +185,36 @@ def test_only_the_taint_of_that_key_goes(server: Scripted, kube: KubeCluster) ->
     ]
 
 
+def seen(name: str, *keys: str) -> dict[str, object]:
+    taints = [{"key": key, "effect": "NoSchedule"} for key in keys]
+    return {"metadata": {"name": name, "uid": f"uid-{name}"}, "spec": {"taints": taints}, "status": {}}
+
+
+def test_taints_go_as_the_nodes_were_listed_without_reading_each_again(server: Scripted, kube: KubeCluster) -> None:
+    names = ("n1", "n2", "n3")
+    server.on(f"GET {NODE[:-3]}", Reply(200, {"items": [seen(name, "unverified", "other") for name in names]}))
+    for name in names:
+        server.on(f"PATCH {NODE[:-3]}/{name}", Reply(200, seen(name, "other")))
+    kube.nodes()
+    for name in names:
+        kube.remove_taint(name, "unverified")
+    assert [[key for key, _, _ in node.taints] for node in kube.nodes()] == [["other"]] * 3
+    assert len(server.asked) == 4
+
+
+@pytest.mark.parametrize("moved", [("other", "unverified"), ()], ids=["elsewhere", "gone"])
+def test_a_list_that_is_out_of_date_takes_no_other_taint_off(
+    server: Scripted, kube: KubeCluster, moved: tuple[str, ...]
+) -> None:
+    server.on(f"GET {NODE[:-3]}", Reply(200, {"items": [seen("n1", "unverified", "other")]}))
+    server.on(f"GET {NODE}", Reply(200, seen("n1", *moved)))
+    server.on(f"PATCH {NODE}", Reply(422, {"message": "test failed"}), Reply(200, seen("n1")))
+    kube.nodes()
+    kube.remove_taint("n1", "unverified")
+    patches = [asked.json()[-1]["path"] for asked in server.calls(f"PATCH {NODE}")]
+    assert patches == (["/spec/taints/0", "/spec/taints/1"] if moved else ["/spec/taints/0"])
+
+
 @pytest.mark.parametrize("refusal", [400, 409, 422])
 def test_taints_that_move_meanwhile_are_read_again(server: Scripted, kube: KubeCluster, refusal: int) -> None:
     server.on(f"GET {NODE}", tainted("unverified"), tainted("not-ready", "unverified"))

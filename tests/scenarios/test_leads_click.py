@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from bot.core.records import ClusterState
+from bot.core.verdict import VERIFIED
 from bot.sandbox.play import has_button
 from bot.sandbox.slack.messages import Message
+from bot.store import open_store
 from tests.scenarios.scene import BYSTANDER, CHANNEL, LEAD, LEAD2, Scene, scene
 
 pytestmark = pytest.mark.slow
@@ -32,16 +35,30 @@ async def press(now: Scene, button: str, user: str = LEAD) -> int:
 
 
 async def test_a_degraded_cluster_is_accepted_and_its_bad_machine_replaced(tmp_path: Path) -> None:
+    """To the end: the new machine has passed and is open, the bad one and no other has gone, and all is paid once."""
     async with scene(tmp_path, faults=("gpu-missing",)) as now:
         await now.create("sandbox", gpus=2)
         await now.approve("sandbox")
-        assert (await now.outcome("sandbox"))["state"] == "degraded"
+        made = await now.outcome("sandbox")
+        assert made["state"] == "degraded"
+        bad = made["reason"].removeprefix("no GPU on the PCI bus of ")
         mark = await press(now, "accept", BYSTANDER)
         await now.answered(BYSTANDER, "Only a lead", mark)
         mark = await press(now, "accept")
         await now.answered(LEAD, "You accepted sandbox", mark)
         mark = await press(now, "replace")
-        await now.answered(LEAD, "Got it", mark)
+        await now.answered(LEAD, f"another machine in the place of {bad}", mark)
+        await now.approve("sandbox", LEAD)
+        await now.shown("sandbox", "1 of 1 GPU verified", mark, within=90)
+        ended = await now.outcome("sandbox", mark, within=90)
+        assert (ended["kind"], ended["state"], ended["verdict"], ended["gpus"]) == ("replace", "done", "verified", 1)
+        gone = [e.detail.split()[0] for e in now.stage.world.events if e.kind == "instance-terminated"]
+        assert gone == [bad]
+        gpus = [state for kind, state in now.machines() if kind == "g4dn.xlarge"]
+        assert sorted(gpus) == ["running", "running", "terminated"]
+        with open_store(f"sqlite:///{now.stage.database}").reading() as tx:
+            (cluster,) = tx.clusters()
+        assert (cluster.state, cluster.verdict) == (ClusterState.READY, VERIFIED)
 
 
 async def test_a_failed_cluster_is_kept_and_then_cleaned_up(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import stat
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,8 @@ import sample_rows as rows
 from processes import hear, other_process, rest, start
 from sqlite_utils import Database
 
-from bot.core.ports import Permanent, Temporary
+from bot.core.ports import Permanent, Taken, Temporary
+from bot.core.records import TroubleRow
 from bot.store import SqliteStore, StoreBusy, StoreError, open_store
 from bot.store.errors import explain
 from bot.store.migrations import migrations
@@ -119,6 +121,26 @@ def test_every_column_is_strict_and_times_are_reals(tmp_path: Path) -> None:
         assert all(table.strict for table in tables)
         timed = {column.type for table in tables for column in table.columns if column.name.endswith(("_at", "_real"))}
         assert timed == {"REAL"}
+
+
+def test_troubles_of_an_older_store_read_as_they_were_and_one_a_kind_is_open_for_each_event(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with Database(path) as database:
+        migrations.apply(database, stop_before="m045_each_announcement_is_a_trouble_of_its_own")
+        database.execute("PRAGMA foreign_keys = OFF")
+        database.table("troubles").insert(
+            {"id": "t-1", "cluster_id": "c1", "kind": "notice", "subject": "uid", "detail": "AWS retires it",
+             "seen_at": 1.0, "told_at": 2.0, "ignored_by": "U1"}
+        )  # fmt: skip
+    store = SqliteStore(path)
+    old = TroubleRow("t-1", "c1", "notice", "uid", "AWS retires it", 1.0, told_at=2.0, ignored_by="U1")
+    with store.transaction() as tx:
+        assert tx.troubles("c1") == [old]
+        tx.add(rows.cluster("c2"))
+        tx.add(replace(old, id="t-2", cluster_id="c2", event="spot"))
+        tx.add(replace(old, id="t-3", cluster_id="c2", event="instance-event-1", due_at=9.0))
+        with pytest.raises(Taken, match="open_trouble"):
+            tx.add(replace(old, id="t-4", cluster_id="c2", event="spot"))
 
 
 def test_a_store_of_a_newer_release_is_refused_untouched(tmp_path: Path) -> None:

@@ -108,6 +108,8 @@ def settle(tx: Tx, request: RequestRow, *, worse: bool, at: float) -> None:
         lifecycle.move_cluster(
             tx, cluster, ClusterState.READY, request=request, at=at, detail=VERIFIED, verdict=VERIFIED
         )
+    elif whole:  # a lead had accepted it as it was
+        tx.change(cluster, verdict=VERIFIED)
     elif worse and cluster.state == ClusterState.READY:
         lifecycle.move_cluster(
             tx, cluster, ClusterState.DEGRADED, request=request, at=at, detail="degraded", verdict="degraded"

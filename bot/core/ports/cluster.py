@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -95,12 +95,14 @@ class JobOrder:
 
 @dataclass(frozen=True)
 class JobView:
-    """`finished` is '', succeeded or failed; `reason` the Job's or the pod's own word; `log` the pod's output."""
+    """`finished` is '', succeeded or failed; `reason` the Job's or the pod's own word; `log` the pod's output, `unread`
+    why that cannot be read now."""
 
     finished: str
     reason: str
     message: str
     log: str
+    unread: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,17 @@ class Cluster(Protocol):
     def ensure_job(self, order: JobOrder) -> None:
         """Create ConfigMap and Job, or find them there."""
 
-    def job(self, namespace: str, name: str) -> JobView | None: ...
+    def job(self, namespace: str, name: str) -> JobView | None:
+        """One Job, whoever made it; a log that cannot be read is an error."""
+
+    def jobs(self, namespace: str, request_id: str, wanted: Collection[str]) -> Mapping[str, JobView]:
+        """Those of the wanted names that bear the label of that request, by name: one question for all of them, and
+        one for the log of each that has ended."""
+
+    def started_at(self, app: str, node: str) -> float | None:
+        """When the newest run of that DaemonSet's container began on the node (Unix seconds); None where no such pod
+        is there, or pods may not be read."""
+
     def remove_job(self, namespace: str, name: str) -> None:
         """Delete the Job, its pod and its ConfigMap; nothing happens when they are not there."""
 

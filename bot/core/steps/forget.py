@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core.measuring import NAMESPACE as VERIFY_NAMESPACE
+from bot.core.sight import NAMESPACE as VERIFY_NAMESPACE
 from bot.core.steps.base import Done, Look, Outcome
 
 

@@ -15,8 +15,11 @@ _LATE_S = 600.0
 """A driver builds in 3 to 5 minutes; after this long the pods are asked what is wrong, before anybody asks us."""
 
 
-_BUILDING_S, _SELDOM_S = 120.0, 20.0
-"""No driver is built sooner, so it is asked for less often until then."""
+_BUILDING_S, _SELDOM_S = 120.0, 30.0
+"""No driver is built sooner, so it is asked for less often until then, and while the policy waits for what comes first:
+device plugin and validator take most of a minute after it."""
+_FIRST = ("state-driver", "state-container-toolkit")
+"""States of the operator by their names (gpu-operator: controllers/state_manager.go)."""
 
 
 class PolicyReady:
@@ -33,7 +36,8 @@ class PolicyReady:
             causes := likely_causes(look, look.downstream.pod_troubles(NAMESPACE), policy)
         ):
             return Wait(f"{causes[0].what}. {causes[0].remedy}", 20.0, progress=why)
-        return Wait(why, _SELDOM_S if look.observed_s < _BUILDING_S else 10.0)
+        early = look.observed_s < _BUILDING_S or any(state in policy.message for state in _FIRST)
+        return Wait(why, _SELDOM_S if early else 10.0)
 
     def give_up(self, look: Look) -> Fail:
         cluster = look.downstream

@@ -8,6 +8,7 @@ from bot.core import first_day
 from bot.core.changes import Verify, change_from_json
 from bot.core.measuring import Measuring, conclude, give_up, keep
 from bot.core.ports import Node
+from bot.core.sight import Sight
 from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST, UNVERIFIED_TAINT
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 from bot.core.verdict import UNKNOWN, VERIFIED, Report, report_from_json, report_to_json, unmeasured_node
@@ -24,7 +25,8 @@ class Remeasure:
         facts = dict(look.own)
         nodes = _nodes(look, facts)
         measuring = measuring_for(look, facts["level"])
-        waiting = [why for node in nodes if (why := _look_at(look, measuring, node, facts))]
+        sight = measuring.see(look.downstream, nodes, facts)
+        waiting = [why for node in nodes if (why := _look_at(look, measuring, sight, node, facts))]
         if waiting:
             done = len(nodes) - len(waiting)
             return Wait(waiting[0], 10.0, facts, f"{done} of {len(nodes)} GPU nodes measured")
@@ -105,13 +107,13 @@ def _nodes(look: Look, facts: dict[str, str]) -> list[Node]:
     return [node for node in nodes if node.uid in uids]
 
 
-def _look_at(look: Look, measuring: Measuring, node: Node, facts: dict[str, str]) -> str:
+def _look_at(look: Look, measuring: Measuring, sight: Sight, node: Node, facts: dict[str, str]) -> str:
     """What is waited for, or ''. A node that is not Ready would keep a Job waiting until its deadline."""
     if not node.ready and f"since:{node.uid}" not in facts:
         reason = "it is not Ready, so nothing was measured"
         keep(facts, unmeasured_node(node.name, node.uid, look.expected(node), reason, UNKNOWN))
         return ""
-    return measuring.look(look.downstream, node, facts, look.clock.now())
+    return measuring.look(sight, node, facts, look.clock.now())
 
 
 def _concluded(look: Look, nodes: list[Node], facts: dict[str, str]) -> Done:

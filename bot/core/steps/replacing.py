@@ -73,12 +73,12 @@ class MeasureNew:
         node = _new_node(look)
         if node is None or not node.ready or not node.gpus:
             return Wait("the driver is being set up on the new machine", 10.0, facts)
-        level = look.catalogue.probe_image.level
-        if why := measuring_for(look, level).look(look.downstream, node, facts, look.clock.now()):
+        measuring = measuring_for(look, look.catalogue.probe_image.level)
+        if why := measuring.look(measuring.see(look.downstream, [node], facts), node, facts, look.clock.now()):
             return Wait(why, 10.0, facts)
         result = measured(facts)[0]
         if result.verdict != VERIFIED:
-            return _failed_too(look, "; ".join(result.reasons))
+            return _failed_too(look, "; ".join(result.reasons), {**facts, **_report(look, result)})
         look.downstream.remove_taint(node.name, UNVERIFIED_TAINT)
         return Done({**facts, **_report(look, result)})
 
@@ -210,7 +210,7 @@ def _without(look: Look, view: ClusterView, why: str) -> Fail:
     return Fail(f"No machine could be had in its place: {why}. {lost}", "Try again later with Replace, or delete it.")
 
 
-def _failed_too(look: Look, why: str) -> Fail:
+def _failed_too(look: Look, why: str, facts: Facts | None = None) -> Fail:
     """The new machine is no better: it goes again, where it was one more."""
     machine = look.facts["surge"]["machine"]
     if _surges(look):
@@ -219,6 +219,7 @@ def _failed_too(look: Look, why: str) -> Fail:
     return Fail(
         f"The new machine did not pass either: {why}",
         "Try again with Replace: AWS may give another machine.",
+        facts=facts,
     )
 
 

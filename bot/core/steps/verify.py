@@ -28,10 +28,11 @@ class Verify:
 def measure(look: Look, nodes: list[Node], facts: dict[str, str]) -> Wait | None:
     """Look at the Jobs of these nodes; what came of them goes into `facts`. None when every node has been measured."""
     measuring = _measuring(look)
+    sight = measuring.see(look.downstream, nodes, facts)
     looked: list[str] = []
     for node in nodes:
         look.must_be_wanted()
-        looked.append(measuring.look(look.downstream, node, facts, look.clock.now()))
+        looked.append(measuring.look(sight, node, facts, look.clock.now()))
     if waiting := [why for why in looked if why]:
         done = len(nodes) - len(waiting)
         return Wait(waiting[0], 10.0, facts, f"{done} of {len(nodes)} GPU nodes measured", measuring.patience_s)

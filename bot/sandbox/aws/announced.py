@@ -41,7 +41,8 @@ class Announced:
                 if unknown := set(codes) - _EVENTS:
                     said = f"Value ({unknown.pop()}) for filter event.code is invalid."
                     return error_reply(call, "InvalidParameterValue", said, 400)
-                statuses = [_status(word) for word in self._of(call, codes) if word.code in _EVENTS]
+                words = [word for word in self._of(call, codes) if word.code in _EVENTS]
+                statuses = [_status(instance, words) for instance in dict.fromkeys(word.instance for word in words)]
                 return ec2_reply(call.operation, {"instanceStatusSet": statuses})
             case _:
                 return None
@@ -60,12 +61,21 @@ def _request(word: _Word) -> dict[str, Any]:
     }
 
 
-def _status(word: _Word) -> dict[str, Any]:
-    """With an event that is over beside the one that comes: EC2 lists those for a week."""
-    over = {"code": word.code, "description": "[Completed] earlier", "notBefore": "2025-01-01T00:00:00.000Z"}
-    coming = {"code": word.code, "description": "announced by the sandbox", "notBefore": "2099-01-01T00:00:00.000Z"}
+def _status(instance: str, words: list[_Word]) -> dict[str, Any]:
+    """One for a machine, with an event that is over beside those that come: EC2 lists those for a week."""
+    codes = [word.code for word in words if word.instance == instance]
+    over = {"code": codes[0], "description": "[Completed] earlier", "notBefore": "2025-01-01T00:00:00.000Z"}
+    coming = [
+        {
+            "code": code,
+            "description": "announced by the sandbox",
+            "notBefore": "2099-01-01T00:00:00.000Z",
+            "instanceEventId": f"instance-event-{code}-{number}",
+        }
+        for number, code in enumerate(codes)
+    ]
     return {
-        "instanceId": word.instance,
+        "instanceId": instance,
         "instanceState": {"code": 16, "name": "running"},
-        "eventsSet": [{**over, "instanceEventId": "event-1"}, {**coming, "instanceEventId": "event-2"}],
+        "eventsSet": [{**over, "instanceEventId": "instance-event-over"}, *coming],
     }
