@@ -28,7 +28,7 @@ def policy(rig: Rig) -> dict:
 
 def test_unknown_fault_is_refused_with_the_list(tmp_path: Path) -> None:
     clock = WorldClock(tmp_path / "c.json", manual=True)
-    with pytest.raises(ValueError, match=r"unknown fault nonsense; there are: no-capacity, .*slack-429"):
+    with pytest.raises(ValueError, match=r"(?s)unknown fault nonsense.*no-capacity, .*slack-429"):
         World(clock, ec2_endpoint="http://127.0.0.1:1", faults=["nonsense"])
 
 

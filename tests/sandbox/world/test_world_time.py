@@ -244,7 +244,11 @@ def order_and_wait(url: str) -> list[dict[str, Any]]:
         assert http.post(f"{url}/v1/rke-machine-config.cattle.io.amazonec2configs", json=config).status_code == 201
         roles = {"etcdRole": True, "controlPlaneRole": True, "workerRole": True}
         pool = {"name": "all", "quantity": 1, "machineConfigRef": {"kind": "Amazonec2Config", "name": "one"}, **roles}
-        spec = {"kubernetesVersion": "v1.34.6+rke2r1", "rkeConfig": {"machinePools": [pool]}}
+        spec = {
+            "kubernetesVersion": "v1.34.6+rke2r1",
+            "cloudCredentialSecretName": "cattle-global-data:cc-sandbox",
+            "rkeConfig": {"machinePools": [pool]},
+        }
         body = {"metadata": {"namespace": "fleet-default", "name": "one"}, "spec": spec}
         assert http.post(f"{url}/v1/provisioning.cattle.io.clusters", json=body).status_code == 201
         end = time.monotonic() + 30
