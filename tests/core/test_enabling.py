@@ -110,6 +110,8 @@ def test_a_gpu_of_it_that_has_gone_bad_is_told_and_no_node_is_closed(lab: Stage)
     assert lab.kube.closed == []
     said = repr(done(story))
     assert "closes no node" in said and "node-gpu-0" in said
+    again = lab.finish(lab.desk.ask_change(lab.ask(), NAME, Verify("")).request_id)
+    assert again.cluster_state == ClusterState.DEGRADED, "the survey knew no number of GPUs: none is no number to reach"
 
 
 def test_a_machine_of_it_that_is_gone_is_told_and_no_taint_is_set(lab: Stage) -> None:

@@ -98,12 +98,17 @@ def begin(tx: Tx, cluster: ClusterRow, change: Verify, catalogue: Catalogue, now
 
 
 def settle(tx: Tx, request: RequestRow, *, worse: bool, at: float) -> None:
-    """The cluster's state by what is known of its nodes now: *ready* once all that was ordered is verified."""
+    """The cluster's state by what is known of its nodes now: *ready* once all that was ordered is verified.
+
+    Of a cluster that was there before us nothing was ordered, and the survey may not have known its GPUs: then it is
+    ready with some, and none that is bad.
+    """
     cluster = tx.cluster(request.cluster_id)
     envelope = ledger.current_envelope(tx, cluster)
     nodes = first_day.nodes_of(tx.verdicts(cluster.id)).values()
     good = sum(node.gpus for node in nodes if node.verdict == VERIFIED)
-    whole = envelope is not None and good >= envelope.gpus
+    bad = any(node.verdict in first_day.BAD for node in nodes)
+    whole = envelope is not None and not bad and good >= max(envelope.gpus, 1)
     if whole and cluster.state != ClusterState.READY:
         lifecycle.move_cluster(
             tx, cluster, ClusterState.READY, request=request, at=at, detail=VERIFIED, verdict=VERIFIED
