@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-_REST = 4.0
+_REST, _LONGEST_REST_S = 4.0, 0.1
 """It rests so many times as long as it computed: a burst of wakes is answered by one look, and a thousand rows that are
-due and have to wait leave the processor to others. A look that finds little is over in a millisecond."""
+due and have to wait leave the processor to others. A look that finds little is over in a millisecond; after one that
+drew pictures for a second nobody waits longer than anybody notices."""
 
 
 class Rounds:
@@ -52,6 +53,6 @@ class Rounds:
             except Exception:
                 log.exception("the %s could not look; trying again", self._thread.name)
                 pause = self._trouble_s
-            self._stopping.wait(_REST * (time.thread_time() - began))
+            self._stopping.wait(min(_REST * (time.thread_time() - began), _LONGEST_REST_S))
             self._woken.wait(pause)
         self._last()

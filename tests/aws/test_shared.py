@@ -62,3 +62,11 @@ def test_what_a_removal_believes_is_asked_every_time() -> None:
     shared = SharedCloud(fake, lambda: 0.0)
     assert shared.instances("gpu-cluster/cluster", "train-a") == fake.instances("gpu-cluster/cluster", "train-a")
     assert shared.region == fake.region
+
+
+def test_what_aws_announces_is_asked_every_time() -> None:
+    fake = Slow()
+    shared = SharedCloud(fake, lambda: 0.0)
+    shared.announcements()
+    shared.announcements()
+    assert fake.asked_announced == 2, "a spot machine has two minutes; the watch has a pace of its own"
