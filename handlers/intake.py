@@ -199,9 +199,7 @@ class Intake:
         handle: dict[Wanted, Callable[[Ask, Inbound], Reply | None]] = {
             Verb.CREATE: self._create,
             Verb.DELETE: self._delete,
-            Verb.LIST: lambda ask, inbound: Reply(
-                self._noted(listing(self._desk.stories(ask), page_of(inbound.words)))
-            ),
+            Verb.LIST: self._list,
             Verb.STATUS: self._status,
             Verb.COST: self._cost,
             Verb.EXPORT: self._export,
