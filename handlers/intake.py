@@ -377,7 +377,8 @@ class Intake:
     def _cost(self, ask: Ask, inbound: Inbound) -> Reply:
         if inbound.name and name_problem(inbound.name) is not None:
             raise Conflict("That is not a cluster's name.", "/gpu-cluster cost shows all there are.")
-        return Reply(costs(self._desk.costs(ask, inbound.name)), visible=bool(inbound.thread_ts))
+        shown = costs(self._desk.costs(ask, inbound.name), page_of(inbound.words))
+        return Reply(shown, visible=bool(inbound.thread_ts))
 
     def _export(self, ask: Ask, inbound: Inbound) -> Reply:
         """For the one who asks, and for nobody else in the channel."""

@@ -505,7 +505,7 @@ def test_a_look_that_ends_while_something_is_being_noticed_knows_of_it(stage: St
     stage.rancher.connected = False
     stage.look(4)
     real, transaction = stage.rancher.observe, stage.store.transaction
-    noticing = threading.Thread(target=lambda: stage.engine.notice())
+    noticing = threading.Thread(target=stage.engine.notice)
     written, looked = threading.Event(), threading.Event()
 
     @contextmanager
