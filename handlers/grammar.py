@@ -133,7 +133,7 @@ SWITCH = frozenset({Verb.STOP_CREATES, Verb.ALLOW_CREATES})
 
 
 def page_of(words: tuple[str, ...]) -> int:
-    """The page of a list or a history, 1 where none was said. Raises `Invalid`."""
+    """The page of a list, of costs or of a history, 1 where none was said. Raises `Invalid`."""
     text = words[0] if words else "1"
     if len(words) < 2 and text.isascii() and text.isdigit() and len(text) < 5:
         return int(text)

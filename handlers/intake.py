@@ -199,9 +199,7 @@ class Intake:
         handle: dict[Wanted, Callable[[Ask, Inbound], Reply | None]] = {
             Verb.CREATE: self._create,
             Verb.DELETE: self._delete,
-            Verb.LIST: lambda ask, inbound: Reply(
-                self._noted(listing(self._desk.stories(ask), page_of(inbound.words)))
-            ),
+            Verb.LIST: self._list,
             Verb.STATUS: self._status,
             Verb.COST: self._cost,
             Verb.EXPORT: self._export,
@@ -379,7 +377,8 @@ class Intake:
     def _cost(self, ask: Ask, inbound: Inbound) -> Reply:
         if inbound.name and name_problem(inbound.name) is not None:
             raise Conflict("That is not a cluster's name.", "/gpu-cluster cost shows all there are.")
-        return Reply(costs(self._desk.costs(ask, inbound.name)), visible=bool(inbound.thread_ts))
+        shown = costs(self._desk.costs(ask, inbound.name), page_of(inbound.words))
+        return Reply(shown, visible=bool(inbound.thread_ts))
 
     def _export(self, ask: Ask, inbound: Inbound) -> Reply:
         """For the one who asks, and for nobody else in the channel."""

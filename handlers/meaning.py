@@ -8,6 +8,8 @@ from handlers.inbox import Gesture, Inbound
 
 _ABOUT_ALL = frozenset({Verb.HELP, Verb.COST, Verb.ORPHANS})
 """Words that nothing has to follow; a cluster's name may."""
+_PAGED = frozenset({Verb.COST, Verb.HISTORY})
+"""Words that a page may follow instead of a name: of all clusters' costs, or in the thread of one."""
 
 
 def heard(text: str, user: str, channel: str, *, thread_ts: str = "", response_url: str = "") -> Inbound:
@@ -34,7 +36,7 @@ def heard(text: str, user: str, channel: str, *, thread_ts: str = "", response_u
         return wants(Gesture.DRY_RUN if dry else Verb.CREATE, words=rest, draft=True)
     if word in SWITCH:
         return wants(Verb(word), " ".join(rest))
-    if word in CHANGES or word == Verb.LIST or (word == Verb.HISTORY and _is_page(rest)):
+    if word in CHANGES or word == Verb.LIST or (word in _PAGED and _is_page(rest)):
         return wants(Verb(word), words=rest)
     if word in ABOUT_ONE or word in _ABOUT_ALL:
         return wants(Verb(word), rest[0] if rest else "", rest[1:])

@@ -137,9 +137,10 @@ class Engine:
         if news.names:
             with self._store.transaction() as tx:
                 due = tx.look_at_once(news.names, self._clock.now() - AHEAD_S)
-            # Only looks under way ask for it, and none outlasts its lease.
-            fresh = {cluster: seen for cluster, seen in self._noticed.items() if at - seen[1] < LEASE_S}
-            self._noticed = fresh | {cluster: (name, at) for cluster, name in due.items()}
+                # Before anybody else may write: a look that ends now says when it is due next, and must know of it.
+                # Only looks under way ask for it, and none outlasts its lease.
+                fresh = {cluster: seen for cluster, seen in self._noticed.items() if at - seen[1] < LEASE_S}
+                self._noticed = fresh | {cluster: (name, at) for cluster, name in due.items()}
             self._wake.set()
         return news.look_in
 

@@ -34,10 +34,10 @@ from bot.core.spec import Envelope, Preflight, envelope_from_json, to_json
 
 ENGINE = "engine"
 BY_POLICY = "policy"
+"""Stands as the approver where the policy asks for nobody's approval."""
 
 CHECK_S = plan.clocks("preflight@1").give_up_s
 """World seconds for which a preflight is asked again where nothing but answers is missing."""
-"""Stands as the approver where the policy asks for nobody's approval."""
 
 REMINDERS = (("half", 0.5), ("leads", 0.8))
 """What is said, and after which part of the time that there is for a decision."""

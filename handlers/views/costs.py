@@ -8,29 +8,30 @@ from bot.core.desk import Costs
 from bot.core.ledger import Account, Committed
 from bot.core.money import dollars
 from handlers.views.page import Bullets, Header, Note, Page, Para, Part, Table
+from handlers.views.paging import paged
 from handlers.views.spans import Line, bold, line, who
 from handlers.views.words import count
 
 COLUMNS = ("Cluster", "State", "Hours", "So far", "On GPUs nobody could use", "Still promised")
 _UNKNOWN = "unknown"
-_MOST_ROWS = 60
 _BASIS = (
     "From our own clock and the price that was approved: every machine and disk of the order, waiting, failed and "
     "parked time included; without traffic, public addresses and taxes."
 )
 
 
-def costs(told: Costs) -> Page:
-    """A table of clusters, then the sums."""
+def costs(told: Costs, page: int = 1) -> Page:
+    """A table of clusters, the newest first and as many a page as a table of Slack's holds, then the sums of all."""
     if not told.accounts:
         nothing = line("Nothing has been spent this month.")
         return Page(nothing, (Para((nothing,)),))
     said = line(f"{count(len(told.accounts), 'cluster')}: {_sum(a.spent for a in told.accounts)} so far.")
-    rows = tuple(map(_row, told.accounts[-_MOST_ROWS:]))
+    shown, following = paged(told.accounts[::-1], page, "/gpu-cluster cost")
+    rows = tuple(map(_row, shown))
     parts: list[Part] = [Header("What clusters cost"), Table(COLUMNS, rows), Bullets(tuple(_people(told.accounts)))]
     if told.teams:
         parts.append(Bullets(tuple(_team(name, held) for name, held in told.teams)))
-    return Page(said, (*parts, Note(line(_BASIS))))
+    return Page(said, (*parts, Note(line(*following, _BASIS))))
 
 
 def amount(known: float | None) -> str:

@@ -21,7 +21,10 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     ("/gpu-cluster status NAME", "where it stands, and how to get in"),
     ("/gpu-cluster why NAME", "what is wrong, the likeliest cause first, with the command that proves it"),
     ("/gpu-cluster logs NAME", "the last lines of the operator, the driver and the probe"),
-    ("/gpu-cluster cost", "what clusters cost so far, by cluster, person and team; cost NAME for one"),
+    (
+        "/gpu-cluster cost",
+        "what clusters cost so far, by cluster, person and team; cost NAME for one, cost 2 for the next page",
+    ),
     ("/gpu-cluster extend NAME 4h", "keep it longer; a lead confirms"),
     ("/gpu-cluster share NAME @someone", "let somebody else in; unshare NAME @someone ends it"),
     ("/gpu-cluster kubeconfig NAME", "a file of your own, where Rancher has no account for you"),

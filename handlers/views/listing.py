@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from bot.core.story import Story
 from handlers.views.page import Header, Note, Page, Para, Table
-from handlers.views.render import MOST_ROWS
+from handlers.views.paging import paged
 from handlers.views.spans import code, line
 from handlers.views.words import count, state_words
 
@@ -18,13 +18,9 @@ def listing(stories: list[Story], page: int = 1) -> Page:
     if not stories:
         empty = line("There are no clusters now. Ask for one with ", code("/gpu-cluster create"), ".")
         return Page(empty, (Para((empty,)),))
-    pages = -(-len(stories) // MOST_ROWS)
-    page = min(max(page, 1), pages)
-    shown = stories[(page - 1) * MOST_ROWS : page * MOST_ROWS]
+    shown, following = paged(stories, page, "/gpu-cluster list")
     said = line(f"There {'is' if len(stories) == 1 else 'are'} {count(len(stories), 'cluster')}.")
-    more = line("More about one of them: ", code("/gpu-cluster status NAME"))
-    if page < pages:
-        more = line(f"Page {page} of {pages}; the next: ", code(f"/gpu-cluster list {page + 1}"), ". ", *more)
+    more = line(*following, "More about one of them: ", code("/gpu-cluster status NAME"))
     return Page(said, (Header(count(len(stories), "cluster")), Table(COLUMNS, tuple(map(_row, shown))), Note(more)))
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from pytest import MonkeyPatch
 
 from bot.core import engine as engines
 from bot.core.operator_values import NAMESPACE
-from bot.core.ports import Busy, Permanent, Temporary, Unread
+from bot.core.ports import Busy, Permanent, Temporary, Tx, Unread
 from bot.core.records import ClusterState, MessageKind, RequestState, StepState
 from bot.core.spec import UNVERIFIED_TAINT, to_json
 from bot.core.steps import operator as operators
@@ -493,6 +497,44 @@ def test_what_changes_while_it_is_looked_at_is_looked_at_again(stage: Stage) -> 
     assert stage.request(request_id).next_look_at <= stage.clock.now()
     stage.engine.look_once()
     assert stage.step(request_id, "control_plane").state == StepState.DONE
+
+
+def test_a_look_that_ends_while_something_is_being_noticed_knows_of_it(stage: Stage, monkeypatch: MonkeyPatch) -> None:
+    """The notice is written, and the look writes after it: when it is to be looked at next is the look's last word."""
+    request_id = stage.running()
+    stage.rancher.connected = False
+    stage.look(4)
+    real, transaction = stage.rancher.observe, stage.store.transaction
+    noticing = threading.Thread(target=stage.engine.notice)
+    written, looked = threading.Event(), threading.Event()
+
+    @contextmanager
+    def lingering(*, first: bool = False) -> Iterator[Tx]:
+        with transaction(first=first) as tx:
+            yield tx
+        if threading.current_thread() is noticing:
+            written.set()
+            assert looked.wait(10)
+
+    def while_looking(name: str, *, newer_than: float) -> object:
+        stage.rancher.observe = real  # type: ignore[method-assign]
+        view = real(name, newer_than=newer_than)
+        stage.clock.wall += 1.0
+        stage.rancher.connected = True
+        monkeypatch.setattr(stage.store, "transaction", lingering)
+        noticing.start()
+        assert written.wait(10)
+        return view
+
+    stage.clock.forward(60.0)
+    stage.rancher.observe = while_looking  # type: ignore[assignment, method-assign]
+    try:
+        stage.engine.look_once()
+    finally:
+        looked.set()
+        noticing.join()
+    assert stage.step(request_id, "control_plane").state == StepState.RUNNING, "it saw what was so before"
+    assert stage.request(request_id).next_look_at <= stage.clock.now()
 
 
 def test_that_rancher_has_not_been_read_yet_is_no_error(stage: Stage) -> None:

@@ -145,6 +145,7 @@ def test_words_that_are_not_understood_are_named(bot: Bot) -> None:
         ("delete &", "not a cluster's name"),
         ("list", "There are no clusters now"),
         ("cost", "Nothing has been spent this month"),
+        ("cost 2", "Nothing has been spent this month"),
         ("cost nowhere", "Nothing has been spent on a cluster “nowhere”"),
         ("cost &", "not a cluster's name"),
         ("help", "you are: lead, other member, teammate. You may: create, list"),

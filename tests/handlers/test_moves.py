@@ -111,7 +111,7 @@ def test_the_button_of_a_create_that_runs(bot: Bot) -> None:
         (removal,) = (r for r in tx.requests_of(request.cluster_id) if r.kind == Kind.DELETE)
     message.blocks = before  # somebody's client still shows the button
     bot.clicks(REQUESTER, "cancel", running)
-    bot.told(REQUESTER, "Nothing is under way")
+    bot.told(REQUESTER, "What this button cancels is not under way any more")
     assert bot.request(removal.id).state == removal.state
 
 

@@ -207,6 +207,16 @@ def test_costs_say_what_is_not_known_and_what_is_left() -> None:
     assert ": $10.00 and something unknown, of it $1.50 and something unknown for GPUs nobody could use" in text
 
 
+def test_costs_of_very_many_clusters_have_pages_the_newest_first() -> None:
+    bills = tuple(
+        Account(f"c-{number}", "U0REQ", "ml", ClusterState.GONE, 1.0, 2.0, 0.0, 0.0, True) for number in range(200)
+    )
+    first, last, beyond = (json.dumps(render(costs(Costs(bills, ()), page)).blocks) for page in (1, 3, 9))
+    assert '"c-199"' in first and '"c-100"' not in first and "more row" not in first
+    assert "/gpu-cluster cost 2" in first and "$400.00" in first
+    assert '"c-0"' in last and "cost 4" not in last and "$400.00" in last and beyond == last
+
+
 def test_a_card_of_several_machines_says_that_they_have_no_fast_network() -> None:
     story = largest("x", RequestState.AWAITING_APPROVAL)
     assert story.envelope is not None

@@ -58,8 +58,10 @@ class Moving(Base):
         with self._store.transaction() as tx:
             cluster = tx.cluster(cluster.id)
             request = tx.open_request(cluster.id)
-            if request is None or meant not in ("", request.id):
+            if request is None:
                 raise Conflict(f"Nothing is under way on “{name}”.", f"/gpu-cluster status {name}")
+            if meant not in ("", request.id):
+                raise Conflict("What this button cancels is not under way any more.", f"/gpu-cluster status {name}")
             _must_be_cancellable(request, name)
             cancelled = lifecycle.cancel(tx, request, ask.user, now)
             removing = self._undo(tx, cluster, request, ask.user, now)
