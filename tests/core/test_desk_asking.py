@@ -84,6 +84,10 @@ def test_a_name_is_in_use_while_its_cluster_is_being_deleted_and_free_after(stag
     stage.finish(stage.running())
     stage.rancher.lingers = 3
     deletion = stage.delete()
+    with pytest.raises(Conflict, match="still being deleted"):
+        stage.create()  # from the approval on
+    with pytest.raises(Conflict, match="already being deleted"):
+        stage.desk.ask_delete(stage.ask(), "train-a")
     stage.look()
     with pytest.raises(Conflict, match="still being deleted"):
         stage.create()

@@ -65,7 +65,7 @@ class Asking(Base):
             switches.must_be_allowed(tx)
             living = tx.living_cluster(spec.name)
             if living is not None:
-                raise _name_in_use(living)
+                raise _name_in_use(tx, living)
             lifecycle.open_create(tx, cluster, request, approvals_channel=self._approvals_channel)
             tx.add(PostedRow(request_id, leads))
             told = self._tell(tx, request_id)
@@ -128,7 +128,7 @@ class Asking(Base):
                     lapses_at=now + self._catalogue.policy.approval_hours * 3600,
                 )
             except Taken as taken:
-                raise _delete_asked(cluster) from taken
+                raise _delete_asked(tx, cluster) from taken
             tx.add(PostedRow(request_id, leads))
             told = self._tell(tx, request_id)
         self._wake()
@@ -168,12 +168,12 @@ class Asking(Base):
         with self._store.reading() as tx:
             held = ledger.committed(tx, team, self._clock.now())
             living = tx.living_cluster(spec.name)
+            in_use = _name_in_use(tx, living).why if living else ""
         found = self._previews.of(spec, None if held.budget is None else held)
         policy = self._catalogue.policy
         by_cost = policy.by_cost
         cost = found.envelope.max_cost if found.envelope else None
         needed = spending.approvals_for(policy, held, cost) if by_cost else policy.approvals
-        in_use = _name_in_use(living).why if living else ""
         return Preview(spec, found, held, needed, by_cost, who_can(team), in_use)
 
     def ask_change(self, ask: Ask, name: str, change: Change, *, meant: str = "") -> Story:
@@ -300,9 +300,16 @@ def _busy(cluster: ClusterRow, other: RequestRow | None) -> Conflict:
     return Conflict(f"“{cluster.name}” takes one change at a time, and {what}.", f"/gpu-cluster status {cluster.name}")
 
 
-def _delete_asked(cluster: ClusterRow) -> Conflict:
+def _leaving(tx: Tx, cluster: ClusterRow) -> bool:
+    """From the approval on, though the engine may not have begun yet."""
+    approved = (RequestState.APPROVED, RequestState.RUNNING)
+    asked = (r.kind == Kind.DELETE and r.state in approved for r in tx.requests_of(cluster.id))
+    return cluster.state == ClusterState.DELETING or any(asked)
+
+
+def _delete_asked(tx: Tx, cluster: ClusterRow) -> Conflict:
     """A delete that failed leaves the cluster *deleting* with no open request: then it can be asked again."""
-    if cluster.state == ClusterState.DELETING:
+    if _leaving(tx, cluster):
         return Conflict(f"“{cluster.name}” is already being deleted.", f"/gpu-cluster status {cluster.name}")
     return Conflict(
         f"Somebody has already asked to delete “{cluster.name}”; it waits for a lead.",
@@ -310,8 +317,8 @@ def _delete_asked(cluster: ClusterRow) -> Conflict:
     )
 
 
-def _name_in_use(cluster: ClusterRow) -> Conflict:
-    if cluster.state == ClusterState.DELETING:
+def _name_in_use(tx: Tx, cluster: ClusterRow) -> Conflict:
+    if _leaving(tx, cluster):
         return Conflict(
             f"“{cluster.name}” is still being deleted; the name is free once its last machine is gone.",
             f"Watch it with /gpu-cluster status {cluster.name}, or choose another name.",
