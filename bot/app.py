@@ -27,18 +27,17 @@ from bot.aws.shared import SharedCloud
 from bot.aws.sweep import Sweep
 from bot.core import story
 from bot.core.bot_token import BotToken
+from bot.core.causes.diagnosis import codes_in
+from bot.core.causes.insight import Insight
+from bot.core.checks.preflight import preflight
+from bot.core.checks.preview import Previews
 from bot.core.clock import FileClock, WallClock
+from bot.core.costs.ledger import Committed
 from bot.core.desk import Desk
-from bot.core.diagnosis import codes_in
 from bot.core.engine import Engine
 from bot.core.exporting import made
-from bot.core.extras import extras_of
-from bot.core.insight import Insight
-from bot.core.ledger import Committed
 from bot.core.looking import Surroundings
 from bot.core.ports import Clock, Cloud, Cluster, Permanent, Rancher, Store, Temporary, TokenRefused, WorldError
-from bot.core.preflight import preflight
-from bot.core.preview import Previews
 from bot.core.records import Kind, RequestState
 from bot.core.roster import Rosters
 from bot.core.spec import Check, ClusterSpec, Draft, Envelope, Preflight, check_draft
@@ -46,7 +45,8 @@ from bot.core.steps.base import Outside
 from bot.core.story import Story
 from bot.core.sweeping import Sweeping
 from bot.core.token_watch import TokenWatch, operators
-from bot.core.verdict import VERIFIED, Report
+from bot.core.verification.extras import extras_of
+from bot.core.verification.verdict import VERIFIED, Report
 from bot.kube.adapter import KubeCluster, KubeconfigCluster
 from bot.rancher.adapter import RancherAdapter
 from bot.rancher.export import gitops

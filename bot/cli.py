@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bot import app, reports, settings, verify
-from bot.core.measuring import LEVELS
-from bot.core.money import dollars
+from bot.core.costs.money import dollars
 from bot.core.ports import WorldError
 from bot.core.spec import Check, Draft, Invalid
-from bot.core.verdict import report_to_json
+from bot.core.verification.measuring import LEVELS
+from bot.core.verification.verdict import report_to_json
 from handlers.redact import install_redaction
 
 

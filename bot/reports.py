@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from bot.app import NotReady, Outsides, make_clock, make_store
 from bot.aws.sweep import Sweep
-from bot.core import ledger
-from bot.core.forgotten import OURS, Idle, forgotten, usable
-from bot.core.ledger import Account
+from bot.core.costs import ledger
+from bot.core.costs.ledger import Account
+from bot.core.in_use.forgotten import OURS, Idle, forgotten, usable
 from bot.core.orphans import Orphan, orphans
 from bot.settings import Settings
 

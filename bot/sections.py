@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from bot.core.impossible import IMPOSSIBLE
+from bot.core.capacity.impossible import IMPOSSIBLE
 from bot.core.secrets import has_password, secrets_in
 from bot.core.spec import Taint
 from bot.core.wiring import Addon, Network

@@ -10,14 +10,14 @@ from importlib import resources
 
 from rich.table import Table
 
-from bot.core.extras import Extra
-from bot.core.measuring import Measuring, conclude, give_up, keep
 from bot.core.ports import Clock, Cluster, Node, Permanent, Temporary, WorldError
-from bot.core.rating import Rate
-from bot.core.sight import NAMESPACE
 from bot.core.spec import LABEL_MANAGED, LABEL_REQUEST
 from bot.core.survey import expectation
-from bot.core.verdict import (
+from bot.core.verification.extras import Extra
+from bot.core.verification.measuring import Measuring, conclude, give_up, keep
+from bot.core.verification.rating import Rate
+from bot.core.verification.sight import NAMESPACE
+from bot.core.verification.verdict import (
     DEGRADED,
     FAILED,
     UNKNOWN,

@@ -14,10 +14,10 @@ from typing import Any
 from slack_bolt import Ack, App
 from slack_sdk import WebClient
 
+from bot.core.checks.preview import Preview
 from bot.core.desk import Ask, Conflict, Desk
 from bot.core.policy import Denied, Verb
 from bot.core.ports import WorldError
-from bot.core.preview import Preview
 from bot.core.spec import Choices, Draft, Invalid, Preset, Problem, Team, check_draft
 from handlers.calls import CALL_ERRORS, code_of
 from handlers.inbox import Gesture, Inbound, Inbox

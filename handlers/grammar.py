@@ -10,8 +10,8 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from bot.core.capacity.impossible import why_not
 from bot.core.changes import Change, Extend, Replace, Scale, Share, Unshare, Verify
-from bot.core.impossible import why_not
 from bot.core.policy import Verb
 from bot.core.spec import Draft, Invalid, Problem
 

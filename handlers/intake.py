@@ -8,10 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from bot.core.causes.insight import Insight
 from bot.core.changes import Replace
 from bot.core.desk import Ask, Conflict, Desk
 from bot.core.exporting import Made
-from bot.core.insight import Insight
 from bot.core.looking import new_incident
 from bot.core.policy import Denied, Verb, allowed, who_can
 from bot.core.ports import Clock, Store, WorldError

@@ -16,11 +16,11 @@ from typing import Any
 
 from bot.core import lifecycle
 from bot.core.desk import Desk
+from bot.core.in_use.troubles import notice_from_body
 from bot.core.policy import who_can
 from bot.core.ports import Clock, Store, WorldError
 from bot.core.records import OPEN_STATES, MessageKind, MessageRow, RequestState
 from bot.core.story import Story
-from bot.core.troubles import notice_from_body
 from handlers.calls import Clients
 from handlers.direct import Direct
 from handlers.pacing import Pace

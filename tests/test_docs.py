@@ -21,7 +21,7 @@ from bot.cli import main
 from bot.core import plan, policy, spec
 from bot.core.operator_values import NAMESPACE, REPO_NAME, REPO_URL
 from bot.core.records import Kind
-from bot.core.sight import NAMESPACE as VERIFY_NAMESPACE
+from bot.core.verification.sight import NAMESPACE as VERIFY_NAMESPACE
 from bot.sandbox import play
 from bot.sandbox.world.faults import FAULTS
 from handlers.grammar import CHANGES, draft_of, split

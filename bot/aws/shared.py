@@ -111,7 +111,7 @@ class SharedCloud:
         return self._once(("key", arn), lambda: self._cloud.disk_key(arn))
 
     def announcements(self) -> tuple[Announcement, ...]:
-        return self._cloud.announcements()  # whoever watches asks at a pace of their own (bot.core.announced)
+        return self._cloud.announcements()  # whoever watches asks at a pace of their own (bot.core.in_use.announced)
 
     def quota(self, code: str) -> Quota:
         return self._once(("quota", code), lambda: self._cloud.quota(code))

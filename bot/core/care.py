@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
-from bot.core import lifecycle, troubles
+from bot.core import lifecycle
 from bot.core.asking import Ask
 from bot.core.changes import Change, Replace
 from bot.core.conflict import Conflict
+from bot.core.in_use import troubles
 from bot.core.kinds.replace import to_replace
 from bot.core.policy import Denied, Directory, Verb, lead_of, require, who_can
 from bot.core.ports import Clock, Store

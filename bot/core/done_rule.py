@@ -6,7 +6,7 @@ condition that is absent is not one that holds.
 
 from __future__ import annotations
 
-from bot.core.planner import sentence
+from bot.core.causes.planner import sentence
 from bot.core.ports import ClusterView
 
 ACTIVE = "active"

@@ -16,15 +16,17 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from bot.core import expiry, ledger, lifecycle, looking, spending, switches, watch, watching
+from bot.core import expiry, lifecycle, looking, switches
 from bot.core.checks.finding import unanswered
+from bot.core.costs import ledger, spending
+from bot.core.costs.money import dollars
+from bot.core.costs.spending import OverBudget
+from bot.core.in_use import watch, watching
 from bot.core.kinds import Asked, rules_of
 from bot.core.looking import Surroundings
-from bot.core.money import dollars
 from bot.core.ports import Clock, News, Stale, Store, Temporary, Tx, WorldError
 from bot.core.records import Kind, RequestRow, RequestState, Watch
 from bot.core.spec import Check, Preflight
-from bot.core.spending import OverBudget
 
 log = logging.getLogger(__name__)
 

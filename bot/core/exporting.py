@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.core import ledger
-from bot.core.places import gpu_places
+from bot.core.capacity.places import gpu_places
+from bot.core.capacity.standing import standing
+from bot.core.costs import ledger
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, Kind
 from bot.core.spec import Envelope, Pool, envelope_from_json
-from bot.core.standing import standing
 
 
 @dataclass(frozen=True)

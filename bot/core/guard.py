@@ -6,9 +6,10 @@ import dataclasses
 import logging
 from collections.abc import Callable
 
-from bot.core import placing, plan
-from bot.core.denial import denied_by
-from bot.core.places import gpu_places, to_keep
+from bot.core import plan
+from bot.core.capacity import placing
+from bot.core.capacity.places import gpu_places, to_keep
+from bot.core.causes.denial import denied_by
 from bot.core.ports import Busy, Permanent, Refused, Temporary, WorldError
 from bot.core.records import Kind
 from bot.core.steps import trouble

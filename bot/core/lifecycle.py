@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bot.core import plan
+from bot.core.checks.refusal import in_one_line, may_pass
 from bot.core.ports import Tx
 from bot.core.records import (
     OPEN_STATES,
@@ -29,7 +30,6 @@ from bot.core.records import (
     StepRow,
     StepState,
 )
-from bot.core.refusal import in_one_line, may_pass
 from bot.core.spec import Envelope, Preflight, envelope_from_json, to_json
 
 ENGINE = "engine"

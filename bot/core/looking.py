@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bot.core import guard, lifecycle, plan, stall, telling
-from bot.core.announced import Announced
+from bot.core import guard, lifecycle, plan, telling
+from bot.core.causes import stall
+from bot.core.in_use.announced import Announced
 from bot.core.kinds import rules_of
 from bot.core.ports import Clock, Stale, Store, Temporary, TokenRefused, Tx, Unread, WorldError
 from bot.core.records import (

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from bot.core import ledger, lifecycle
+from bot.core import lifecycle
 from bot.core.asking import new_request, request_id_for
 from bot.core.changes import Scale, change_from_json, change_to_json
+from bot.core.costs import ledger
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, Kind, RequestRow
 from bot.core.spec import Envelope, Pool

@@ -6,15 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.core import ledger, plan
+from bot.core import plan
+from bot.core.causes.stall import stall
 from bot.core.changes import Change, change_from_json
-from bot.core.ledger import Committed
+from bot.core.costs import ledger
+from bot.core.costs.ledger import Committed
 from bot.core.ports import Tx
 from bot.core.records import ClusterState, Kind, RequestState, StepRow, StepState
 from bot.core.roster import LeadChange
 from bot.core.spec import Check, ClusterSpec, Envelope, checks_from_json, envelope_from_json, spec_from_json
-from bot.core.stall import stall
-from bot.core.verdict import Report, report_from_json
+from bot.core.verification.verdict import Report, report_from_json
 
 
 @dataclass(frozen=True)

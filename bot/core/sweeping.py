@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from bot.core.checks.questions import ask as in_a_thread
 from bot.core.cloud import Cloud
+from bot.core.costs.money import HOURS_A_MONTH
 from bot.core.desk import Ask, Desk
-from bot.core.money import HOURS_A_MONTH
 from bot.core.orphans import Orphan, Thing, orphans
 from bot.core.policy import Directory, Verb, require
 from bot.core.ports import Clock, Refused, Store, WorldError
-from bot.core.questions import ask as in_a_thread
 from bot.core.records import AuditRow
 
 LOOK_S, END_S = 12.0, 12.0

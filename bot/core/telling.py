@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from bot.core import lifecycle, plan, stall
+from bot.core import lifecycle, plan
+from bot.core.causes import stall
 from bot.core.kinds import rules_of
 from bot.core.ports import Tx
 from bot.core.records import MessageKind, RequestRow, StepRow, StepState

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from bot.core.bot_token import BotToken
-from bot.core.places import gpu_places
+from bot.core.capacity.places import gpu_places
 from bot.core.ports import (
     AppView,
     Busy,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bot.core.places import gpu_places, homes
+from bot.core.capacity.places import gpu_places, homes
 from bot.core.ports import Permanent
 from bot.core.spec import Envelope, Pool
 from bot.rancher.bodies import machine_pool

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bot.core.costs.ledger import Account, Committed
+from bot.core.costs.money import dollars
 from bot.core.desk import Costs
-from bot.core.ledger import Account, Committed
-from bot.core.money import dollars
 from handlers.views.page import Bullets, Header, Note, Page, Para, Part, Table
 from handlers.views.paging import paged
 from handlers.views.spans import Line, bold, line, who

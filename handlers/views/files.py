@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core.rating import Rate
 from bot.core.story import Story
-from bot.core.verdict import GpuResult, Report
+from bot.core.verification.rating import Rate
+from bot.core.verification.verdict import GpuResult, Report
 from handlers.views.render import MOST_ROWS
 from handlers.views.results import row_count, worst_first
 from handlers.views.words import count

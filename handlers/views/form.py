@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bot.core.preview import Preview
+from bot.core.checks.preview import Preview
 from bot.core.spec import REASON_MAX, Choices, Draft, Policy, Preset, Problem
 from handlers.views.page import Button, Buttons, Header, Note, Page
 from handlers.views.preview import machine_words, parts

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.core.ledger import Committed
-from bot.core.money import dollars
+from bot.core.costs.ledger import Committed
+from bot.core.costs.money import dollars
 from bot.core.spec import Preset
 from handlers.views.page import Bullets, Header, Page, Para
 from handlers.views.spans import Line, code, joined, line, who

@@ -10,9 +10,9 @@ import io
 
 from PIL import Image, ImageDraw, ImageFont
 
-from bot.core.gpu_models import MEASURES, data_sheet, find_model
-from bot.core.rating import BAD, GOOD, LOW, SLOW, UNRATED, Rate
-from bot.core.verdict import GpuResult, Report
+from bot.core.verification.gpu_models import MEASURES, data_sheet, find_model
+from bot.core.verification.rating import BAD, GOOD, LOW, SLOW, UNRATED, Rate
+from bot.core.verification.verdict import GpuResult, Report
 from handlers.views.results import worst_first
 from handlers.views.words import clean, clip
 

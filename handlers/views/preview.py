@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bot.core.ledger import Committed
-from bot.core.money import dollars
-from bot.core.preview import Preview
+from bot.core.checks.preview import Preview
+from bot.core.costs.ledger import Committed
+from bot.core.costs.money import dollars
 from bot.core.spec import Check, Policy, Preset
 from handlers.views.page import Bullets, Fields, Header, Note, Page, Para, Part
 from handlers.views.request import check_line, machines_of, price_of, where_of

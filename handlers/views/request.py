@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core.money import dollars
+from bot.core.costs.money import dollars
 from bot.core.records import OPEN_STATES, ClusterState, Kind, RequestState, StepState
 from bot.core.spec import Check, Envelope, Existing, Pool
 from bot.core.story import Decision, StepFacts, Story

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.core.story import Story
-from bot.core.verdict import DEGRADED, VERDICTS, VERIFIED, GpuResult, NodeResult, Report
+from bot.core.verification.verdict import DEGRADED, VERDICTS, VERIFIED, GpuResult, NodeResult, Report
 from handlers.views.page import Bullets, Header, Note, Page, Para, Part, Table
 from handlers.views.render import MOST_ROWS
 from handlers.views.spans import bold, line

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bot.core import troubles
-from bot.core.troubles import Notice
+from bot.core.in_use import troubles
+from bot.core.in_use.troubles import Notice
 from handlers.views.page import Button, Buttons, Confirm, Header, Page, Para
 from handlers.views.spans import line, who
 

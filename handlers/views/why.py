@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core.insight import STORED, Explanation, Logs, Reason
+from bot.core.causes.insight import STORED, Explanation, Logs, Reason
 from bot.core.ports import PodLog
 from handlers.views.page import Bullets, Code, Header, Note, Page, Para, Part
 from handlers.views.spans import Line, bold, code, joined, line

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bot.core import plan
 from bot.core.records import ClusterState, Kind, RequestState
 from bot.core.story import Story
-from bot.core.verdict import DEGRADED, VERIFIED
+from bot.core.verification.verdict import DEGRADED, VERIFIED
 
 _SPACES = re.compile("[\t\r\u2028\u2029\x0b\x0c\x85]")
 # Control characters but the newline, surrogates, and marks that change the direction of what follows, so that a text

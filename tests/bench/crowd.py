@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.core.records import ClusterRow, ClusterState, RequestRow, RequestState
-from bot.core.verdict import VERIFIED
+from bot.core.verification.verdict import VERIFIED
 from bot.sandbox.play import has_button
 from bot.sandbox.slack.delivery import Delivery
 from bot.sandbox.stage import CHANNEL, Plot, Stage

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bot.core.diagnosis import recognise
+from bot.core.causes.diagnosis import recognise
 from bot.core.spec import GpuExpectation
-from bot.core.verdict import VERIFIED, judge, judge_node, report_from_json, report_to_json
+from bot.core.verification.verdict import VERIFIED, judge, judge_node, report_from_json, report_to_json
 from tests.bench.crowd import NotVerified
 from tests.bench.figures import Figure
 from tests.core.test_failures import LOOK_ALIKES, SHOWN

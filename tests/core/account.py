@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bot.core.checks.preflight import preflight
+from bot.core.checks.questions import UBUNTU
 from bot.core.ports import StoredSecret
-from bot.core.preflight import preflight
-from bot.core.questions import UBUNTU
 from bot.core.spec import Catalogue, ClusterSpec, Image, Policy, PoolSpec, Preflight, Preset, Target, Team
 from bot.core.wiring import DIRECT, Network
 from bot.sandbox.aws import AwsStandIn

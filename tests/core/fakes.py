@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import NAMESPACE_DNS, uuid5
 
+from bot.core.capacity.places import homes
 from bot.core.cloud import (
     Announcement,
     DiskKey,
@@ -27,7 +28,6 @@ from bot.core.cloud import (
     Trial,
 )
 from bot.core.operator_values import CHART, NAMESPACE, RELEASE, REPO_NAME, REPO_URL
-from bot.core.places import homes
 from bot.core.policy import Person
 from bot.core.ports import (
     AppView,

@@ -9,8 +9,8 @@ import boto3
 import pytest
 
 from bot.aws.cloud import Ec2Cloud
-from bot.core.questions import UBUNTU
-from bot.core.refusal import in_one_line
+from bot.core.checks.questions import UBUNTU
+from bot.core.checks.refusal import in_one_line
 from bot.core.spec import PoolSpec, Preflight
 from bot.sandbox.aws import Reservation
 from bot.sandbox.aws.front import Front

@@ -8,14 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from bot.core import ledger, lifecycle
+from bot.core import lifecycle
 from bot.core.changes import Extend, Scale
+from bot.core.costs import ledger
+from bot.core.costs.ledger import Committed
+from bot.core.costs.money import dollars
+from bot.core.costs.spending import approvals_for
 from bot.core.desk import Conflict, Desk
-from bot.core.ledger import Committed
-from bot.core.money import dollars
 from bot.core.records import RequestState
 from bot.core.spec import Policy
-from bot.core.spending import approvals_for
 from tests.core.fakes import FakeKube, FakeRancher
 from tests.core.stage import CATALOGUE, DRAFT, LEAD, REQUESTER, SECOND_LEAD, Stage
 

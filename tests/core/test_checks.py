@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.core.capacity.suggest import Offer
 from bot.core.checks import all_checks
 from bot.core.checks.facts import Answer, Facts, Money
 from bot.core.checks.machines import nearest_counts
@@ -25,10 +26,9 @@ from bot.core.cloud import (
     SecurityGroup,
     Subnet,
 )
-from bot.core.ledger import Committed
+from bot.core.costs.ledger import Committed
 from bot.core.ports import Permanent, Refused, Temporary
 from bot.core.spec import Check, ClusterSpec, PoolSpec, Preset, Target
-from bot.core.suggest import Offer
 
 T3 = InstanceType("t3.xlarge", 4, 16384, "x86_64")
 T4 = InstanceType("g4dn.xlarge", 4, 16384, "x86_64", 1, "T4", "NVIDIA", 16384)

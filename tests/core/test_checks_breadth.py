@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from bot.core.capacity.families import spot_code
 from bot.core.checks.facts import Answer, Facts, Money
 from bot.core.checks.money import gpu_price_per_hour
 from bot.core.checks.network import best_subnets
+from bot.core.checks.preflight import _envelope
 from bot.core.cloud import InstanceType, MachineImage, Opening, Quota, Routes, SecurityGroup
-from bot.core.families import spot_code
 from bot.core.ports import Permanent
-from bot.core.preflight import _envelope
 from bot.core.spec import GpuExpectation, Image, PoolSpec, Taint
 from bot.core.wiring import Network
 from tests.core.stage import CATALOGUE

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.diagnosis import CAPACITY, aws_words, ec2_cause, operand_causes, pod_lines
+from bot.core.causes.diagnosis import CAPACITY, aws_words, ec2_cause, operand_causes, pod_lines
 from bot.core.ports import PodTrouble
 
 # As Rancher keeps it (rancher/rancher: capr/machineprovision/controller.go) around rancher-machine's console text.
@@ -84,7 +84,7 @@ def trouble(*, reason: str = "CrashLoopBackOff", message: str = "", log: str = "
     return PodTrouble(f"{app}-x7", app, "node-1", reason, message, log)
 
 
-# gpu-operator's troubleshooting.rst and the issues named in bot/core/diagnosis.py.
+# gpu-operator's troubleshooting.rst and the issues named in bot/core/causes/diagnosis.py.
 SIGNALS = [
     (trouble(log="Could not resolve Linux kernel version"), "does not build", "kernel"),
     (trouble(log="E: Unable to locate package linux-headers-6.8.0-1\nexit 100"), "does not build", "kernel"),

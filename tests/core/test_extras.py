@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bot.core.extras import DCGM_DEADLINE_S, Remark, dcgm, read_dcgm, read_vector_add, vector_add
-from bot.core.measuring import conclude, measured
 from bot.core.ports import JobView
-from bot.core.verdict import FAILED, UNKNOWN, VERIFIED
+from bot.core.verification.extras import DCGM_DEADLINE_S, Remark, dcgm, read_dcgm, read_vector_add, vector_add
+from bot.core.verification.measuring import conclude, measured
+from bot.core.verification.verdict import FAILED, UNKNOWN, VERIFIED
 from tests.core.test_measuring import DOCUMENT, NO_DRIVER, NODE, RUNNING, Scripted, ended, look, watch, what
 
 SAMPLE, ENGINE = vector_add("sample:1"), dcgm("dcgm:4", 2)

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from bot.core.diagnosis import (
+from bot.core.causes.diagnosis import (
     Signal,
     cause_lines,
     cause_of,
@@ -18,7 +18,7 @@ from bot.core.diagnosis import (
     policy_signals,
     recognise,
 )
-from bot.core.failures import CATALOGUE
+from bot.core.causes.failures import CATALOGUE
 from bot.core.ports import Node, PodTrouble, PolicyView
 
 DRIVER, TOOLKIT, PLUGIN = (

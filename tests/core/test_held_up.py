@@ -7,8 +7,8 @@ import json
 
 import pytest
 
+from bot.core.causes.stall import stall
 from bot.core.records import ClusterState, RequestState
-from bot.core.stall import stall
 from tests.core.fakes import CREDENTIAL, starting
 from tests.core.stage import Stage
 

@@ -7,16 +7,16 @@ import time
 
 import pytest
 
-from bot.core import insight
+from bot.core.causes import insight
+from bot.core.causes.diagnosis import codes_in
+from bot.core.causes.insight import NOW, STORED, Explanation, Insight
 from bot.core.desk import Conflict
-from bot.core.diagnosis import codes_in
-from bot.core.insight import NOW, STORED, Explanation, Insight
 from bot.core.operator_values import NAMESPACE
 from bot.core.policy import Denied
 from bot.core.ports import JobView, PodLog, PodTrouble, PolicyView, Temporary
 from bot.core.secrets import blot
-from bot.core.sight import NAMESPACE as VERIFY
 from bot.core.spec import LABEL_POOL
+from bot.core.verification.sight import NAMESPACE as VERIFY
 from tests.core.fakes import probe_log, refused
 from tests.core.stage import BYSTANDER, DRAFT, GUEST, LEAD, REQUESTER, Stage
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.gpu_models import MEASURES, MODELS, find_model, line, slow_line
 from bot.core.spec import GpuExpectation
-from bot.core.verdict import (
+from bot.core.verification.gpu_models import MEASURES, MODELS, find_model, line, slow_line
+from bot.core.verification.verdict import (
     DEGRADED,
     FAILED,
     UNKNOWN,

@@ -16,7 +16,7 @@ from bot.core.ports import Busy, Permanent, Temporary, Tx, Unread
 from bot.core.records import ClusterState, MessageKind, RequestState, StepState
 from bot.core.spec import UNVERIFIED_TAINT, to_json
 from bot.core.steps import operator as operators
-from bot.core.verdict import VERIFIED
+from bot.core.verification.verdict import VERIFIED
 from tests.core.fakes import MID, KilledHere
 from tests.core.stage import Stage
 

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import pytest
 
-from bot.core.measuring import Measuring, conclude, give_up, measured
 from bot.core.ports import Cluster, JobOrder, JobView, Node
-from bot.core.sight import NAMESPACE
 from bot.core.spec import GpuExpectation
-from bot.core.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED
+from bot.core.verification.measuring import Measuring, conclude, give_up, measured
+from bot.core.verification.sight import NAMESPACE
+from bot.core.verification.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED
 
 SCRIPT = "print()\n"
 REAL: dict[str, Any] = json.loads((Path(__file__).parent.parent / "probe" / "fixtures" / "h100-quick.json").read_text())

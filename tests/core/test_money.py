@@ -22,7 +22,7 @@ from bot.core.ports import (
 )
 from bot.core.records import ClusterState, RequestState, StepState
 from bot.core.spec import LABEL_CLUSTER, LABEL_REQUEST
-from bot.core.verdict import DEGRADED, FAILED, VERIFIED
+from bot.core.verification.verdict import DEGRADED, FAILED, VERIFIED
 from tests.core.fakes import joined, probe_log, refused, starting
 from tests.core.stage import DRAFT, Stage
 

@@ -7,8 +7,9 @@ import random
 
 import pytest
 
-from bot.core import exporting, ledger
+from bot.core import exporting
 from bot.core.changes import Change, Replace, Scale
+from bot.core.costs import ledger
 from bot.core.ports import JobView
 from bot.core.records import ClusterState, RequestState
 from bot.core.spec import Policy

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from bot.core import ledger
+from bot.core.capacity.places import gpu_places, to_keep
 from bot.core.changes import Verify
-from bot.core.places import gpu_places, to_keep
+from bot.core.costs import ledger
 from bot.core.ports import JobView, MachineView, Subnet
 from bot.core.records import ClusterState, MessageKind, RequestState
 from bot.core.spec import Invalid, check_draft

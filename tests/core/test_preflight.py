@@ -11,8 +11,8 @@ import boto3
 import pytest
 
 from bot.aws.cloud import Ec2Cloud
+from bot.core.checks.questions import UBUNTU
 from bot.core.ports import Temporary
-from bot.core.questions import UBUNTU
 from bot.core.spec import Check, Preflight, Taint
 from bot.core.wiring import Network
 from bot.sandbox.aws import AwsStandIn

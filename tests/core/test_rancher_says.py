@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
+from bot.core.causes.planner import phase, sentence
 from bot.core.done_rule import unmet
-from bot.core.planner import phase, sentence
 from bot.core.ports import ClusterView, Temporary
 from bot.core.records import ClusterState, RequestState
 from tests.core.stage import Stage

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from bot.core import plan
+from bot.core.causes.stall import also, stall
 from bot.core.ports import RepoView
 from bot.core.records import Kind, StepRow, StepState
-from bot.core.stall import also, stall
 from tests.core.stage import Stage
 from tests.core.test_trouble import until_cluster
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.core.capacity.suggest import SUGGESTIONS, nearest
 from bot.core.ports import InstanceType
-from bot.core.suggest import SUGGESTIONS, nearest
 
 
 def gpu_type(name: str, gpus: int, gib: int, vcpus: int = 8) -> InstanceType:

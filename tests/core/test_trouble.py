@@ -11,7 +11,7 @@ from bot.core.ports import AppView, JobView, PodTrouble, PolicyView, RepoView, T
 from bot.core.records import ClusterState, RequestState
 from bot.core.spec import Draft
 from bot.core.story import Story
-from bot.core.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED
+from bot.core.verification.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED
 from tests.core.fakes import joined, probe_log, refused, starting
 from tests.core.stage import DRAFT, Stage
 

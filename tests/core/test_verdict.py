@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.core.spec import GpuExpectation
-from bot.core.verdict import (
+from bot.core.verification.verdict import (
     DEGRADED,
     FAILED,
     REQUIRED_CHECKS,

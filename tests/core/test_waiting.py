@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from bot.core import lifecycle, roster
+from bot.core.checks.preview import KEPT_S, Previews
+from bot.core.costs.ledger import Committed
 from bot.core.desk import Ask, Conflict, Desk
-from bot.core.ledger import Committed
 from bot.core.policy import Denied, Directory, Person
 from bot.core.ports import Temporary
-from bot.core.preview import KEPT_S, Previews
 from bot.core.records import MessageKind, RequestRow, RequestState
 from bot.core.roster import RECENT_S, Rosters
 from bot.core.spec import Catalogue, ClusterSpec, Draft, Image, Policy, Preflight, Target, Team

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bot.core import ledger, troubles
-from bot.core.announced import Announced
 from bot.core.changes import Scale, Verify
 from bot.core.cloud import Announcement
 from bot.core.conflict import Conflict
+from bot.core.costs import ledger
+from bot.core.in_use import troubles
+from bot.core.in_use.announced import Announced
 from bot.core.ports import JobView, Refused, Temporary
 from bot.core.records import ClusterState, Kind, MessageKind, RequestRow
 from bot.core.spec import LABEL_REQUEST, Draft

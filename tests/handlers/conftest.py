@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bot.core.causes.insight import Insight
+from bot.core.checks.preview import Previews
 from bot.core.desk import Desk
-from bot.core.insight import Insight
 from bot.core.ports import Temporary
-from bot.core.preview import Previews
 from bot.core.roster import Rosters
 from bot.core.spec import Catalogue, Preset
 from bot.core.steps.base import Outside

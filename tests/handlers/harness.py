@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.core import lifecycle
+from bot.core.costs.ledger import Committed
 from bot.core.desk import Ask, Desk
-from bot.core.ledger import Committed
 from bot.core.orphans import Thing
 from bot.core.ports import WorldError
 from bot.core.records import MessageRow, RequestRow, RequestState, StepRow, StepState

@@ -11,7 +11,7 @@ from bot.core.plan import plan_for
 from bot.core.records import ClusterState, Kind, RequestState, StepState
 from bot.core.spec import Check, ClusterSpec, Envelope, Existing, GpuExpectation, Pool, Taint
 from bot.core.story import Access, Decision, StepFacts, Story
-from bot.core.verdict import CheckResult, GpuResult, NodeResult, Report
+from bot.core.verification.verdict import CheckResult, GpuResult, NodeResult, Report
 
 NASTY = st.sampled_from(
     [

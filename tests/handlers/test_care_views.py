@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bot.core import troubles
 from bot.core.changes import Replace, Verify
+from bot.core.in_use import troubles
+from bot.core.in_use.troubles import Notice
 from bot.core.spec import Invalid
-from bot.core.troubles import Notice
 from handlers.grammar import change_of
 from handlers.views.page import Buttons, Page
 from handlers.views.render import render

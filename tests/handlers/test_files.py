@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from PIL import Image
 
 from bot.core import lifecycle
-from bot.core.gpu_models import MODELS
-from bot.core.measuring import keep
-from bot.core.probe_document import pack
 from bot.core.records import MessageKind, MessageRow
 from bot.core.spec import GpuExpectation
 from bot.core.story import Story
-from bot.core.verdict import FAILED, GpuResult, Report, judge, judge_node, report_to_json
+from bot.core.verification.gpu_models import MODELS
+from bot.core.verification.measuring import keep
+from bot.core.verification.probe_document import pack
+from bot.core.verification.verdict import FAILED, GpuResult, Report, judge, judge_node, report_to_json
 from bot.sandbox.slack.blocks import check_blocks
 from handlers.publisher import LEASE, LEASE_S, UPLOAD_TRIES
 from handlers.sender import NO_UPLOAD_S

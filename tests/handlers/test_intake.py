@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.core.causes.insight import Insight
 from bot.core.desk import Ask
-from bot.core.insight import Insight
 from bot.core.policy import Verb
 from bot.core.records import InboundRow
 from bot.core.spec import Draft, Problem

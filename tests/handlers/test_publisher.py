@@ -13,7 +13,7 @@ import pytest
 
 from bot.core import lifecycle
 from bot.core.records import ClusterState, MessageKind, RequestState, StepState
-from bot.core.verdict import CheckResult, GpuResult, NodeResult, Report, report_to_json
+from bot.core.verification.verdict import CheckResult, GpuResult, NodeResult, Report, report_to_json
 from bot.sandbox.slack import Event
 from handlers.calls import make_clients
 from handlers.pacing import EDITS, KEPT_FOR_STATES, Pace

@@ -16,7 +16,7 @@ from bot.core.changes import Verify
 from bot.core.records import ClusterState, Kind, RequestState
 from bot.core.spec import GpuExpectation
 from bot.core.story import Story
-from bot.core.verdict import Report, judge, judge_node, report_from_json, report_to_json
+from bot.core.verification.verdict import Report, judge, judge_node, report_from_json, report_to_json
 from bot.verify import table
 from handlers.views.files import attachments
 from handlers.views.outcome import outcome

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bot.core.checks.preview import Preview
+from bot.core.costs.ledger import Account, Committed
 from bot.core.desk import Conflict, Costs, Own
-from bot.core.ledger import Account, Committed
 from bot.core.policy import Denied, Verb
 from bot.core.ports import Temporary
-from bot.core.preview import Preview
 from bot.core.records import ClusterState, RequestState
 from bot.core.spec import Check, Choices, Draft, Invalid, Policy, PoolSpec, Preflight, Preset, Problem, Team
 from bot.core.story import Story

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.core.insight import NOW, STORED, Explanation, Logs, Reason
+from bot.core.causes.insight import NOW, STORED, Explanation, Logs, Reason
 from bot.core.ports import PodLog
 from bot.sandbox.slack import Event
 from handlers.views.render import render

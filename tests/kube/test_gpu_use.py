@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from scripted import Reply, Scripted
 
-from bot.core.forgotten import OURS, forgotten
+from bot.core.in_use.forgotten import OURS, forgotten
 from bot.core.ports import GpuUse, Temporary
 from bot.core.records import ClusterRow, ClusterState
 from bot.kube import KubeCluster

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from scripted import Asked, Hands, Reply, Scripted
 
-from bot.core.places import gpu_places
+from bot.core.capacity.places import gpu_places
 from bot.core.ports import ChartOrder, Permanent, Refused, StoredSecret, Temporary
 from bot.core.spec import Envelope, GpuExpectation, Place, Pool, Taint
 from bot.rancher import RancherAdapter, bodies

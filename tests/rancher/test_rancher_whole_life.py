@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from living import REQUEST, TOKEN, Living
 
+from bot.core.capacity.places import gpu_places
 from bot.core.operator_values import operator_values
-from bot.core.places import gpu_places
 from bot.core.ports import ChartOrder, ClusterView, Foreign, JobOrder, Permanent, Temporary, TokenRefused
 from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST
 from bot.rancher import RancherAdapter

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.core.records import ClusterState
-from bot.core.verdict import VERIFIED
+from bot.core.verification.verdict import VERIFIED
 from bot.sandbox.play import has_button
 from bot.sandbox.slack.messages import Message
 from bot.store import open_store

@@ -5,6 +5,7 @@ A check reads answers; one that did not come raises where it is read, and `judge
 
 from __future__ import annotations
 
+from bot.core.capacity.families import family_of, spot_code
 from bot.core.checks import (
     account,
     alternatives,
@@ -19,7 +20,6 @@ from bot.core.checks import (
 )
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import NO, Judge, judged
-from bot.core.families import family_of, spot_code
 from bot.core.ports import Refused
 from bot.core.spec import Check
 

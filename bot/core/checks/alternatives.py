@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bot.core.capacity.families import family_of, spot_code
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import Finding, ok, unknown
 from bot.core.checks.quota import increase, used_of
-from bot.core.families import family_of, spot_code
 from bot.core.ports import Temporary, WorldError
 
 

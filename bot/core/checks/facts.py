@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
+from bot.core.capacity.families import Family, family_of, spot_code
+from bot.core.capacity.suggest import Offer
 from bot.core.cloud import (
     DiskKey,
     Identity,
@@ -20,11 +22,9 @@ from bot.core.cloud import (
     SecurityGroup,
     Subnet,
 )
-from bot.core.families import Family, family_of, spot_code
-from bot.core.ledger import Committed
+from bot.core.costs.ledger import Committed
 from bot.core.ports import Permanent, StoredSecret, WorldError
 from bot.core.spec import ClusterSpec, Image, PoolSpec, Preset, Target
-from bot.core.suggest import Offer
 from bot.core.wiring import DIRECT, Network
 
 T = TypeVar("T")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bot.core.capacity.suggest import WITHDRAWN, Offer, describe
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import Finding, no, ok
 from bot.core.cloud import InstanceType
 from bot.core.ports import WorldError
 from bot.core.spec import PoolSpec
-from bot.core.suggest import WITHDRAWN, Offer, describe
 
 
 def instance_type(wanted: str) -> Callable[[Facts], Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import Finding, no, ok, unknown
-from bot.core.money import HOURS_A_MONTH, dollars
+from bot.core.costs.money import HOURS_A_MONTH, dollars
 from bot.core.ports import WorldError
 from bot.core.spec import PoolSpec
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bot.core.capacity.families import Family
 from bot.core.checks.facts import Facts
 from bot.core.checks.finding import Finding, no, ok, unknown
 from bot.core.checks.machines import listed
-from bot.core.families import Family
 from bot.core.ports import WorldError
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from bot.core import credentials, ledger, lifecycle, spending, switches
+from bot.core import credentials, lifecycle, switches
 from bot.core.asking import Ask, new_request, request_id_for
 from bot.core.changes import Change, Share, change_from_json, change_to_json, kind_of
+from bot.core.checks.preview import Preview
 from bot.core.conflict import Conflict
+from bot.core.costs import ledger, spending
 from bot.core.desk.base import Base
 from bot.core.kinds import rules_of
 from bot.core.policy import Denied, Verb, require, who_can
 from bot.core.ports import Taken, Tx
-from bot.core.preview import Preview
 from bot.core.records import (
     ClusterRow,
     ClusterState,

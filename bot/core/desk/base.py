@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from bot.core import expiry, spending, story
+from bot.core import expiry, story
 from bot.core.asking import Ask
 from bot.core.changes import change_from_json
+from bot.core.checks.preview import Previews
 from bot.core.conflict import Conflict
+from bot.core.costs import spending
 from bot.core.policy import Directory, Verb, require
 from bot.core.ports import Clock, Store, Tx
-from bot.core.preview import Previews
 from bot.core.records import (
     ClusterRow,
     RequestRow,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from bot.core import lifecycle, spending, switches
+from bot.core import lifecycle, switches
 from bot.core.conflict import Conflict
+from bot.core.costs import spending
+from bot.core.costs.spending import OverBudget
 from bot.core.desk.base import Base
 from bot.core.policy import Denied, Verb, lead_of, require, who_can
 from bot.core.ports import Taken, Tx
@@ -15,7 +17,6 @@ from bot.core.records import (
     RequestRow,
     RequestState,
 )
-from bot.core.spending import OverBudget
 from bot.core.story import Story
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.core import expiry, ledger, lifecycle, scaling, spending, switches
+from bot.core import expiry, lifecycle, scaling, switches
 from bot.core.asking import Ask
 from bot.core.changes import Scale, change_from_json
 from bot.core.conflict import Conflict
+from bot.core.costs import ledger, spending
+from bot.core.costs.spending import OverBudget
 from bot.core.desk.base import Base
 from bot.core.policy import Verb, require
 from bot.core.ports import Tx
@@ -24,7 +26,6 @@ from bot.core.spec import (
     Invalid,
     Problem,
 )
-from bot.core.spending import OverBudget
 from bot.core.story import Story
 
 

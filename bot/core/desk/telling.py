@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from bot.core import ledger, lifecycle, roster, spending
+from bot.core import lifecycle, roster
 from bot.core.asking import Ask
 from bot.core.conflict import Conflict
+from bot.core.costs import ledger, spending
+from bot.core.costs.ledger import Account, Committed
 from bot.core.desk.base import Base
 from bot.core.exporting import Made, made
-from bot.core.ledger import Account, Committed
-from bot.core.measuring import documents
 from bot.core.policy import Verb, lead_of, require, roles_of
 from bot.core.ports import Tx
 from bot.core.records import (
@@ -31,6 +31,7 @@ from bot.core.spec import (
 )
 from bot.core.story import Story
 from bot.core.together import Together
+from bot.core.verification.measuring import documents
 
 HISTORY_PAGE = 20
 """Lines of a cluster's history at once."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bot.core.changes import Change
-from bot.core.ledger import Committed
+from bot.core.costs.ledger import Committed
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, Kind, RequestRow
 from bot.core.spec import Catalogue, Envelope, Preflight

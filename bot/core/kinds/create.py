@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 
 from bot.core import expiry, lifecycle
-from bot.core.diagnosis import codes_in
+from bot.core.causes.diagnosis import codes_in
+from bot.core.checks.preflight import preflight
 from bot.core.kinds.base import Asked, Plain
 from bot.core.ports import Tx
-from bot.core.preflight import preflight
 from bot.core.records import ClusterState, Kind, RequestRow
 from bot.core.spec import Preflight, envelope_from_json, spec_from_json
 from bot.core.story import final_report, step_facts
-from bot.core.verdict import VERIFIED
+from bot.core.verification.verdict import VERIFIED
 
 
 class Create(Plain):

@@ -10,7 +10,7 @@ from bot.core.records import ClusterState, Kind, RequestRow
 from bot.core.spec import Check, Preflight
 from bot.core.story import final_report, step_facts
 from bot.core.survey import survey
-from bot.core.verdict import VERIFIED
+from bot.core.verification.verdict import VERIFIED
 
 
 class Enable(Plain):

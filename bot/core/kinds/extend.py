@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from bot.core import expiry, ledger, lifecycle, spending
+from bot.core import expiry, lifecycle
 from bot.core.changes import Change, Extend, change_from_json
 from bot.core.conflict import Conflict
+from bot.core.costs import ledger, spending
+from bot.core.costs.money import dollars
+from bot.core.costs.spending import OverBudget
 from bot.core.kinds.base import Opening, Plain
-from bot.core.money import dollars
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState
 from bot.core.spec import Catalogue, Envelope, Invalid, Problem, envelope_from_json
-from bot.core.spending import OverBudget
 
 
 class ExtendRules(Plain):

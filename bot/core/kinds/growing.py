@@ -9,19 +9,19 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
 
-from bot.core import spending
+from bot.core.capacity.families import family_of
+from bot.core.capacity.places import homes, to_try
 from bot.core.changes import Scale
 from bot.core.checks.finding import NO, OK, UNKNOWN
+from bot.core.checks.questions import ask
 from bot.core.checks.quota import used_of
-from bot.core.families import family_of
+from bot.core.costs import spending
+from bot.core.costs.money import HOURS_A_MONTH, dollars
+from bot.core.costs.spending import OverBudget
 from bot.core.kinds.base import Asked
-from bot.core.money import HOURS_A_MONTH, dollars
-from bot.core.places import homes, to_try
 from bot.core.ports import WorldError
-from bot.core.questions import ask
 from bot.core.scaling import resized
 from bot.core.spec import Check, Envelope, Pool, Preflight
-from bot.core.spending import OverBudget
 
 T = TypeVar("T")
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 
-from bot.core import first_day, ledger, lifecycle, troubles
+from bot.core import lifecycle
+from bot.core.capacity.families import family_of
+from bot.core.capacity.places import home_of, homes
 from bot.core.changes import Change, Replace, change_from_json
 from bot.core.checks.quota import used_of
 from bot.core.conflict import Conflict
-from bot.core.families import family_of
+from bot.core.costs import ledger
+from bot.core.in_use import troubles
 from bot.core.kinds.base import Asked, Opening, Plain
 from bot.core.kinds.verify import settle
-from bot.core.places import home_of, homes
 from bot.core.ports import Cloud, Temporary, Tx, WorldError
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow
 from bot.core.spec import Catalogue, Check, Envelope, Pool, Preflight
 from bot.core.story import step_facts
-from bot.core.verdict import VERIFIED, report_from_json
+from bot.core.verification import first_day
+from bot.core.verification.verdict import VERIFIED, report_from_json
 
 _USABLE = (ClusterState.READY, ClusterState.DEGRADED)
 

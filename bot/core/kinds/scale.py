@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 
-from bot.core import first_day, ledger, lifecycle, spending
+from bot.core import lifecycle
 from bot.core.changes import Change, Scale, change_from_json
 from bot.core.checks.machines import nearest_counts
 from bot.core.conflict import Conflict
+from bot.core.costs import ledger, spending
+from bot.core.costs.spending import OverBudget
 from bot.core.kinds.base import Asked, Opening, Plain
 from bot.core.kinds.growing import check_scale
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow
 from bot.core.scaling import resized
 from bot.core.spec import Catalogue, Envelope, Invalid, Pool, Preflight, Problem
-from bot.core.spending import OverBudget
 from bot.core.story import final_report, step_facts
-from bot.core.verdict import DEGRADED, VERIFIED
+from bot.core.verification import first_day
+from bot.core.verification.verdict import DEGRADED, VERIFIED
 
 MOST_MACHINES = 100
 """Of a pool without GPUs, as in a preset."""

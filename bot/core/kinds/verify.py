@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import uuid
 
-from bot.core import first_day, ledger, lifecycle, plan, troubles
+from bot.core import lifecycle, plan
 from bot.core.changes import Change, Verify, change_from_json, change_to_json
 from bot.core.conflict import Conflict
+from bot.core.costs import ledger
+from bot.core.in_use import troubles
 from bot.core.kinds.base import Opening, Plain
-from bot.core.measuring import LEVELS
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState
 from bot.core.spec import Catalogue, Invalid, Problem
 from bot.core.story import final_report, step_facts
-from bot.core.verdict import FAILED, UNKNOWN, VERIFIED, Report
+from bot.core.verification import first_day
+from bot.core.verification.measuring import LEVELS
+from bot.core.verification.verdict import FAILED, UNKNOWN, VERIFIED, Report
 
 _USABLE = (ClusterState.READY, ClusterState.DEGRADED)
 FREE = "measuring idle GPUs costs nothing and disturbs nobody"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core.diagnosis import cause_lines, pod_lines
+from bot.core.causes.diagnosis import cause_lines, pod_lines
 from bot.core.operator_values import NAMESPACE
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 from bot.core.steps.why import borne

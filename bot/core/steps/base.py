@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from bot.core import places
+from bot.core.capacity import places
 from bot.core.ports import Clock, Cloud, Cluster, ClusterView, Node, Rancher
 from bot.core.records import ClusterRow, Kind, RequestRow, StepRow, VerdictRow
 from bot.core.spec import LABEL_POOL, LABEL_TYPE, Catalogue, Envelope, GpuExpectation, Pool

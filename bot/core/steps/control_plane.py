@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core.planner import phase, sentence
+from bot.core.causes.planner import phase, sentence
 from bot.core.ports import ClusterView
 from bot.core.steps import trouble
 from bot.core.steps.base import WATCHED_S, Done, Fail, Look, Outcome, Wait

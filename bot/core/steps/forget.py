@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bot.core.sight import NAMESPACE as VERIFY_NAMESPACE
 from bot.core.steps.base import Done, Look, Outcome
+from bot.core.verification.sight import NAMESPACE as VERIFY_NAMESPACE
 
 
 class Forget:

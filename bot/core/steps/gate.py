@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.core.ports import Node
 from bot.core.spec import UNVERIFIED_TAINT
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
-from bot.core.verdict import (
+from bot.core.verification.verdict import (
     DEGRADED,
     FAILED,
     VERIFIED,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.core.diagnosis import NO_DEVICE, cause_lines
+from bot.core.causes.diagnosis import NO_DEVICE, cause_lines
 from bot.core.operator_values import NAMESPACE
 from bot.core.ports import Node
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait

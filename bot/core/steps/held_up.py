@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.core.diagnosis import aws_words, ec2_cause
+from bot.core.causes.diagnosis import aws_words, ec2_cause
 from bot.core.ports import ClusterView
 from bot.core.records import Kind
 from bot.core.spec import LABEL_REQUEST, envelope_from_json

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from bot.core import placing, waiting
-from bot.core.diagnosis import aws_words, ec2_cause
-from bot.core.excess import more_in_ec2, trimmed
-from bot.core.places import gpu_places, joined, to_keep, where
-from bot.core.placing import HOLDING, LEAVING, TRYING, Placing
+from bot.core.capacity import placing, waiting
+from bot.core.capacity.excess import more_in_ec2, trimmed
+from bot.core.capacity.places import gpu_places, joined, to_keep, where
+from bot.core.capacity.placing import HOLDING, LEAVING, TRYING, Placing
+from bot.core.causes.diagnosis import aws_words, ec2_cause
 from bot.core.ports import ClusterView
 from bot.core.spec import Pool
 from bot.core.steps import trouble

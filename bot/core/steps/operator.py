@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from bot.core.denial import denied_by
+from bot.core.causes.denial import denied_by
 from bot.core.operator_values import CHART, NAMESPACE, RELEASE, REPO_NAME, operator_values
 from bot.core.ports import ChartOrder, JobView, Temporary
 from bot.core.spec import LABEL_MANAGED, LABEL_REQUEST

@@ -6,7 +6,7 @@ It is "ready" too when no node has a GPU or no label exists: only the reason `Re
 
 from __future__ import annotations
 
-from bot.core.diagnosis import cause_lines, pod_lines
+from bot.core.causes.diagnosis import cause_lines, pod_lines
 from bot.core.operator_values import NAMESPACE
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 from bot.core.steps.why import causes as likely_causes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bot.core.checks.preflight import preflight
 from bot.core.ports import Temporary
-from bot.core.preflight import preflight
 from bot.core.spec import spec_from_json
 from bot.core.steps.base import Done, Fail, Look, Outcome
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
-from bot.core import first_day
 from bot.core.changes import Verify, change_from_json
-from bot.core.measuring import Measuring, conclude, give_up, keep
 from bot.core.ports import Node
-from bot.core.sight import Sight
 from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST, UNVERIFIED_TAINT
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
-from bot.core.verdict import UNKNOWN, VERIFIED, Report, report_from_json, report_to_json, unmeasured_node
+from bot.core.verification import first_day
+from bot.core.verification.measuring import Measuring, conclude, give_up, keep
+from bot.core.verification.sight import Sight
+from bot.core.verification.verdict import UNKNOWN, VERIFIED, Report, report_from_json, report_to_json, unmeasured_node
 
 _NOW_NODES = "nodes"
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from bot.core import ledger, placing
+from bot.core.capacity import placing
+from bot.core.capacity.places import home_of, homes, sizes, to_try
+from bot.core.causes.diagnosis import aws_words
 from bot.core.changes import Replace, change_from_json
-from bot.core.diagnosis import aws_words
-from bot.core.measuring import give_up, measured
-from bot.core.places import home_of, homes, sizes, to_try
+from bot.core.costs import ledger
 from bot.core.ports import ClusterView, MachineView, Node
 from bot.core.spec import UNVERIFIED_TAINT, Pool
 from bot.core.steps.base import WATCHED_S, Done, Facts, Fail, Look, Outcome, Wait
 from bot.core.steps.remeasure import measuring_for
-from bot.core.verdict import VERIFIED, NodeResult, judge, report_to_json
+from bot.core.verification.measuring import give_up, measured
+from bot.core.verification.verdict import VERIFIED, NodeResult, judge, report_to_json
 
 
 class Surge:

@@ -13,11 +13,11 @@ import dataclasses
 import json
 from collections import Counter
 
-from bot.core import placing
+from bot.core.capacity import placing
+from bot.core.capacity.places import going, homes, joined, sizes, to_try, where
+from bot.core.capacity.placing import LEAVING, Placing
+from bot.core.causes.diagnosis import aws_words, ec2_cause
 from bot.core.changes import Scale, change_from_json
-from bot.core.diagnosis import aws_words, ec2_cause
-from bot.core.places import going, homes, joined, sizes, to_try, where
-from bot.core.placing import LEAVING, Placing
 from bot.core.ports import ClusterView, MachineView
 from bot.core.spec import UNVERIFIED_TAINT, Pool
 from bot.core.steps.base import WATCHED_S, Done, Fail, Look, Outcome, Wait

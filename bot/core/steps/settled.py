@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from bot.core import placing
+from bot.core.capacity import placing
+from bot.core.capacity.places import going, homes, joined
 from bot.core.done_rule import unmet
-from bot.core.places import going, homes, joined
 from bot.core.ports import ClusterView
 from bot.core.steps import trouble
 from bot.core.steps.base import WATCHED_S, Done, Facts, Fail, Look, Outcome, Wait

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from bot.core import planner
 from bot.core.absence import absence
+from bot.core.causes import planner
 from bot.core.ports import ClusterView
 from bot.core.spec import LABEL_REQUEST
 from bot.core.steps.base import Facts, Fail, Look, Wait

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bot.core import placing
-from bot.core.places import joined
-from bot.core.placing import LEAVING, SETTLED_S, Placing
+from bot.core.capacity import placing
+from bot.core.capacity.places import joined
+from bot.core.capacity.placing import LEAVING, SETTLED_S, Placing
 from bot.core.ports import ClusterView, MachineView
 from bot.core.spec import Pool
 from bot.core.steps.base import Facts, Look

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bot.core.diagnosis import cause_lines, cause_of, probe_signals, recognise
-from bot.core.extras import extras_of
-from bot.core.measuring import Measuring, conclude, give_up
+from bot.core.causes.diagnosis import cause_lines, cause_of, probe_signals, recognise
 from bot.core.ports import Node
 from bot.core.spec import LABEL_CLUSTER, LABEL_MANAGED, LABEL_REQUEST
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
-from bot.core.verdict import DEGRADED, UNKNOWN, VERIFIED, Report, report_to_json
+from bot.core.verification.extras import extras_of
+from bot.core.verification.measuring import Measuring, conclude, give_up
+from bot.core.verification.verdict import DEGRADED, UNKNOWN, VERIFIED, Report, report_to_json
 
 
 class Verify:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from bot.core.measuring import conclude, give_up
 from bot.core.ports import Node
 from bot.core.spec import UNVERIFIED_TAINT
 from bot.core.steps.base import Done, Fail, Look, Outcome, Wait
 from bot.core.steps.verify import measure
-from bot.core.verdict import DEGRADED, VERIFIED, Report, report_from_json, report_to_json
+from bot.core.verification.measuring import conclude, give_up
+from bot.core.verification.verdict import DEGRADED, VERIFIED, Report, report_from_json, report_to_json
 
 
 class VerifyNew:

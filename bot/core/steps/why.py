@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.core.diagnosis import (
+from bot.core.causes.diagnosis import (
     Cause,
     Signal,
     cause_lines,

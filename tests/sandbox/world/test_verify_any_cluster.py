@@ -16,9 +16,9 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 
 from bot import settings, verify
-from bot.core.extras import extras_of
 from bot.core.ports import Permanent, WorldError
-from bot.core.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED, Report
+from bot.core.verification.extras import extras_of
+from bot.core.verification.verdict import DEGRADED, FAILED, UNKNOWN, VERIFIED, Report
 from bot.kube import KubeconfigCluster
 from tests.sandbox.world.rig import TOKEN, Rig
 

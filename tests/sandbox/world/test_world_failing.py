@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.core.diagnosis import Signal, node_signals, plugin_signals, pod_signals, policy_signals, recognise
+from bot.core.causes.diagnosis import Signal, node_signals, plugin_signals, pod_signals, policy_signals, recognise
 from bot.core.ports import Foreign
 from bot.kube import KubeCluster
 from bot.sandbox.world.nvidia.failing import FAILING

@@ -12,7 +12,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bot.core.diagnosis import ELSEWHERE, PASSING, ec2_cause
+from bot.core.causes.diagnosis import ELSEWHERE, PASSING, ec2_cause
 from bot.core.ports import ClusterView
 from bot.core.spec import Policy, Pool
 

@@ -3,9 +3,9 @@ that two approvals racing for one budget are decided one after the other."""
 
 from __future__ import annotations
 
-from bot.core import ledger
-from bot.core.ledger import Committed
-from bot.core.money import dollars
+from bot.core.costs import ledger
+from bot.core.costs.ledger import Committed
+from bot.core.costs.money import dollars
 from bot.core.ports import Tx
 from bot.core.records import Kind, RequestRow, RequestState
 from bot.core.spec import Catalogue, Envelope, Policy, envelope_from_json

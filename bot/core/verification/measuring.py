@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core import passive
-from bot.core.extras import Extra, Remark
 from bot.core.operator_values import NAMESPACE as OPERATOR_NAMESPACE
 from bot.core.ports import Cluster, JobOrder, JobView, Node
-from bot.core.probe_document import Unreadable, document_line, pack, read_document, unpack
-from bot.core.sight import NAMESPACE, Sight
 from bot.core.spec import GPU_TAINT, UNVERIFIED_TAINT, GpuExpectation
-from bot.core.verdict import (
+from bot.core.verification import passive
+from bot.core.verification.extras import Extra, Remark
+from bot.core.verification.probe_document import Unreadable, document_line, pack, read_document, unpack
+from bot.core.verification.sight import NAMESPACE, Sight
+from bot.core.verification.verdict import (
     FAILED,
     UNKNOWN,
     NodeResult,

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bot.core import first_day, troubles
 from bot.core.cloud import Announcement
+from bot.core.in_use import troubles
 from bot.core.ports import Node
 from bot.core.records import VerdictRow
 from bot.core.spec import LABEL_POOL, UNVERIFIED_TAINT, Envelope
-from bot.core.verdict import VERIFIED
+from bot.core.verification import first_day
+from bot.core.verification.verdict import VERIFIED
 
 WATCH_S = 45.0
 """World seconds between two looks; all clusters have the same moments, so that one snapshot of Rancher serves."""

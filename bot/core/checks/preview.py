@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bot.core.ledger import Committed
+from bot.core.costs.ledger import Committed
 from bot.core.ports import Clock
 from bot.core.spec import ClusterSpec, Preflight
 

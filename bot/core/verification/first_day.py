@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, Kind, VerdictRow
 from bot.core.story import final_report, step_facts
-from bot.core.verdict import DEGRADED, FAILED, VERIFIED, GpuResult, Report
+from bot.core.verification.verdict import DEGRADED, FAILED, VERIFIED, GpuResult, Report
 
 BOUNDS = {"device": 0.10, "fp32": 0.10, "tensor": 0.10, "host_to_device": 0.30, "device_to_host": 0.30}
 """The share of its first day's rate that a GPU may lose before it is named.

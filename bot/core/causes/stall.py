@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 
 from bot.core import plan
-from bot.core.planner import phase
+from bot.core.causes.planner import phase
 from bot.core.records import StepRow, StepState
 
 _MIRRORS = "the new machines do not reach the internet, or only through a proxy"

@@ -12,8 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bot.core.desk import Ask, Conflict, Desk
-from bot.core.diagnosis import (
+from bot.core.causes.diagnosis import (
     Cause,
     Signal,
     cause_of,
@@ -26,19 +25,20 @@ from bot.core.diagnosis import (
     policy_signals,
     recognise,
 )
-from bot.core.failures import CATALOGUE, KERNEL, LOG
+from bot.core.causes.failures import CATALOGUE, KERNEL, LOG
+from bot.core.checks.questions import ask as in_a_thread
+from bot.core.desk import Ask, Conflict, Desk
 from bot.core.operator_values import NAMESPACE as OPERATOR_NAMESPACE
 from bot.core.policy import Verb
 from bot.core.ports import Clock, Cluster, ClusterView, Node, PodLog, PodTrouble, PolicyView, WorldError
-from bot.core.questions import ask as in_a_thread
 from bot.core.records import RequestState, StepState
 from bot.core.secrets import blot
-from bot.core.sight import NAMESPACE as VERIFY_NAMESPACE
 from bot.core.spec import LABEL_POOL
 from bot.core.steps.base import Outside
 from bot.core.steps.why import PLUGIN
 from bot.core.story import Story
-from bot.core.verdict import VERIFIED
+from bot.core.verification.sight import NAMESPACE as VERIFY_NAMESPACE
+from bot.core.verification.verdict import VERIFIED
 
 T = TypeVar("T")
 

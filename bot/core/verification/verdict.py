@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core.extras import Remark
-from bot.core.gpu_models import Line, find_model, line_between, same_model
-from bot.core.probe_document import SCHEMA, Document, Unreadable, read_document
-from bot.core.rating import BAD, LOW, SLOW, WORDS, Rate, performance, rate_all
 from bot.core.spec import GpuExpectation
+from bot.core.verification.extras import Remark
+from bot.core.verification.gpu_models import Line, find_model, line_between, same_model
+from bot.core.verification.probe_document import SCHEMA, Document, Unreadable, read_document
+from bot.core.verification.rating import BAD, LOW, SLOW, WORDS, Rate, performance, rate_all
 
 VERIFIED, DEGRADED, FAILED, UNKNOWN = "verified", "degraded", "failed", "unknown"
 VERDICTS = (FAILED, UNKNOWN, DEGRADED, VERIFIED)

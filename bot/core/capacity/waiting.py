@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from bot.core.money import dollars
-from bot.core.placing import Placing
+from bot.core.capacity.placing import Placing
+from bot.core.costs.money import dollars
 from bot.core.steps.base import Look
 
 _LONGEST_LOOK_S = 300.0

@@ -9,7 +9,7 @@ from itertools import islice
 from math import inf
 
 from bot.core.cloud import InstanceType
-from bot.core.money import dollars
+from bot.core.costs.money import dollars
 
 SUGGESTIONS = 3
 """How many types are suggested at most, one a family: more is a list to study, not a hint."""

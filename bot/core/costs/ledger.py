@@ -14,13 +14,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bot.core import placing
-from bot.core.places import saving
+from bot.core.capacity import placing
+from bot.core.capacity.places import saving
+from bot.core.capacity.standing import NAMES, StepsOf, left_by, standing
 from bot.core.ports import Tx
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestRow, RequestState, StepRow
 from bot.core.spec import Envelope, Team, envelope_from_json
-from bot.core.standing import NAMES, StepsOf, left_by, standing
-from bot.core.verdict import report_from_json
+from bot.core.verification.verdict import report_from_json
 
 _PROMISED = (RequestState.APPROVED, RequestState.RUNNING)
 _HELD = (*_PROMISED, RequestState.DONE)

@@ -9,15 +9,15 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
+from bot.core.capacity.families import GPU_FAMILIES, family_of, spot_code
+from bot.core.capacity.suggest import WITHDRAWN, Offer, nearest
 from bot.core.checks.belongings import region_of
 from bot.core.checks.facts import Answer, Facts, Money
 from bot.core.checks.quota import used_of
 from bot.core.cloud import Cloud, DiskKey, Instance, InstanceProfile, InstanceType, MachineImage, SecurityGroup, Trial
-from bot.core.families import GPU_FAMILIES, family_of, spot_code
-from bot.core.ledger import Committed
+from bot.core.costs.ledger import Committed
 from bot.core.ports import Permanent, Rancher, StoredSecret, Temporary, WorldError
 from bot.core.spec import LABEL_CLUSTER, LABEL_REQUEST, ClusterSpec, PoolSpec, Preset, Target
-from bot.core.suggest import WITHDRAWN, Offer, nearest
 from bot.core.wiring import DIRECT, Network
 
 T = TypeVar("T")

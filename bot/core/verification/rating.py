@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core.gpu_models import MEASURES, find_model, line, slow_line
+from bot.core.verification.gpu_models import MEASURES, find_model, line, slow_line
 
 GOOD, LOW, BAD, UNRATED, NOT_MEASURED = "good", "low", "bad", "unrated", "not measured"
 SLOW = "slow, by data sheet"

@@ -12,21 +12,24 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bot.core import first_day, ledger, lifecycle, troubles, watch
+from bot.core import lifecycle
 from bot.core.absence import GONE_S, absence
 from bot.core.changes import Verify
 from bot.core.cloud import Announcement
 from bot.core.conflict import Conflict
+from bot.core.costs import ledger
+from bot.core.in_use import troubles, watch
+from bot.core.in_use.watch import UNREACHABLE_S, WATCH_S, Finding, Judged
 from bot.core.kinds.replace import leave
 from bot.core.kinds.verify import begin
 from bot.core.looking import Surroundings
 from bot.core.ports import Clock, Cluster, Node, Refused, Store, Taken, Temporary, Tx, WorldError
 from bot.core.records import ClusterRow, ClusterState, Kind, RequestState, TroubleRow, VerdictRow, Watch
-from bot.core.sight import NAMESPACE
 from bot.core.spec import LABEL_REQUEST, UNVERIFIED_TAINT, Envelope
-from bot.core.spent import spent
 from bot.core.steps.base import Outside
-from bot.core.watch import UNREACHABLE_S, WATCH_S, Finding, Judged
+from bot.core.verification import first_day
+from bot.core.verification.sight import NAMESPACE
+from bot.core.verification.spent import spent
 
 log = logging.getLogger(__name__)
 

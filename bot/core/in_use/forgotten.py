@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bot.core.operator_values import NAMESPACE as OPERATOR
 from bot.core.ports import GpuUse, Tx, WorldError
 from bot.core.records import ClusterRow, ClusterState
-from bot.core.sight import NAMESPACE as PROBE
+from bot.core.verification.sight import NAMESPACE as PROBE
 
 OURS = frozenset({OPERATOR, PROBE})
 """Namespaces whose pods ask for GPUs on our behalf."""

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bot.core.failures import CATALOGUE, EVENT, LABEL, LOG, POD, POLICY, PROBE, Mode
+from bot.core.causes.failures import CATALOGUE, EVENT, LABEL, LOG, POD, POLICY, PROBE, Mode
 from bot.core.ports import Node, PodLog, PodTrouble, PolicyView
-from bot.core.verdict import Report
+from bot.core.verification.verdict import Report
 
 
 @dataclass(frozen=True)

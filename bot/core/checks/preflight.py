@@ -9,9 +9,9 @@ from bot.core.checks.facts import Facts
 from bot.core.checks.finding import NO
 from bot.core.checks.money import bid, gpu_price_per_hour, known_machine_price, known_price
 from bot.core.checks.network import best_subnets, subnets_of_any_zone, vpc_of
-from bot.core.ledger import Committed
+from bot.core.checks.questions import Questions
+from bot.core.costs.ledger import Committed
 from bot.core.ports import Cloud, Rancher, WorldError
-from bot.core.questions import Questions
 from bot.core.spec import (
     GPU_TAINT,
     LABEL_POOL,

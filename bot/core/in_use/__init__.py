@@ -1,0 +1,1 @@
+"""Clusters in use: what is watched, what is told of it."""

@@ -1,0 +1,1 @@
+"""Verified means measured: the Jobs, what they print, what a GPU should do, and the verdict."""
