@@ -38,15 +38,15 @@ class Machines:
         before, places = known(look), gpu_places(look.order)
         at = at.seen(view, places, len(placing.refused_here(before, places[at.place])), look.clock.now())
         failures = with_new(before, view.machines)
-        sight = Sight(look, view, at, places, places, failures)
+        turn = _OrderTurn(look, view, at, places, places, failures)
         if at.phase != LEAVING and (told := trimmed(look, view, at.sizes)):
-            return sight.wait("more machines than were approved were wanted; the pools have been lowered", tell=told)
+            return turn.wait("more machines than were approved were wanted; the pools have been lowered", tell=told)
         for pool in look.order.pools:
             if pool != look.order.sized_pool and (
                 texts := placing.hopeless(failures, pool, look.catalogue.policy.tries_per_place)
             ):
-                return sight.fail(pool, texts)
-        return {TRYING: _try, LEAVING: _left, HOLDING: _hold}[at.phase](sight)
+                return turn.fail(pool, texts)
+        return {TRYING: _try, LEAVING: _left, HOLDING: _hold}[at.phase](turn)
 
     def give_up(self, look: Look) -> Done | Fail:
         """With fewer GPU machines than ordered the work goes on; without a plain machine it cannot."""
@@ -55,11 +55,11 @@ class Machines:
         if view is None:
             return trouble.unseen(look)
         places = gpu_places(look.order)
-        return _given_up(Sight(look, view, at, places, places, with_new(known(look), view.machines)))
+        return _given_up(_OrderTurn(look, view, at, places, places, with_new(known(look), view.machines)))
 
 
 @dataclasses.dataclass(frozen=True)
-class Sight(Turn):
+class _OrderTurn(Turn):
     """One look at all machines of an order: beside the GPU pool's turn, the plain pools, which have one place each."""
 
     @property
@@ -126,133 +126,133 @@ def _tell_rancher(look: Look, at: Placing) -> Wait:
     return Wait(look.row.why or "Rancher has the new sizes", 2.0, {"placing": told.to_json()})
 
 
-def _try(sight: Sight) -> Outcome:
+def _try(turn: _OrderTurn) -> Outcome:
     """A place's turn: until all have joined, or EC2 has refused often enough."""
-    look, pool = sight.look, sight.here
-    short = sight.there < sight.wanted
-    if not short and not sight.plain_short:
-        return Done({**sight.facts(), "all": "yes"}, tell=more_in_ec2(look))
-    if not short or not sight.spent:
-        return sight.wait(_waiting_for(sight))
-    texts = sight.hopeless or sight.refused
-    if sight.coming and not look.order.together:
-        gave = f"EC2 gave {sum(m.created for m in sight.view.pool(pool.name))} of {pool.count} {pool.name} machines"
-        return sight.wait(f"{gave}; waiting for those to join: {aws_words(texts[-1])}")
-    return _leave(sight, texts)
+    look, pool = turn.look, turn.here
+    short = turn.there < turn.wanted
+    if not short and not turn.plain_short:
+        return Done({**turn.facts(), "all": "yes"}, tell=more_in_ec2(look))
+    if not short or not turn.spent:
+        return turn.wait(_waiting_for(turn))
+    texts = turn.hopeless or turn.refused
+    if turn.coming and not look.order.together:
+        gave = f"EC2 gave {sum(m.created for m in turn.view.pool(pool.name))} of {pool.count} {pool.name} machines"
+        return turn.wait(f"{gave}; waiting for those to join: {aws_words(texts[-1])}")
+    return _leave(turn, texts)
 
 
-def _leave(sight: Sight, texts: list[str]) -> Wait:
+def _leave(turn: _OrderTurn, texts: list[str]) -> Wait:
     """Before any other place is tried, this one must not buy any more: its pool keeps what has joined."""
-    keep = {p.name: 0 if sight.look.order.together else joined(sight.view, [p]) for p in sight.homes}
-    left = sight.leave(texts, {name: keep[name] for name in sight.at.sizes})
-    why = f"EC2 refused {len(texts)} times in {where(sight.look.order, sight.here)}: {aws_words(texts[-1])}"
-    return sight.wait(why, at=left, look_in=0.0, anew=True)
+    keep = {p.name: 0 if turn.look.order.together else joined(turn.view, [p]) for p in turn.homes}
+    left = turn.leave(texts, {name: keep[name] for name in turn.at.sizes})
+    why = f"EC2 refused {len(texts)} times in {where(turn.look.order, turn.here)}: {aws_words(texts[-1])}"
+    return turn.wait(why, at=left, look_in=0.0, anew=True)
 
 
-def _left(sight: Sight) -> Outcome:
+def _left(turn: _OrderTurn) -> Outcome:
     """The pool has been lowered: go on to the next place, go on with what is there, wait, or fail."""
-    look, at, now = sight.look, sight.at, sight.look.clock.now()
-    there = 0 if look.order.together else sight.there
+    look, at, now = turn.look, turn.at, turn.look.clock.now()
+    there = 0 if look.order.together else turn.there
     until = waiting.until(look)
     may_wait = not at.final and not there and now < until
-    if (sight.next_place or may_wait) and (pool := sight.emptying) is not None:
-        return sight.wait(f"pool {pool.name} is being emptied, before it goes on")
-    if sight.next_place:
-        return _next_place(sight, at.place + 1, sight.wanted - sum(at.sizes.values()))
+    if (turn.next_place or may_wait) and (pool := turn.emptying) is not None:
+        return turn.wait(f"pool {pool.name} is being emptied, before it goes on")
+    if turn.next_place:
+        return _next_place(turn, at.place + 1, turn.wanted - sum(at.sizes.values()))
     if there:
-        return _go_on_with(sight, there)
+        return _go_on_with(turn, there)
     if may_wait and placing.may_come_back(at.words):
         held = at.hold(now, until)
         first = at.rounds == 0
         why = waiting.sentence(look, held)
-        return sight.wait(why, at=held, look_in=waiting.look_in(held, now), anew=True, tell=why if first else "")
-    return _nowhere(sight)
+        return turn.wait(why, at=held, look_in=waiting.look_in(held, now), anew=True, tell=why if first else "")
+    return _nowhere(turn)
 
 
-def _next_place(sight: Sight, index: int, missing: int) -> Wait:
-    pool = sight.tried[index]
-    at = sight.at.try_place(index, pool, missing, sight.look.clock.now())
-    words = aws_words(sight.at.words[sight.here.name])
+def _next_place(turn: _OrderTurn, index: int, missing: int) -> Wait:
+    pool = turn.tried[index]
+    at = turn.at.try_place(index, pool, missing, turn.look.clock.now())
+    words = aws_words(turn.at.words[turn.here.name])
     why = (
-        f"EC2 has not enough in place {index} of {len(sight.tried)} ({words}); "
-        f"now {missing} × {where(sight.look.order, pool)}, place {index + 1}"
+        f"EC2 has not enough in place {index} of {len(turn.tried)} ({words}); "
+        f"now {missing} × {where(turn.look.order, pool)}, place {index + 1}"
     )
-    return sight.wait(why, at=at, look_in=0.0, anew=True, tell=why if sight.at.rounds == 0 else "")
+    return turn.wait(why, at=at, look_in=0.0, anew=True, tell=why if turn.at.rounds == 0 else "")
 
 
-def _go_on_with(sight: Sight, there: int) -> Outcome:
-    short = f"{there} of {sight.wanted} gpu machines: {aws_words(sight.at.words[sight.here.name])}"
-    if sight.plain_short:
-        return sight.wait(f"EC2 gave {short}; waiting for pool {sight.plain_short[0].name}")
-    return Done(sight.facts(), short=short, tell=more_in_ec2(sight.look))
+def _go_on_with(turn: _OrderTurn, there: int) -> Outcome:
+    short = f"{there} of {turn.wanted} gpu machines: {aws_words(turn.at.words[turn.here.name])}"
+    if turn.plain_short:
+        return turn.wait(f"EC2 gave {short}; waiting for pool {turn.plain_short[0].name}")
+    return Done(turn.facts(), short=short, tell=more_in_ec2(turn.look))
 
 
-def _hold(sight: Sight) -> Outcome:
+def _hold(turn: _OrderTurn) -> Outcome:
     """Every place has refused: the control plane waits, and after a while the places are tried again in order."""
-    now = sight.look.clock.now()
-    if now < sight.at.next_at:
-        return sight.wait(waiting.sentence(sight.look, sight.at), look_in=waiting.look_in(sight.at, now), anew=True)
-    fresh = dataclasses.replace(sight, failures={})
-    again = sight.at.try_place(0, sight.homes[0], sight.wanted - sum(sight.at.sizes.values()), now)
-    return fresh.wait(f"trying {where(sight.look.order, sight.homes[0])} again", at=again, look_in=0.0, anew=True)
+    now = turn.look.clock.now()
+    if now < turn.at.next_at:
+        return turn.wait(waiting.sentence(turn.look, turn.at), look_in=waiting.look_in(turn.at, now), anew=True)
+    fresh = dataclasses.replace(turn, failures={})
+    again = turn.at.try_place(0, turn.homes[0], turn.wanted - sum(turn.at.sizes.values()), now)
+    return fresh.wait(f"trying {where(turn.look.order, turn.homes[0])} again", at=again, look_in=0.0, anew=True)
 
 
-def _nowhere(sight: Sight) -> Fail:
+def _nowhere(turn: _OrderTurn) -> Fail:
     """No place has it, and nobody waits any longer."""
-    pool, words, order = sight.here, sight.at.words, sight.look.order
+    pool, words, order = turn.here, turn.at.words, turn.look.order
     text = words[pool.name]
-    refused = [t for t in sight.failures.values() if placing.code_of(t) == placing.code_of(text)]
+    refused = [t for t in turn.failures.values() if placing.code_of(t) == placing.code_of(text)]
     cause = ec2_cause(text)
-    _stop_all(sight)
-    times = f" {len(refused)} times" if len(words) == 1 and not sight.at.rounds else f" in any of {len(words)} places"
-    waited = f" in {order.wait_hours} hours" if sight.at.rounds else ""
-    more = sight.look.catalogue.policy.max_wait_hours
+    _stop_all(turn)
+    times = f" {len(refused)} times" if len(words) == 1 and not turn.at.rounds else f" in any of {len(words)} places"
+    waited = f" in {order.wait_hours} hours" if turn.at.rounds else ""
+    more = turn.look.catalogue.policy.max_wait_hours
     wait = f" Or ask with --wait {min(24, more)}h, to go on trying." if more and not order.wait_hours else ""
     return Fail(
         f"EC2 refused to start a {pool.instance_type}{times}{waited}: {aws_words(text)}",
-        f"{cause.remedy if cause else 'See AWS’s own words.'}{'' if sight.at.final else wait} {_STOPPED}",
+        f"{cause.remedy if cause else 'See AWS’s own words.'}{'' if turn.at.final else wait} {_STOPPED}",
         (
             *((f"{cause.code}: {cause.what}.",) if cause else ()),
-            *(f"{where(order, p)}: {aws_words(words[p.name])}" for p in sight.homes if p.name in words),
+            *(f"{where(order, p)}: {aws_words(words[p.name])}" for p in turn.homes if p.name in words),
         ),
-        sight.facts(),
+        turn.facts(),
     )
 
 
-def _stop_all(sight: Sight) -> None:
+def _stop_all(turn: _OrderTurn) -> None:
     """Nothing more is bought for this order: each pool keeps what it has."""
-    pools = (*sight.plain, *sight.homes)
-    sight.look.outside.rancher.trim_pools(
-        sight.look.order.name, {p.name: min(p.count, to_keep(sight.view.pool(p.name))) for p in pools}
+    pools = (*turn.plain, *turn.homes)
+    turn.look.outside.rancher.trim_pools(
+        turn.look.order.name, {p.name: min(p.count, to_keep(turn.view.pool(p.name))) for p in pools}
     )
 
 
-def _given_up(sight: Sight) -> Done | Fail:
+def _given_up(turn: _OrderTurn) -> Done | Fail:
     """What started and never joined is given back; what is missing is borne, where it can be."""
-    together = sight.look.order.together and sight.there < sight.wanted
-    keep = {p.name: 0 if together else joined(sight.view, [p]) for p in sight.homes}
-    plain = {p.name: min(p.count, to_keep(sight.view.pool(p.name))) for p in sight.plain}
-    sight.look.outside.rancher.trim_pools(sight.look.order.name, {**plain, **keep})
-    if sight.plain_short:
-        return _never_joined(sight, sight.plain_short[0])
-    if not sight.there or together:
-        return _never_joined(sight, sight.here)
-    left = sight.at.intend(sight.at.phase, keep, sight.look.clock.now(), asked=True)
-    return Done(sight.facts(left), short=f"{sight.there} of {sight.wanted} {sight.homes[0].name} machines joined")
+    together = turn.look.order.together and turn.there < turn.wanted
+    keep = {p.name: 0 if together else joined(turn.view, [p]) for p in turn.homes}
+    plain = {p.name: min(p.count, to_keep(turn.view.pool(p.name))) for p in turn.plain}
+    turn.look.outside.rancher.trim_pools(turn.look.order.name, {**plain, **keep})
+    if turn.plain_short:
+        return _never_joined(turn, turn.plain_short[0])
+    if not turn.there or together:
+        return _never_joined(turn, turn.here)
+    left = turn.at.intend(turn.at.phase, keep, turn.look.clock.now(), asked=True)
+    return Done(turn.facts(left), short=f"{turn.there} of {turn.wanted} {turn.homes[0].name} machines joined")
 
 
-def _never_joined(sight: Sight, pool: Pool) -> Fail:
-    minutes = f"{sight.look.observed_s / 60:.0f} minutes"
-    machines = sight.view.pool(pool.name)
+def _never_joined(turn: _OrderTurn, pool: Pool) -> Fail:
+    minutes = f"{turn.look.observed_s / 60:.0f} minutes"
+    machines = turn.view.pool(pool.name)
     started = [machine for machine in machines if machine.created and not machine.node]
     evidence = tuple(f"{m.name}: {m.phase}: {m.message or 'no word'}" for m in machines)
-    if not started and (texts := [t for key, t in sight.failures.items() if key.startswith(f"{pool.name}/")]):
-        return sight.fail(pool, texts)
-    if not started and (lost := lost_credential(sight.look)) is not None:
+    if not started and (texts := [t for key, t in turn.failures.items() if key.startswith(f"{pool.name}/")]):
+        return turn.fail(pool, texts)
+    if not started and (lost := lost_credential(turn.look)) is not None:
         return Fail(f"Rancher cannot start the machines of pool {pool.name}: {lost[0]}.", f"{lost[1]}.", evidence)
     if not started:
         return Fail(
-            f"{joined(sight.view, [pool])} of {pool.count} {pool.name} machines joined in {minutes}.",
+            f"{joined(turn.view, [pool])} of {pool.count} {pool.name} machines joined in {minutes}.",
             "Look at the machines of the cluster in Rancher.",
             evidence,
         )
@@ -266,15 +266,15 @@ def _never_joined(sight: Sight, pool: Pool) -> Fail:
     )
 
 
-def _waiting_for(sight: Sight) -> str:
-    pool = sight.here if sight.there < sight.wanted else sight.plain_short[0]
-    failed = [text for key, text in sight.failures.items() if key.startswith(f"{pool.name}/")]
-    in_a_row = len(sight.refused) - sight.at.forgiven if pool in sight.homes else len(failed)
+def _waiting_for(turn: _OrderTurn) -> str:
+    pool = turn.here if turn.there < turn.wanted else turn.plain_short[0]
+    failed = [text for key, text in turn.failures.items() if key.startswith(f"{pool.name}/")]
+    in_a_row = len(turn.refused) - turn.at.forgiven if pool in turn.homes else len(failed)
     if failed and in_a_row:
-        most = sight.look.catalogue.policy.tries_per_place * max(sight.at.sizes.get(pool.name, 1) - sight.at.started, 1)
-        tries = f"{in_a_row} of at most {most} tries" if pool in sight.homes else f"{in_a_row} tries"
+        most = turn.look.catalogue.policy.tries_per_place * max(turn.at.sizes.get(pool.name, 1) - turn.at.started, 1)
+        tries = f"{in_a_row} of at most {most} tries" if pool in turn.homes else f"{in_a_row} tries"
         return f"EC2 refused {tries} for pool {pool.name}: {aws_words(failed[-1])}"
-    machines = [m for m in sight.view.pool(pool.name) if not m.node]
+    machines = [m for m in turn.view.pool(pool.name) if not m.node]
     started = sum(m.created for m in machines)
     if started:
         return f"{started} {pool.name} machine{'s' * (started > 1)} started in EC2, waiting for the join"
